@@ -1,0 +1,18 @@
+/* What every long-running function is handed: threads, log, progress, cancel. */
+#ifndef GRAFT_BASE_ENV_H
+#define GRAFT_BASE_ENV_H
+
+#include "graft.h"
+
+/** Threads to compute with, at least 1. */
+int graft_env_threads(const graft_env *env);
+bool graft_env_is_cancelled(const graft_env *env);
+/** EINTERRUPTED when cancelled, else 0. */
+int graft_env_check(const graft_env *env, graft_err *err);
+void graft_env_log(const graft_env *env, graft_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void graft_env_progress(const graft_env *env, const graft_progress *p);
+/** Seconds of a monotonic clock. */
+double graft_now(void);
+
+#endif

@@ -1,0 +1,99 @@
+/* The door of tensor/: host tensors and the files they live in. A tensor is a view: name, element type, shape and
+ * a pointer to C-ordered little-endian data that somebody else owns (mostly a mapped file, so the pointer need
+ * not be aligned). */
+#ifndef GRAFT_TENSOR_H
+#define GRAFT_TENSOR_H
+
+#include "base/base.h"
+
+/** name, size in bytes, safetensors' name. */
+#define GRAFT_DTYPES(X)                                                                                         \
+    X(F32, 4, "F32")                                                                                            \
+    X(F64, 8, "F64")                                                                                            \
+    X(F16, 2, "F16")                                                                                            \
+    X(BF16, 2, "BF16")                                                                                          \
+    X(I64, 8, "I64")                                                                                            \
+    X(I32, 4, "I32")                                                                                            \
+    X(I16, 2, "I16")                                                                                            \
+    X(I8, 1, "I8")                                                                                              \
+    X(U64, 8, "U64")                                                                                            \
+    X(U32, 4, "U32")                                                                                            \
+    X(U16, 2, "U16")                                                                                            \
+    X(U8, 1, "U8")                                                                                              \
+    X(BOOL, 1, "BOOL")
+
+#define GRAFT_DTYPE_ENUM(name, size, text) GRAFT_##name,
+typedef enum graft_dtype { GRAFT_DTYPES(GRAFT_DTYPE_ENUM) GRAFT_N_DTYPES } graft_dtype;
+#undef GRAFT_DTYPE_ENUM
+
+size_t graft_dtype_size(graft_dtype t);
+const char *graft_dtype_name(graft_dtype t);
+
+enum { GRAFT_MAX_RANK = 8 };
+
+typedef struct graft_shape {
+    int rank; /* 0: a scalar */
+    int64_t dims[GRAFT_MAX_RANK];
+} graft_shape;
+
+bool graft_shape_equal(const graft_shape *a, const graft_shape *b);
+/** Product of the dims (1 for a scalar); false when it does not fit in int64 or a dim is negative. */
+bool graft_shape_count(const graft_shape *s, int64_t *out);
+/** "[64, 3, 7, 7]" into `out`, truncated if need be; returns out. */
+char *graft_shape_print(const graft_shape *s, char *out, size_t out_size);
+
+typedef struct graft_tensor {
+    const char *name; /* NULL when it has none */
+    graft_dtype dtype;
+    graft_shape shape;
+    const void *data;
+    size_t size; /* bytes */
+} graft_tensor;
+
+/** Converts any numeric tensor to float32 (round to nearest even); `out` has one float an element. */
+void graft_tensor_to_f32(const graft_tensor *t, float *out);
+/** Converts n floats to BF16 or F16 bits, round to nearest even, NaN kept. */
+void graft_f32_to_bf16(const float *in, uint16_t *out, size_t n);
+void graft_f32_to_f16(const float *in, uint16_t *out, size_t n);
+
+/* ---- Named tensors of a file ----------------------------------------------------------------------------- */
+
+/** The tensors of one checkpoint, in file order. Data stay mapped while the arena lives. */
+typedef struct graft_tensors {
+    graft_tensor *items;
+    size_t n_items;
+    const char *format; /* "safetensors", "pytorch zip", "pytorch legacy", "npz", "npy" */
+    graft_map *index;   /* name -> position in items */
+} graft_tensors;
+
+/** NULL when there is none of that name. */
+const graft_tensor *graft_tensors_find(const graft_tensors *ts, const char *name);
+
+/** Opens a checkpoint: a folder (model.safetensors, its index, pytorch_model.bin, its index: in that order) or one
+ *  file, recognised by its first bytes. PyTorch files may hold a state dict, or a dict that has one under
+ *  "state_dict" or "model"; names lose a leading "module.". Errors: EIO, EFORMAT, EUNSUPPORTED, ENOMEM. */
+int graft_tensors_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
+
+/** One safetensors file. Every rule of the format is checked before any byte is trusted. */
+int graft_safetensors_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
+/** The same over bytes in memory (fuzzing, tests); `origin` is for messages. */
+int graft_safetensors_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size, const char *origin,
+                            graft_err *err);
+/** Writes atomically, tensors sorted by descending alignment and then by name, `__metadata__` {"format":"pt"} plus
+ *  `metadata` (pairs key, value, NULL-terminated; may be NULL). */
+int graft_safetensors_write(const char *path, const graft_tensor *items, size_t n_items, const char *const *metadata,
+                            graft_err *err);
+
+/** PyTorch's zip format and its legacy stream, through a reader that knows a fixed list of names and runs nothing. */
+int graft_torch_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
+int graft_torch_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size, const char *origin,
+                      graft_err *err);
+
+/** NumPy's .npy (one tensor, name "") and .npz (one a member, stored or deflated). Fortran order is transposed. */
+int graft_npy_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
+int graft_npy_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size, const char *origin,
+                    graft_err *err);
+/** Writes one .npy atomically. */
+int graft_npy_write(const char *path, const graft_tensor *t, graft_err *err);
+
+#endif
