@@ -1,0 +1,155 @@
+/* The door of graph/: a model, its loss, its gradient and its optimiser are one list of nodes in topological order
+ * over typed values. Nothing here computes: shapes are inferred, gradients add nodes, a plan derives what is frozen,
+ * passes write a new graph from an old one. A backend compiles a graph into a program. The graph is its own
+ * builder: it keeps the first error together with the node's name, later calls do nothing, graft_graph_end
+ * returns it. */
+#ifndef GRAFT_GRAPH_H
+#define GRAFT_GRAPH_H
+
+#include "tensor/tensor.h"
+
+typedef struct graft_graph graft_graph;
+
+/** Index of a value in its graph. */
+typedef int32_t graft_value;
+enum { GRAFT_NONE = -1 };
+
+/** A dim that is bound when a program is compiled. */
+enum { GRAFT_DIM_BATCH = -1 };
+
+typedef enum graft_value_kind {
+    GRAFT_INPUT,  /* set before each run, by name */
+    GRAFT_PARAM,  /* a weight or a statistic, by the name it has in the model's file */
+    GRAFT_STATE,  /* what training keeps beside the weights: moments, counters; starts at zero unless source says */
+    GRAFT_RESULT, /* what a node computes */
+} graft_value_kind;
+
+/** Where a parameter's initial value comes from. Sources are read when a program is compiled, not before. */
+typedef struct graft_source {
+    const graft_tensor *tensor; /* its own data; NULL: zeros */
+    /* A batch norm folded into the convolution before it (fold.c): w' = w g / sqrt(v + eps) per output channel,
+     * b' = beta + (b - m) g / sqrt(v + eps). All NULL when nothing is folded. */
+    const graft_tensor *gamma, *beta, *mean, *variance;
+    double eps;
+    bool is_bias; /* this is b', and `tensor` is b (NULL: 0) */
+} graft_source;
+
+typedef struct graft_value_info {
+    graft_value_kind kind;
+    graft_dtype dtype;
+    graft_shape shape; /* may hold GRAFT_DIM_BATCH */
+    const char *name;  /* unique among inputs, parameters and states; NULL for most results */
+    int32_t node;      /* RESULT: the node that computes it */
+    bool trained;      /* PARAM: updated by this graph, so never folded, packed for good or turned to bf16 for good */
+    graft_source source;
+} graft_value_info;
+
+typedef struct graft_op graft_op; /* a row of the op table; op.h */
+
+typedef struct graft_node {
+    const graft_op *op;
+    const void *attr; /* the op's attribute struct, or NULL */
+    const graft_value *in;
+    size_t n_in; /* optional inputs that are absent are GRAFT_NONE */
+    const graft_value *out;
+    size_t n_out;
+    const char *name; /* for messages and traces: the scope it was built in */
+} graft_node;
+
+/** After a run the storage of `target` (a PARAM or STATE) holds `value`. */
+typedef struct graft_assign {
+    graft_value target, value;
+} graft_assign;
+
+typedef struct graft_output {
+    const char *name;
+    graft_value value;
+} graft_output;
+
+/* ---- Building --------------------------------------------------------------------------------------------- */
+
+/** Lives in the arena. NULL when out of memory. */
+graft_graph *graft_graph_new(graft_arena *arena);
+graft_arena *graft_graph_arena(const graft_graph *g);
+
+graft_value graft_graph_input(graft_graph *g, const char *name, graft_dtype dtype, graft_shape shape);
+/** `tensor` may be NULL (zeros) and must outlive the graph. */
+graft_value graft_graph_param(graft_graph *g, const char *name, const graft_tensor *tensor, graft_shape shape);
+graft_value graft_graph_state(graft_graph *g, const char *name, graft_shape shape);
+void graft_graph_output(graft_graph *g, const char *name, graft_value v);
+void graft_graph_assign(graft_graph *g, graft_value target, graft_value value);
+/** Name given to the nodes built from here on; the string is copied. */
+void graft_graph_scope(graft_graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Adds a node of `op`; results are written to out[0 .. op's n_out), GRAFT_NONE each after an error. */
+void graft_graph_node(graft_graph *g, const graft_op *op, const void *attr, const graft_value *in, size_t n_in,
+                      graft_value *out);
+/** Records an error unless there is one already. */
+void graft_graph_fail(graft_graph *g, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool graft_graph_failed(const graft_graph *g);
+/** The first error met while building, or 0. */
+int graft_graph_end(const graft_graph *g, graft_err *err);
+
+/* ---- Looking ---------------------------------------------------------------------------------------------- */
+
+size_t graft_graph_n_values(const graft_graph *g);
+size_t graft_graph_n_nodes(const graft_graph *g);
+/** Borrowed, valid until the next value is added. */
+const graft_value_info *graft_graph_value(const graft_graph *g, graft_value v);
+graft_value_info *graft_graph_value_mut(graft_graph *g, graft_value v);
+const graft_node *graft_graph_node_at(const graft_graph *g, size_t i);
+size_t graft_graph_outputs(const graft_graph *g, const graft_output **out);
+size_t graft_graph_assigns(const graft_graph *g, const graft_assign **out);
+/** By name among inputs, parameters, states and outputs; GRAFT_NONE when there is none. */
+graft_value graft_graph_find(const graft_graph *g, const char *name);
+/** uses[v] = how many node inputs, outputs and assigns read v; `uses` has n_values entries. */
+void graft_graph_count_uses(const graft_graph *g, int32_t *uses);
+/** Text of the whole graph, one node a line. */
+void graft_graph_print(const graft_graph *g, graft_buf *out);
+/** Verifies everything a graph promises (order, shapes, names, assigns); EINTERNAL when not so. check.c */
+int graft_graph_check(const graft_graph *g, graft_err *err);
+/** Hash of structure and of the parameters' sources (contents included): the key of a frozen prefix. */
+int graft_graph_hash(const graft_graph *g, graft_hash *out, graft_err *err);
+
+/** A source's values as float32, C order. `count` elements. */
+int graft_source_read(const graft_source *s, const graft_shape *shape, float *out, graft_err *err);
+
+/* ---- Passes: each writes a new graph in `arena` -------------------------------------------------------------- */
+
+/** The part of g between `inputs` (any values; they become INPUTs named `input_names[i]`) and `outputs`. Values that
+ *  are INPUT, PARAM or STATE in g keep kind and name. extract.c */
+int graft_graph_extract(graft_graph **out, graft_arena *arena, const graft_graph *g, const graft_value *inputs,
+                        const char *const *input_names, size_t n_inputs, const graft_output *outputs,
+                        size_t n_outputs, graft_err *err);
+/** Frozen batch norms folded into the convolution before them. fold.c */
+int graft_graph_fold(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** conv + relu, conv + add + relu, linear + relu joined where nothing else reads the value between. fuse.c */
+int graft_graph_fuse(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** Marks in place what may be computed in bf16: results of ops whose row allows it. precision.c */
+int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
+/** Adds the nodes that compute d(loss)/d(wrt[i]) into grads[i] (GRAFT_NONE when loss does not depend on it). Reverse
+ *  accumulation over the ops' gradient rules. grad.c */
+int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt, graft_value *grads,
+                     graft_err *err);
+/** Forward values that the backward part reads are computed again from the values that cross `keep` segments (about
+ *  equal in bytes), so that fewer are alive at once (Chen et al. 2016, "Training deep nets with sublinear memory
+ *  cost"). `n_forward` = nodes before the gradient's. recompute.c */
+int graft_graph_recompute(graft_graph **out, graft_arena *arena, const graft_graph *g, size_t n_forward,
+                          int n_segments, graft_err *err);
+
+/* ---- Plan ------------------------------------------------------------------------------------------------- */
+
+/** What a set of marks means: the frozen prefix (nodes without a path from a trained parameter) and the boundary
+ *  (what the suffix reads of it). Derived by graft_plan_derive; policy (which parameters) is not made here. */
+typedef struct graft_plan {
+    bool *prefix;          /* per node of the graph */
+    graft_value *boundary; /* results of prefix nodes, or INPUTs, read by suffix nodes or outputs; in value order */
+    size_t n_boundary;
+    size_t n_prefix, n_suffix; /* nodes */
+} graft_plan;
+
+/** Reads the `trained` marks of g's parameters. Arrays live in the arena. */
+int graft_plan_derive(graft_plan *out, graft_arena *arena, const graft_graph *g, graft_err *err);
+
+#include "graph/op/ops.h"
+
+#endif

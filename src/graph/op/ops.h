@@ -1,0 +1,85 @@
+/* The graph builders of all ops: each adds one node and returns its (first) result. x is (N,C,H,W) or (N,D); w of a
+ * convolution (O, I/groups, KH, KW); w of a linear layer (O, I). Part of graph.h. */
+#ifndef GRAFT_GRAPH_OPS_H
+#define GRAFT_GRAPH_OPS_H
+
+typedef struct graft_conv_attr {
+    int32_t stride[2], pad[2], dilation[2], groups; /* pad on both sides; dilation 1 = dense */
+    int32_t relu;                                   /* fused by fuse.c: y = max(0, ...) */
+} graft_conv_attr;
+
+typedef struct graft_pool_attr {
+    int32_t kernel[2], stride[2], pad[2];
+} graft_pool_attr;
+
+typedef struct graft_norm_attr {
+    double eps;
+    double momentum; /* PyTorch's: running = (1 - momentum) running + momentum batch */
+    int32_t relu;    /* y = max(0, norm) in one node */
+} graft_norm_attr;
+
+typedef struct graft_linear_attr {
+    int32_t relu;
+} graft_linear_attr;
+
+/* conv.c */
+/** y = conv(x, w) + b + residual, then relu if asked. b and residual may be GRAFT_NONE. */
+graft_value graft_conv2d(graft_graph *g, graft_value x, graft_value w, graft_value b, graft_value residual,
+                         graft_conv_attr a);
+/* linear.c */
+/** y (N,O) = x (N,I) w^T + b; b may be GRAFT_NONE. */
+graft_value graft_linear(graft_graph *g, graft_value x, graft_value w, graft_value b);
+/* norm.c */
+/** Batch norm with given statistics (inference, or frozen in training); Ioffe and Szegedy 2015. */
+graft_value graft_batch_norm(graft_graph *g, graft_value x, graft_value gamma, graft_value beta, graft_value mean,
+                             graft_value variance, graft_norm_attr a);
+/** Batch norm with the batch's statistics; assigns the running ones (unbiased variance, as PyTorch). */
+graft_value graft_batch_norm_train(graft_graph *g, graft_value x, graft_value gamma, graft_value beta,
+                                   graft_value mean, graft_value variance, graft_norm_attr a);
+/* pool.c */
+graft_value graft_max_pool2d(graft_graph *g, graft_value x, graft_pool_attr a);
+/** Mean over the window; padding is counted (count_include_pad), as PyTorch's default. */
+graft_value graft_avg_pool2d(graft_graph *g, graft_value x, graft_pool_attr a);
+/** (N,C,H,W) -> (N,C): mean over H and W. */
+graft_value graft_global_avg_pool(graft_graph *g, graft_value x);
+/* eltwise.c */
+graft_value graft_relu(graft_graph *g, graft_value x);
+/** a + b of equal shape; with relu != 0 max(0, a + b) in one node. */
+graft_value graft_add(graft_graph *g, graft_value a, graft_value b, int32_t relu);
+/* shape.c */
+/** Every stride-th row and column, then `front` and `back` zero channels: the parameter-free shortcut of He et al.
+ *  2016 for CIFAR ("option A"). */
+graft_value graft_subsample_pad(graft_graph *g, graft_value x, int32_t stride, int32_t front, int32_t back);
+/** (N,C,H,W) -> (N, C H W). */
+graft_value graft_flatten(graft_graph *g, graft_value x);
+/* dropout.c */
+/** x / (1 - p) where a hash of (seed input, sample, element) keeps it, else 0. seed is an input (2,) I32: step, salt. */
+graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p);
+
+/* loss.c: scalars []. weight (N,) multiplies a sample's loss; the caller puts 1/(sum of weights) into it, so that a
+ * micro-batch of a larger batch is scaled as the whole. target (N,K) carries smoothing and class weights. */
+/** sum_i weight_i sum_c -target_ic log softmax(logits_i)_c */
+graft_value graft_cross_entropy(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
+/** sum_i weight_i (1/K) sum_c [max(z,0) - z t + log(1 + exp(-|z|))] */
+graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
+/** sum_i weight_i (1/K) sum_c (y - t)^2 */
+graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
+
+/* optim.c: updates of one parameter; every one assigns w and its own state, named "<param>/<moment>". lr (1,) is an
+ * input; g_scale (1,) multiplies the gradient (clipping; GRAFT_NONE: 1). */
+typedef struct graft_sgd_attr {
+    double momentum, weight_decay, lr_scale; /* decay is added to the gradient (PyTorch's SGD) */
+    int32_t nesterov;
+} graft_sgd_attr;
+typedef struct graft_adam_attr {
+    double beta1, beta2, eps, weight_decay, lr_scale;
+    int32_t decoupled; /* AdamW (Loshchilov and Hutter 2019): decay multiplies w by 1 - lr decay; else Adam's */
+} graft_adam_attr;
+void graft_sgd(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value g_scale, graft_sgd_attr a);
+/** step (1,) F32 input: 1 for the first update (bias correction; Kingma and Ba 2015). */
+void graft_adam(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value step, graft_value g_scale,
+                graft_adam_attr a);
+/** (1,): min(1, max_norm / (||all gradients|| + 1e-6)), as PyTorch's clip_grad_norm_. */
+graft_value graft_clip_scale(graft_graph *g, const graft_value *grads, size_t n_grads, double max_norm);
+
+#endif
