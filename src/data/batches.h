@@ -1,0 +1,41 @@
+/* What a trainer eats: batches of samples, whoever makes them. The loader makes them from pictures, the cache
+ * from stored boundary values; the trainer knows only this. A source is used by one thread at a time. */
+#ifndef GRAFT_DATA_BATCHES_H
+#define GRAFT_DATA_BATCHES_H
+
+#include "tensor/tensor.h"
+
+/** One batch of n samples. Everything is borrowed from the source until its following next, begin or close.
+ */
+typedef struct graft_batch {
+    int64_t n; /* samples here; the last batch of an epoch may have fewer than `batch` */
+    const graft_tensor
+        *inputs; /* first dim of each is n; a picture input is "pixel_values" [n, C, H, W] float32 */
+    size_t n_inputs;
+    const int64_t *samples; /* [n] indices into the data */
+    const int32_t *labels;  /* [n] class indices, -1: none */
+    const float *targets; /* [n, n_classes] soft targets that sum to 1 (mixup, cutmix), or NULL: use labels */
+} graft_batch;
+
+/** A source of batches. The same (epoch, first_batch) gives the same batches, bit for bit, however often it
+ * is asked and on however many threads it works: that is what resuming rests on. */
+typedef struct graft_batches {
+    void *self;
+    int64_t n_samples; /* in an epoch */
+    int64_t n_batches; /* in an epoch */
+    int64_t batch;     /* samples of a full batch */
+    /** Starts epoch `epoch` (from 0) at its batch `first_batch` (from 0; n_batches: nothing is left). */
+    int (*begin)(void *self, int64_t epoch, int64_t first_batch, graft_err *err);
+    /** 1: *out is the next batch; 0: the epoch is over; negative: an error, the epoch is lost. */
+    int (*next)(void *self, graft_batch *out, graft_err *err);
+    /** Stops and frees the source. */
+    void (*close)(void *self);
+} graft_batches;
+
+/** Calls close, if there is one, and clears the struct. */
+static inline void graft_batches_close(graft_batches *b) {
+    if (b->close) b->close(b->self);
+    *b = (graft_batches){0};
+}
+
+#endif

@@ -1,0 +1,201 @@
+/* The door of data/: samples, their split, and the batches made of them.
+ *
+ * graft_data_open recognises what lies at a path (class folders, a table, arrays, pictures) and lists its
+ * samples; nothing is decoded yet. Every sample then has to be seen once (read, decoded, hashed):
+ * graft_data_check does that, or a loader with `check` set does it while its caller fills a cache.
+ * graft_data_settle ends that pass: it counts the bad ones, makes the validation part where the data have
+ * none, and reports duplicates and imbalance.
+ *
+ *     open → check (or a checking loader, then settle) → members, loader, read → close */
+#ifndef GRAFT_DATA_H
+#define GRAFT_DATA_H
+
+#include "base/base.h"
+#include "data/batches.h"
+#include "tensor/tensor.h"
+
+/* An encoded or decoded picture to float32 [C, H, W] (data/transform.h). */
+typedef struct graft_transform graft_transform;
+
+/* ---- Samples
+ * ----------------------------------------------------------------------------------------------- */
+
+typedef enum graft_part {
+    GRAFT_TRAIN,
+    GRAFT_VAL,
+    GRAFT_TEST,
+    GRAFT_N_PARTS,
+    GRAFT_ALL = GRAFT_N_PARTS
+} graft_part;
+
+/** "train", "val", "test", "all". */
+const char *graft_part_name(graft_part part);
+
+typedef enum graft_sample_state { GRAFT_UNSEEN, GRAFT_SEEN, GRAFT_BAD } graft_sample_state;
+
+typedef struct graft_sample {
+    const char *path;   /* the picture's file, or the file of the array that it is a row of */
+    const char *origin; /* "photos/a.jpg", "table.csv, line 7", "images.npy, row 3": for messages */
+    int64_t row;        /* row of the array; -1: a file of its own */
+    int64_t group;      /* samples of one group stay on one side of a split; -1: a group of its own */
+    int32_t label;      /* class index; -1: none */
+    graft_part part;    /* given by the data, or made by graft_data_settle */
+    graft_sample_state state;
+    const char *reason;    /* why it is bad, else NULL */
+    graft_hash content;    /* of the encoded bytes, or of the row's values; known once seen or hashed */
+    uint64_t likeness;     /* 64-bit difference hash of the grey picture */
+    bool has_likeness;     /* false for pictures too small or too plain for it to mean anything */
+    int32_t width, height; /* of the picture as stored; 0 until seen */
+} graft_sample;
+
+/* ---- Opening
+ * ----------------------------------------------------------------------------------------------- */
+
+typedef enum graft_label_use {
+    GRAFT_LABELS_AS_FOUND, /* labelled where the data say so */
+    GRAFT_LABELS_NEEDED,   /* EDATA when there are none */
+    GRAFT_LABELS_IGNORED   /* every picture below a folder, in order of path; label -1 (predict, embed) */
+} graft_label_use;
+
+typedef struct graft_data_options {
+    const char *format;       /* a reader's name; NULL: recognised */
+    const char *input_column; /* of a table; NULL: guessed, and said */
+    const char *label_column;
+    const char *split_column; /* NULL: a column named split, part or subset whose values are all part names */
+    const char *group_column; /* of a table; NULL: none */
+    const char *group_pattern; /* POSIX extended regex on the path below the data's root; its first capture is
+                                  the group, else the whole match; no match: a group of its own. NULL: none */
+    graft_label_use labels;
+    const char *const *class_names; /* fixed order, from a model; NULL: from the data */
+    int32_t n_class_names;
+    const char *labels_file;  /* fixed order, one name a line; NULL: none */
+    bool drop_unknown_labels; /* with a fixed order: leave out (and list) samples of other classes, not EDATA
+                               */
+    double validation;        /* fraction made into the val part when there is none; 0: 0.2; negative: none */
+    uint64_t seed;            /* of the split */
+    double max_bad;           /* fraction of samples that may be bad; 0: 0.01; negative: none at all */
+    bool strict;              /* the first bad sample is the error */
+} graft_data_options;
+#define GRAFT_DATA_OPTIONS_INIT                                                                              \
+    { 0 }
+
+/** Labelled or plain pictures: what was found, who belongs to what. Constant after graft_data_settle. */
+typedef struct graft_data graft_data;
+
+/** Lists the samples at `path` and says through env's log what the data were recognised as. Reads tables and
+ * array files, decodes no picture. `env` has to outlive *out. Errors: EDATA (empty, one class where labels
+ * are needed, unknown label), EFORMAT (with line or byte), EIO, EUSAGE (no such column), ENOMEM. */
+int graft_data_open(graft_data **out, const graft_env *env, const char *path,
+                    const graft_data_options *options, graft_err *err);
+/** The same for several inputs, in their order, all unlabelled: pictures, folders of them, tables, arrays. */
+int graft_data_open_inputs(graft_data **out, const graft_env *env, const char *const *paths, size_t n_paths,
+                           const graft_data_options *options, graft_err *err);
+void graft_data_close(graft_data *d); /* NULL allowed */
+
+/** What the data were recognised as, one sentence. */
+const char *graft_data_description(const graft_data *d);
+/** The path that was opened. */
+const char *graft_data_path(const graft_data *d);
+int64_t graft_data_n_samples(const graft_data *d);
+const graft_sample *graft_data_sample(const graft_data *d, int64_t i);
+bool graft_data_has_labels(const graft_data *d);
+/** 0 when unlabelled. */
+int32_t graft_data_n_classes(const graft_data *d);
+const char *graft_data_class(const graft_data *d, int32_t label);
+/** Samples of a part (or all), in their order; bad ones are left out, and unlabelled ones where others have
+ * labels. Borrowed; NULL and 0 when there are none. Before graft_data_settle it is the parts that the data
+ * gave. */
+const int64_t *graft_data_members(const graft_data *d, graft_part part, int64_t *n);
+/** Members of a part that have this label. */
+int64_t graft_data_count(const graft_data *d, graft_part part, int32_t label);
+int64_t graft_data_n_bad(const graft_data *d);
+/** Hash of all contents and labels, independent of order and of where the data lie; after settle. */
+graft_hash graft_data_fingerprint(const graft_data *d);
+/** Inverse class frequencies of a part, scaled to a mean of 1 over its samples (n / (classes * count)), 0 for
+ * a class without samples; `weights` has n_classes floats. */
+void graft_data_class_weights(const graft_data *d, graft_part part, float *weights);
+
+/* ---- Seeing every sample once
+ * ------------------------------------------------------------------------------ */
+
+/** Reads and decodes every sample not yet seen, on all threads, with progress; then settles. Errors: EDATA
+ * when more are bad than `max_bad` allows (or any, when strict), naming the first; EINTERRUPTED. */
+int graft_data_check(graft_data *d, graft_err *err);
+/** Only hashes every content (one read, no decode): for cache keys before anything is decoded. An unreadable
+ * file becomes a bad sample. */
+int graft_data_hash(graft_data *d, graft_err *err);
+/** Notes what a caller knows about a sample from elsewhere (a cache that holds its content): it counts as
+ * seen. */
+void graft_data_note_seen(graft_data *d, int64_t i, uint64_t likeness, bool has_likeness);
+/** Ends the pass: bad samples listed and counted against max_bad, parts made or judged, duplicates across
+ * parts and imbalance reported through env's log. Idempotent. Unseen samples are taken to be good. */
+int graft_data_settle(graft_data *d, graft_err *err);
+
+/** Content or near content on both sides of a split that the data gave; after settle. */
+typedef struct graft_duplicates {
+    int64_t n_same; /* val and test samples whose content is also in train */
+    int64_t n_near; /* further ones that look the same */
+    const int64_t (
+        *pairs)[2]; /* [n_same + n_near] {val or test sample, its train twin}; same content first */
+} graft_duplicates;
+const graft_duplicates *graft_data_duplicates(const graft_data *d);
+
+/* ---- One sample
+ * -------------------------------------------------------------------------------------------- */
+
+/** One sample as it is stored: an encoded file, or the pixels of an array's row. Zero-initialised by the
+ * caller, reused from sample to sample (it keeps its buffer), freed by graft_raw_done. */
+typedef struct graft_raw {
+    const unsigned char *bytes; /* encoded file; NULL when pixels are given */
+    size_t size;
+    const uint8_t *pixels; /* [height, width, channels], 0..255 */
+    int width, height, channels;
+    unsigned char *buffer;
+    size_t buffer_size;
+} graft_raw;
+
+/** Reads sample i. Safe from many threads, each with a graft_raw of its own. Errors: EIO and EDATA with the
+ *  sample's origin, ENOMEM. */
+int graft_data_read(const graft_data *d, int64_t i, graft_raw *raw, graft_err *err);
+void graft_raw_done(graft_raw *raw);
+
+/* ---- Loader
+ * ------------------------------------------------------------------------------------------------ */
+
+typedef enum graft_order {
+    GRAFT_IN_ORDER, /* as members are listed */
+    GRAFT_SHUFFLED, /* a permutation, function of (seed, epoch) */
+    GRAFT_BALANCED  /* as many draws as members, every class equally often, no sample of a class twice before
+                       all  of it were drawn once */
+} graft_order;
+
+/** The order of an epoch: n indices out of members [n] into `out`, a function of (seed, epoch) and the
+ * members. Errors: ENOMEM. */
+int graft_sampler_epoch(int64_t *out, const graft_data *d, const int64_t *members, int64_t n,
+                        graft_order order, uint64_t seed, int64_t epoch, graft_err *err);
+
+typedef struct graft_loader_options {
+    graft_part part;
+    const int64_t *samples; /* [n_samples] instead of the part's members; NULL: the part. Copied. */
+    int64_t n_samples;
+    int64_t batch; /* 0: 32 */
+    graft_order order;
+    bool augment; /* the transform's random part, a function of (seed, epoch, sample) */
+    double mixup,
+        cutmix; /* alpha of their beta distributions, 0: off; with both, each batch takes one of them */
+    uint64_t seed;
+    int threads;  /* 0: env's */
+    int prefetch; /* batches decoded ahead, 0: 3 */
+    bool check; /* the pass that sees every sample: bad ones are noted and left out of their batch (n shrinks,
+                   0 is possible), EDATA once they are more than max_bad allows */
+} graft_loader_options;
+#define GRAFT_LOADER_OPTIONS_INIT                                                                            \
+    { 0 }
+
+/** Batches of pictures, "pixel_values" [n, C, H, W] as `transform` makes them, decoded ahead by threads. `d`
+ * and `transform` have to outlive it. Errors of next: a sample that fails now (a vanished file) is named:
+ * EIO, EFORMAT or EDATA; EINTERRUPTED when env was cancelled. */
+int graft_loader_open(graft_batches *out, graft_data *d, const graft_transform *transform,
+                      const graft_loader_options *options, graft_err *err);
+
+#endif
