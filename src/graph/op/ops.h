@@ -3,6 +3,7 @@
 #ifndef GRAFT_GRAPH_OPS_H
 #define GRAFT_GRAPH_OPS_H
 
+/* Attribute structs have no padding bytes (flags beside doubles are int64_t), so that equal attributes hash equal. */
 typedef struct graft_conv_attr {
     int32_t stride[2], pad[2], dilation[2], groups; /* pad on both sides; dilation 1 = dense */
     int32_t relu;                                   /* fused by fuse.c: y = max(0, ...) */
@@ -15,7 +16,7 @@ typedef struct graft_pool_attr {
 typedef struct graft_norm_attr {
     double eps;
     double momentum; /* PyTorch's: running = (1 - momentum) running + momentum batch */
-    int32_t relu;    /* y = max(0, norm) in one node */
+    int64_t relu;    /* y = max(0, norm) in one node */
 } graft_norm_attr;
 
 typedef struct graft_linear_attr {
@@ -69,11 +70,11 @@ graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_v
  * input; g_scale (1,) multiplies the gradient (clipping; GRAFT_NONE: 1). */
 typedef struct graft_sgd_attr {
     double momentum, weight_decay, lr_scale; /* decay is added to the gradient (PyTorch's SGD) */
-    int32_t nesterov;
+    int64_t nesterov;
 } graft_sgd_attr;
 typedef struct graft_adam_attr {
     double beta1, beta2, eps, weight_decay, lr_scale;
-    int32_t decoupled; /* AdamW (Loshchilov and Hutter 2019): decay multiplies w by 1 - lr decay; else Adam's */
+    int64_t decoupled; /* AdamW (Loshchilov and Hutter 2019): decay multiplies w by 1 - lr decay; else Adam's */
 } graft_adam_attr;
 void graft_sgd(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value g_scale, graft_sgd_attr a);
 /** step (1,) F32 input: 1 for the first update (bias correction; Kingma and Ba 2015). */
