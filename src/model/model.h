@@ -1,0 +1,194 @@
+/* The door of model/: files become a model, a model becomes a graph, a model becomes files again.
+ *
+ * A family lays out the nodes with the parameter names of the published files; parameters are bound to the
+ * mapped file by name, nothing is copied. A value that training changed, or that had to be initialised, is
+ * the model's own; everything else is written back byte for byte. The head is replaced by graft_model_head.
+ *
+ *     open → (head) → graph → … training … → set → save → verify */
+#ifndef GRAFT_MODEL_H
+#define GRAFT_MODEL_H
+
+#include "backend/backend.h"
+#include "graph/graph.h"
+#include "model/preprocess.h"
+
+typedef struct graft_model graft_model;
+
+/* ---- Opening ----------------------------------------------------------------------------------------------
+ */
+
+typedef struct graft_model_options {
+    const char *family;        /* a family's name; NULL: recognised */
+    const char *const *labels; /* class names in the order of the head's rows; NULL: what the files say */
+    size_t n_labels;
+    const char *labels_file; /* the same, one name a line; NULL: none */
+    uint64_t seed;           /* of what has to be initialised */
+} graft_model_options;
+#define GRAFT_MODEL_OPTIONS_INIT                                                                             \
+    { NULL, NULL, 0, NULL, 0 }
+
+/** Opens a folder (Transformers' or timm's), a config.json (a new model), or a bare checkpoint. Without
+ * weights the model is initialised; a head that is missing or that does not fit is initialised, with a line
+ * in env's log, as are tensors that the model does not use. `options` may be NULL. `env` has to outlive *out.
+ *  Errors: EIO, EFORMAT, EDATA (a tensor is missing), ESHAPE (has another shape), EDTYPE, EUNSUPPORTED,
+ * EUSAGE. */
+int graft_model_open(graft_model **out, const graft_env *env, const char *path,
+                     const graft_model_options *options, graft_err *err);
+void graft_model_close(graft_model *m); /* NULL allowed */
+
+/* ---- Looking ----------------------------------------------------------------------------------------------
+ */
+
+/** The path that was opened. */
+const char *graft_model_path(const graft_model *m);
+/** Family row's name: "resnet", "resnet_timm", "resnet_cifar". */
+const char *graft_model_family(const graft_model *m);
+/** What it is, one line: "ResNet, 50 layers, bottleneck (Transformers)"; names what was recognised. */
+const char *graft_model_description(const graft_model *m);
+/** No weights came with it: all is initialised. */
+bool graft_model_is_scratch(const graft_model *m);
+/** The head was initialised, not read. */
+bool graft_model_head_is_new(const graft_model *m);
+/** Channels of the input picture. */
+int graft_model_channels(const graft_model *m);
+/** Width D of the pooled features that the head joins. */
+int64_t graft_model_feature_width(const graft_model *m);
+/** Class names in the order of the logits. */
+const char *const *graft_model_labels(const graft_model *m, size_t *n);
+/** False when no file and no option named the classes: the names are then "0", "1", … */
+bool graft_model_labels_are_known(const graft_model *m);
+/** Names the classes; `n` must be the head's number of rows (EUSAGE). The strings are copied. */
+int graft_model_set_labels(graft_model *m, const char *const *names, size_t n, graft_err *err);
+
+/** How pictures are made into input: the folder's own, else the family's habit. */
+const graft_preprocess *graft_model_preprocess(const graft_model *m);
+/** Replaces it; EUSAGE when its channels are not the model's. */
+int graft_model_set_preprocess(graft_model *m, const graft_preprocess *p, graft_err *err);
+/** Height and width of the input after preprocessing; false when they depend on the picture. */
+bool graft_model_input_size(const graft_model *m, int *height, int *width);
+
+/* ---- Stages and parameters
+ * ---------------------------------------------------------------------------------- */
+
+/** The units that freezing speaks of, from the input to the head: "stem", "stage1" … "head". */
+size_t graft_model_n_stages(const graft_model *m);
+const char *graft_model_stage_name(const graft_model *m, size_t i);
+/** Index of a stage; -1 when there is none of that name. */
+int graft_model_find_stage(const graft_model *m, const char *name);
+
+typedef enum graft_param_kind {
+    GRAFT_PARAM_WEIGHT,    /* of a convolution or a linear layer: decays */
+    GRAFT_PARAM_BIAS,      /* of either */
+    GRAFT_PARAM_NORM,      /* scale or shift of a norm */
+    GRAFT_PARAM_STATISTIC, /* running mean or variance: no gradient */
+} graft_param_kind;
+
+typedef struct graft_param {
+    const char *name; /* as in the file that is written, and as in the graph */
+    graft_shape shape;
+    graft_param_kind kind;
+    int stage;           /* index among the stages */
+    bool head;           /* belongs to the head */
+    graft_tensor tensor; /* the current value: mapped, or the model's own float32 */
+} graft_param;
+
+/** In layout order. Borrowed; until graft_model_head replaces the head's. */
+size_t graft_model_n_params(const graft_model *m);
+const graft_param *graft_model_param(const graft_model *m, size_t i);
+/** NULL when there is none of that name. */
+const graft_param *graft_model_find_param(const graft_model *m, const char *name);
+/** Index of the stage of a parameter; -1 when there is no such parameter. */
+int graft_model_param_stage(const graft_model *m, const char *name);
+
+/** Replaces a parameter's value (training's result). `count` must be its element count (ESHAPE); EUSAGE when
+ * there is none of that name. Graphs made before see the new value when they are compiled after. */
+int graft_model_set(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);
+/** The current value as float32, C order. */
+int graft_model_get(const graft_model *m, const char *name, float *values, size_t count, graft_err *err);
+
+/* ---- Head -------------------------------------------------------------------------------------------------
+ */
+
+/** Names of the head rows, NULL-terminated. */
+const char *const *graft_model_heads(void);
+/** Replaces the head by one of row `head` ("linear") for n classes. Rows of classes whose name the old head
+ * has too are kept; the others are initialised from `seed`. *n_kept (may be NULL) counts the kept. Names are
+ * copied. Errors: EUSAGE (unknown head, no class, a name twice), ENOMEM. */
+int graft_model_head(graft_model *m, const char *head, const char *const *names, size_t n, uint64_t seed,
+                     size_t *n_kept, graft_err *err);
+
+/* ---- Graph ------------------------------------------------------------------------------------------------
+ */
+
+/** Forward graph in inference form: input "pixel_values" [BATCH, C, height, width] F32; outputs "features"
+ * [BATCH, D] (pooled) and "logits" [BATCH, K]; batch norms as graft_batch_norm over parameters named as in
+ * the model's table, whose values are borrowed from the model. height or width 0: the preprocessing's. Lives
+ * in `arena`. Errors: EUSAGE (no size known), ESHAPE (too small a picture). */
+int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
+                      int64_t width, graft_err *err);
+
+/* ---- Saving -----------------------------------------------------------------------------------------------
+ */
+
+/** What a saved folder says beside the model itself; every field may be zero. */
+typedef struct graft_save_info {
+    const char *name;       /* for the card; NULL: the folder's name */
+    const char *base_model; /* hub name or path of the source; NULL: not named */
+    const char *license;    /* NULL: the source card's */
+    const char *dataset;    /* name of the data */
+    const char *notes;      /* Markdown paragraphs for the card: plan, command, evidence */
+    const json_t *metrics;  /* object of numbers, {"accuracy": 0.93} */
+    const json_t *record;   /* object: graft.json (plan, data fingerprint, seeds, versions) */
+    const graft_tensor
+        *probe_inputs; /* [N, C, H, W] F32: preprocessed pictures kept for graft_model_verify */
+    const graft_tensor *probe_logits; /* [N, K] F32; NULL: computed here */
+} graft_save_info;
+
+/** Writes the folder: config.json, model.safetensors, preprocessor_config.json, README.md, graft.json,
+ *  graft_probe.safetensors. Everything is first written beside its place, then renamed, the weights last:
+ * after a full disk the old folder is whole. Other files of the folder stay. `info` may be NULL. */
+int graft_model_save(const graft_model *m, const graft_env *env, const char *dir, const graft_save_info *info,
+                     graft_err *err);
+
+/* ---- Inference --------------------------------------------------------------------------------------------
+ */
+
+typedef struct graft_infer_options {
+    int64_t height, width; /* 0: the preprocessing's */
+    graft_dtype dtype;     /* F32 or BF16 */
+} graft_infer_options;
+#define GRAFT_INFER_OPTIONS_INIT                                                                             \
+    { 0, 0, GRAFT_F32 }
+
+/** A model folded, fused and compiled, one program a batch size, weights packed once. */
+typedef struct graft_infer graft_infer;
+
+/** `m` has to outlive *out, and its head and values have to stay as they are. `options` may be NULL. */
+int graft_infer_new(graft_infer **out, const graft_env *env, const graft_model *m,
+                    const graft_infer_options *options, graft_err *err);
+void graft_infer_free(graft_infer *f); /* NULL allowed */
+/** Where to write n pictures [n, C, H, W] F32 for graft_infer_run_input; NULL after an error. Valid until
+ * freed. */
+float *graft_infer_input(graft_infer *f, int64_t n, graft_err *err);
+/** Runs what lies in graft_infer_input(f, n). *features [n, D] and *logits [n, K] (either may be NULL) are
+ * borrowed until the next run of n. */
+int graft_infer_run_input(graft_infer *f, int64_t n, const float **features, const float **logits,
+                          graft_err *err);
+/** The two above with copies: pixels [n, C, H, W] → features [n, D] and logits [n, K], either may be NULL. */
+int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *features, float *logits,
+                    graft_err *err);
+/** Bytes that the program of batch n needs, the weights included; compiles it if need be. */
+int graft_infer_needs(graft_infer *f, int64_t n, graft_program_memory *out, graft_err *err);
+
+/** What the replay of a folder's probe inputs gave. */
+typedef struct graft_verification {
+    int64_t n_inputs, n_differ; /* n_differ: inputs whose first class changed */
+    double max_difference;      /* largest |logit - kept logit| */
+    double max_logit;           /* largest |kept logit|, for scale */
+} graft_verification;
+
+/** Opens the folder and replays graft_probe.safetensors through it. Judging the difference is the caller's.
+ *  Errors: EDATA when the folder has no probes or they do not fit. */
+int graft_model_verify(graft_verification *out, const graft_env *env, const char *dir, graft_err *err);
+
+#endif
