@@ -47,8 +47,10 @@ struct graft_op {
     void (*reference)(const graft_op_call *c);
     /** Output o may take the storage of input alias[o] when that input is not read again; -1: never. Up to 4. */
     int8_t alias[4];
-    bool bf16;      /* results may be bf16 when a program asks for it (activations; never losses and updates) */
-    bool view;      /* output 0 has the bytes of input 0: nothing runs */
+    uint8_t bf16; /* bit o: result o may be bf16 when a program asks for it (activations and their gradients; never
+                     statistics, gradients of parameters, losses, updates); `true` is result 0 alone */
+    bool view;    /* output 0 has the bytes of input 0: nothing runs */
+    bool loss;    /* output 0 is a loss: its gradient rule takes a missing dout[0] as 1, and input 0 stays F32 */
     const graft_op_case *cases;
     size_t n_cases;
 };
