@@ -12,13 +12,11 @@
 
 #include "base/base.h"
 #include "data/batches.h"
+#include "data/image.h"
+#include "data/transform.h"
 #include "tensor/tensor.h"
 
-/* An encoded or decoded picture to float32 [C, H, W] (data/transform.h). */
-typedef struct graft_transform graft_transform;
-
-/* ---- Samples
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Samples ---- */
 
 typedef enum graft_part {
     GRAFT_TRAIN,
@@ -33,6 +31,13 @@ const char *graft_part_name(graft_part part);
 
 typedef enum graft_sample_state { GRAFT_UNSEEN, GRAFT_SEEN, GRAFT_BAD } graft_sample_state;
 
+/** What a picture looks like, for finding near-duplicates; the same for the same content, wherever it is
+ * computed. */
+typedef struct graft_likeness {
+    uint64_t bits;     /* difference hash of the grey picture shrunk to 9 x 8 */
+    uint8_t grey[256]; /* the grey picture shrunk to 16 x 16: equal bits are confirmed by its correlation */
+} graft_likeness;
+
 typedef struct graft_sample {
     const char *path;   /* the picture's file, or the file of the array that it is a row of */
     const char *origin; /* "photos/a.jpg", "table.csv, line 7", "images.npy, row 3": for messages */
@@ -41,15 +46,14 @@ typedef struct graft_sample {
     int32_t label;      /* class index; -1: none */
     graft_part part;    /* given by the data, or made by graft_data_settle */
     graft_sample_state state;
-    const char *reason;    /* why it is bad, else NULL */
-    graft_hash content;    /* of the encoded bytes, or of the row's values; known once seen or hashed */
-    uint64_t likeness;     /* 64-bit difference hash of the grey picture */
-    bool has_likeness;     /* false for pictures too small or too plain for it to mean anything */
-    int32_t width, height; /* of the picture as stored; 0 until seen */
+    const char *reason; /* why it is bad, else NULL */
+    graft_hash content; /* of the encoded bytes, or of the row's values; known once seen or hashed */
+    const graft_likeness
+        *likeness;         /* NULL until seen, and for pictures too small or too plain to tell apart */
+    int32_t width, height; /* of the picture, upright; 0 until seen */
 } graft_sample;
 
-/* ---- Opening
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 
 typedef enum graft_label_use {
     GRAFT_LABELS_AS_FOUND, /* labelled where the data say so */
@@ -115,8 +119,7 @@ graft_hash graft_data_fingerprint(const graft_data *d);
  * a class without samples; `weights` has n_classes floats. */
 void graft_data_class_weights(const graft_data *d, graft_part part, float *weights);
 
-/* ---- Seeing every sample once
- * ------------------------------------------------------------------------------ */
+/* ---- Seeing every sample once ---- */
 
 /** Reads and decodes every sample not yet seen, on all threads, with progress; then settles. Errors: EDATA
  * when more are bad than `max_bad` allows (or any, when strict), naming the first; EINTERRUPTED. */
@@ -124,9 +127,9 @@ int graft_data_check(graft_data *d, graft_err *err);
 /** Only hashes every content (one read, no decode): for cache keys before anything is decoded. An unreadable
  * file becomes a bad sample. */
 int graft_data_hash(graft_data *d, graft_err *err);
-/** Notes what a caller knows about a sample from elsewhere (a cache that holds its content): it counts as
- * seen. */
-void graft_data_note_seen(graft_data *d, int64_t i, uint64_t likeness, bool has_likeness);
+/** Notes what a caller knows of a sample from elsewhere (a cache that holds its content): it counts as seen.
+ *  likeness NULL: it has none; else copied. */
+int graft_data_note_seen(graft_data *d, int64_t i, const graft_likeness *likeness, graft_err *err);
 /** Ends the pass: bad samples listed and counted against max_bad, parts made or judged, duplicates across
  * parts and imbalance reported through env's log. Idempotent. Unseen samples are taken to be good. */
 int graft_data_settle(graft_data *d, graft_err *err);
@@ -140,8 +143,7 @@ typedef struct graft_duplicates {
 } graft_duplicates;
 const graft_duplicates *graft_data_duplicates(const graft_data *d);
 
-/* ---- One sample
- * -------------------------------------------------------------------------------------------- */
+/* ---- One sample ---- */
 
 /** One sample as it is stored: an encoded file, or the pixels of an array's row. Zero-initialised by the
  * caller, reused from sample to sample (it keeps its buffer), freed by graft_raw_done. */
@@ -159,8 +161,7 @@ typedef struct graft_raw {
 int graft_data_read(const graft_data *d, int64_t i, graft_raw *raw, graft_err *err);
 void graft_raw_done(graft_raw *raw);
 
-/* ---- Loader
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Loader ---- */
 
 typedef enum graft_order {
     GRAFT_IN_ORDER, /* as members are listed */
@@ -181,8 +182,7 @@ typedef struct graft_loader_options {
     int64_t batch; /* 0: 32 */
     graft_order order;
     bool augment; /* the transform's random part, a function of (seed, epoch, sample) */
-    double mixup,
-        cutmix; /* alpha of their beta distributions, 0: off; with both, each batch takes one of them */
+    bool mix; /* the policy's mixup or cutmix, a function of (seed, epoch, batch): batches carry targets */
     uint64_t seed;
     int threads;  /* 0: env's */
     int prefetch; /* batches decoded ahead, 0: 3 */
