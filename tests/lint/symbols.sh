@@ -4,7 +4,9 @@
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ {sub(/@.*/, "", $3); print $3}' | sort -u >"$scratch/exported"
+# _end and its like are the linker's own.
+nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ {sub(/@.*/, "", $3); print $3}' | grep -vxE '_end|_edata|__bss_start|_init|_fini' |
+    sort -u >"$scratch/exported"
 # A declaration begins with GRAFT_API at the start of a line; its name is the word before the first parenthesis.
 sed -nE '/^GRAFT_API/{:more;/;/!{N;b more};s/\n/ /g;s/^GRAFT_API[^(]*[ *]([A-Za-z0-9_]+) *\(.*/\1/p}' include/graft.h |
     sort -u >"$scratch/declared"
