@@ -5,7 +5,7 @@ BUILD := build/release
 # Steps done by a terminal show ninja's progress; elsewhere only what fails is worth a line.
 QUIET := $(shell test -t 2 || echo --quiet)
 
-.PHONY: build setup demo test test-long bench bench-peers lint asan tsan clang fuzz coverage install docs clean \
+.PHONY: build setup demo test test-long bench bench-peers lint format asan tsan clang fuzz coverage install docs clean \
     models golden help
 
 build: setup
@@ -24,6 +24,7 @@ help:
 #: make fuzz         every fuzz target for FUZZ_SECONDS (120) each
 #: make coverage     the tests, and which lines they reach
 #: make lint         format, clang-tidy, cppcheck, the order of folders, banned calls
+#: make format       lays the sources out as .clang-format says
 #: make bench        graft's own measurements
 #: make bench-peers  the ratios to PyTorch, timm, ONNX Runtime and OpenVINO
 #: make models       renders the glyphs and trains the kept upstream model again
@@ -67,6 +68,10 @@ coverage:
 lint: build
 	@scripts/setup.sh lint
 	@scripts/lint.sh $(BUILD)
+
+format:
+	@scripts/setup.sh lint
+	@find src include tests bench examples -name '*.[ch]' | xargs -r clang-format -i
 
 bench: build
 	@scripts/bench.sh $(BUILD)

@@ -95,7 +95,7 @@ install_onednn() {
         read -r name sum <<<"$entry"
         "$pip" -m pip download --quiet --no-deps --only-binary :all: -d "$scratch/wheels" "$name==$onednn_version" \
             >"$scratch/pip.log" 2>&1 </dev/null || {
-            tail -n 4 "$scratch/pip.log" >&2
+            tail -n 2 "$scratch/pip.log" >&2
             fail "pip could not download $name $onednn_version (its last lines are above; is the network reachable?)"
         }
         wheel=$(echo "$scratch/wheels/${name//-/_}-$onednn_version"-*.whl)
