@@ -48,6 +48,9 @@ graft_value graft_relu(graft_graph *g, graft_value x);
 /** a + b of equal shape; with relu != 0 max(0, a + b) in one node. */
 graft_value graft_add(graft_graph *g, graft_value a, graft_value b, int32_t relu);
 /* shape.c */
+typedef struct graft_subsample_attr {
+    int32_t stride, front, back;
+} graft_subsample_attr;
 /** Every stride-th row and column, then `front` and `back` zero channels: the parameter-free shortcut of He et al.
  *  2016 for CIFAR ("option A"). */
 graft_value graft_subsample_pad(graft_graph *g, graft_value x, int32_t stride, int32_t front, int32_t back);
@@ -80,6 +83,9 @@ void graft_sgd(graft_graph *g, graft_value w, graft_value dw, graft_value lr, gr
 /** step (1,) F32 input: 1 for the first update (bias correction; Kingma and Ba 2015). */
 void graft_adam(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value step, graft_value g_scale,
                 graft_adam_attr a);
+typedef struct graft_clip_attr {
+    double max_norm;
+} graft_clip_attr;
 /** (1,): min(1, max_norm / (||all gradients|| + 1e-6)), as PyTorch's clip_grad_norm_. */
 graft_value graft_clip_scale(graft_graph *g, const graft_value *grads, size_t n_grads, double max_norm);
 
