@@ -85,8 +85,7 @@ models: build
 	@GRAFT=$(BUILD)/graft scripts/models.sh
 
 golden:
-	@scripts/setup.sh peers
-	@tests/parity/golden.sh
+	@scripts/golden.sh
 
 docs: build
 	@GRAFT=$(BUILD)/graft scripts/docs.sh

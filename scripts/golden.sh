@@ -1,0 +1,19 @@
+#!/bin/bash
+# Writes the golden files of tests/parity again, with PyTorch, Transformers and timm in the versions that
+# tests/parity/requirements.txt names, and shows what changed. PYTHON names an interpreter that has them already; else
+# a virtual environment is made in build/golden-venv (several GB).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-build/golden-venv/bin/python}
+if [ -z "${PYTHON:-}" ] && [ ! -e build/golden-venv/complete ]; then
+    scripts/setup.sh peers
+    rm -rf build/golden-venv
+    mkdir -p build
+    python3 -m venv build/golden-venv
+    echo "golden: installing PyTorch, Transformers and timm into build/golden-venv"
+    "$python" -m pip install --quiet -r tests/parity/requirements.txt
+    touch build/golden-venv/complete
+fi
+for script in tests/parity/*/make.py; do "$python" "$script"; done
+if [ -f ../shared/data/cifar_resnet20.th ]; then "$python" tests/parity/resnet/make.py --cifar ../shared/data; fi
+git status --short -- tests/parity
