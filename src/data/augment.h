@@ -5,7 +5,7 @@
 #define GRAFT_DATA_AUGMENT_H
 
 #include "data/image.h"
-#include "model/preprocess.h"
+#include "model/model.h"
 
 /** What is done to a training picture. All zero: nothing. Probabilities in [0, 1]. */
 typedef struct graft_augment {

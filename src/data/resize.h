@@ -5,7 +5,7 @@
 #define GRAFT_DATA_RESIZE_H
 
 #include "data/image.h"
-#include "model/preprocess.h"
+#include "model/model.h"
 
 typedef enum graft_simd { GRAFT_SIMD_AUTO, GRAFT_SIMD_SCALAR, GRAFT_SIMD_AVX2, GRAFT_SIMD_AVX512 } graft_simd;
 

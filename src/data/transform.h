@@ -8,7 +8,7 @@
 #include "data/augment.h"
 #include "data/image.h"
 #include "data/resize.h"
-#include "model/preprocess.h"
+#include "model/model.h"
 
 typedef struct graft_transform {
     graft_preprocess preprocess;
