@@ -9,6 +9,8 @@
 #include "backend/backend.h"
 #include "data/batches.h"
 
+typedef struct graft_recipe graft_recipe;
+
 /* ---- Rows: loss, optimiser, schedule, metric (each folder's list.h) ------------------------------------------ */
 
 typedef struct graft_loss {
@@ -32,7 +34,7 @@ typedef struct graft_optimiser {
     double default_lr, default_weight_decay;
     /** Adds the update of one parameter. `step` is the (1,) input that counts updates from 1. */
     void (*update)(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value step,
-                   graft_value g_scale, const graft_param_group *group, const struct graft_recipe *recipe);
+                   graft_value g_scale, const graft_param_group *group, const graft_recipe *recipe);
 } graft_optimiser;
 
 typedef struct graft_schedule {
@@ -52,7 +54,7 @@ const char *const *graft_schedule_names(void);
 
 /* ---- Recipe: how one phase is trained ------------------------------------------------------------------------- */
 
-typedef struct graft_recipe {
+struct graft_recipe {
     const graft_loss *loss;
     const graft_optimiser *optimiser;
     const graft_schedule *schedule;
@@ -76,7 +78,7 @@ typedef struct graft_recipe {
     /** Rate and decay of a parameter by its name. */
     graft_param_group (*group)(void *user, const char *param);
     void *user;
-} graft_recipe;
+};
 
 /** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. */
 double graft_recipe_rate(const graft_recipe *r, int64_t step, int64_t n_steps);
