@@ -32,9 +32,8 @@ size_t graft_state_size(const graft_state *s);
 typedef struct graft_program graft_program;
 
 typedef struct graft_compile_options {
-    int64_t batch;     /* what GRAFT_DIM_BATCH is bound to; at least 1 */
-    graft_dtype dtype; /* F32 or BF16: type of activations. Falls back to F32 where the processor has no bf16 */
-    bool dry;          /* plan only: memory is known, nothing is allocated, run is an error */
+    int64_t batch; /* what GRAFT_DIM_BATCH is bound to; at least 1 */
+    bool dry;      /* plan only: memory is known, nothing is allocated, run is an error */
 } graft_compile_options;
 
 /** What a program needs, in bytes. */
@@ -46,7 +45,7 @@ typedef struct graft_program_memory {
 } graft_program_memory;
 
 /** Compiles g, which is read only here: it may be freed afterwards, but tensors behind its sources may not while the
- *  state lives. Errors: ESHAPE, EUNSUPPORTED, ENOMEM, EINTERNAL. */
+ *  state lives. Element types are those of the graph's values (graft_graph_precision). Errors: ESHAPE, EUNSUPPORTED, ENOMEM, EINTERNAL. */
 int graft_program_compile(graft_program **out, const graft_graph *g, graft_state *state,
                           const graft_compile_options *options, graft_err *err);
 void graft_program_free(graft_program *p);
