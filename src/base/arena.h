@@ -1,6 +1,6 @@
-/* Memory by lifetime: everything allocated from an arena goes when the arena goes; a child arena dies with its
- * parent. What is not memory (maps, descriptors, library handles) is released by callbacks, last first. An arena
- * is used by one thread at a time. */
+/* Memory by lifetime: everything allocated from an arena goes when the arena goes; a child arena dies with
+ * its parent. What is not memory (maps, descriptors, library handles) is released by callbacks, last first.
+ * An arena is used by one thread at a time. */
 #ifndef GRAFT_BASE_ARENA_H
 #define GRAFT_BASE_ARENA_H
 

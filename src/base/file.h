@@ -7,22 +7,26 @@
 #include "graft.h"
 #include <stdio.h>
 
-/** A file's bytes, mapped read-only and private; data is NULL when size is 0. Unmapped when the arena goes. */
+/** A file's bytes, mapped read-only and private; data is NULL when size is 0. Unmapped when the arena goes.
+ */
 typedef struct graft_mapped {
     const unsigned char *data;
     size_t size;
 } graft_mapped;
 int graft_file_map(graft_mapped *out, graft_arena *arena, const char *path, graft_err *err);
 
-/** Reads a whole file of at most `ceiling` bytes into the arena; *out is NUL-terminated, *size without the NUL. */
-int graft_file_read(char **out, size_t *size, graft_arena *arena, const char *path, size_t ceiling, graft_err *err);
+/** Reads a whole file of at most `ceiling` bytes into the arena; *out is NUL-terminated, *size without the
+ * NUL. */
+int graft_file_read(char **out, size_t *size, graft_arena *arena, const char *path, size_t ceiling,
+                    graft_err *err);
 
-/** A file being written beside its final name. commit() syncs and renames; without it the old file stays whole. */
+/** A file being written beside its final name. commit() syncs and renames; without it the old file stays
+ * whole. */
 typedef struct graft_writer graft_writer;
 int graft_writer_open(graft_writer **out, const char *path, graft_err *err);
 int graft_writer_write(graft_writer *w, const void *data, size_t size, graft_err *err);
 int graft_writer_commit(graft_writer *w, graft_err *err); /* frees w, whatever it returns */
-void graft_writer_abort(graft_writer *w);                 /* removes the temporary file, frees w; NULL allowed */
+void graft_writer_abort(graft_writer *w); /* removes the temporary file, frees w; NULL allowed */
 /** The three above in one. */
 int graft_file_write(const char *path, const void *data, size_t size, graft_err *err);
 /** Copies a file atomically (byte for byte). */

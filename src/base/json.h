@@ -6,8 +6,8 @@
 #include "graft.h"
 #include <jansson.h>
 
-/** Parses `size` bytes that came from `origin` (a path, for messages). Duplicate keys are an error. The value is
- *  released when the arena goes. */
+/** Parses `size` bytes that came from `origin` (a path, for messages). Duplicate keys are an error. The value
+ * is released when the arena goes. */
 int graft_json_parse(json_t **out, graft_arena *arena, const char *text, size_t size, const char *origin,
                      graft_err *err);
 /** Reads and parses a file of at most 100 MB. */
@@ -15,12 +15,16 @@ int graft_json_read(json_t **out, graft_arena *arena, const char *path, graft_er
 /** Writes a value atomically: keys sorted, two spaces of indent, final newline. */
 int graft_json_write(const char *path, const json_t *value, graft_err *err);
 
-/** Members of an object with a default when absent or null; EFORMAT with `origin` and key when of another type. */
-int graft_json_int(const json_t *o, const char *key, int64_t absent, int64_t *out, const char *origin, graft_err *err);
-int graft_json_real(const json_t *o, const char *key, double absent, double *out, const char *origin, graft_err *err);
-int graft_json_bool(const json_t *o, const char *key, bool absent, bool *out, const char *origin, graft_err *err);
-/** The string is borrowed from `o`. */
-int graft_json_text(const json_t *o, const char *key, const char *absent, const char **out, const char *origin,
+/** Members of an object with a default when absent or null; EFORMAT with `origin` and key when of another
+ * type. */
+int graft_json_int(const json_t *o, const char *key, int64_t absent, int64_t *out, const char *origin,
+                   graft_err *err);
+int graft_json_real(const json_t *o, const char *key, double absent, double *out, const char *origin,
                     graft_err *err);
+int graft_json_bool(const json_t *o, const char *key, bool absent, bool *out, const char *origin,
+                    graft_err *err);
+/** The string is borrowed from `o`. */
+int graft_json_text(const json_t *o, const char *key, const char *absent, const char **out,
+                    const char *origin, graft_err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /* Random numbers as a function of (seed, epoch, sample, use): no generator outlives a use, so neither thread
- * count nor order nor resuming changes what a sample gets. Philox 4x32-10 (Salmon et al. 2011, "Parallel random
- * numbers: as easy as 1, 2, 3"). */
+ * count nor order nor resuming changes what a sample gets. Philox 4x32-10 (Salmon et al. 2011, "Parallel
+ * random numbers: as easy as 1, 2, 3"). */
 #ifndef GRAFT_BASE_RNG_H
 #define GRAFT_BASE_RNG_H
 

@@ -1,25 +1,25 @@
-/* The door of tensor/: host tensors and the files they live in. A tensor is a view: name, element type, shape and
- * a pointer to C-ordered little-endian data that somebody else owns (mostly a mapped file, so the pointer need
- * not be aligned). */
+/* The door of tensor/: host tensors and the files they live in. A tensor is a view: name, element type, shape
+ * and a pointer to C-ordered little-endian data that somebody else owns (mostly a mapped file, so the pointer
+ * need not be aligned). */
 #ifndef GRAFT_TENSOR_H
 #define GRAFT_TENSOR_H
 
 #include "base/base.h"
 
 /** name, size in bytes, safetensors' name. */
-#define GRAFT_DTYPES(X)                                                                                         \
-    X(F32, 4, "F32")                                                                                            \
-    X(F64, 8, "F64")                                                                                            \
-    X(F16, 2, "F16")                                                                                            \
-    X(BF16, 2, "BF16")                                                                                          \
-    X(I64, 8, "I64")                                                                                            \
-    X(I32, 4, "I32")                                                                                            \
-    X(I16, 2, "I16")                                                                                            \
-    X(I8, 1, "I8")                                                                                              \
-    X(U64, 8, "U64")                                                                                            \
-    X(U32, 4, "U32")                                                                                            \
-    X(U16, 2, "U16")                                                                                            \
-    X(U8, 1, "U8")                                                                                              \
+#define GRAFT_DTYPES(X)                                                                                      \
+    X(F32, 4, "F32")                                                                                         \
+    X(F64, 8, "F64")                                                                                         \
+    X(F16, 2, "F16")                                                                                         \
+    X(BF16, 2, "BF16")                                                                                       \
+    X(I64, 8, "I64")                                                                                         \
+    X(I32, 4, "I32")                                                                                         \
+    X(I16, 2, "I16")                                                                                         \
+    X(I8, 1, "I8")                                                                                           \
+    X(U64, 8, "U64")                                                                                         \
+    X(U32, 4, "U32")                                                                                         \
+    X(U16, 2, "U16")                                                                                         \
+    X(U8, 1, "U8")                                                                                           \
     X(BOOL, 1, "BOOL")
 
 #define GRAFT_DTYPE_ENUM(name, size, text) GRAFT_##name,
@@ -56,7 +56,8 @@ void graft_tensor_to_f32(const graft_tensor *t, float *out);
 void graft_f32_to_bf16(const float *in, uint16_t *out, size_t n);
 void graft_f32_to_f16(const float *in, uint16_t *out, size_t n);
 
-/* ---- Named tensors of a file ----------------------------------------------------------------------------- */
+/* ---- Named tensors of a file -----------------------------------------------------------------------------
+ */
 
 /** The tensors of one checkpoint, in file order. Data stay mapped while the arena lives. */
 typedef struct graft_tensors {
@@ -69,27 +70,32 @@ typedef struct graft_tensors {
 /** NULL when there is none of that name. */
 const graft_tensor *graft_tensors_find(const graft_tensors *ts, const char *name);
 
-/** Opens a checkpoint: a folder (model.safetensors, its index, pytorch_model.bin, its index: in that order) or one
- *  file, recognised by its first bytes. PyTorch files may hold a state dict, or a dict that has one under
- *  "state_dict" or "model"; names lose a leading "module.". Errors: EIO, EFORMAT, EUNSUPPORTED, ENOMEM. */
+/** Opens a checkpoint: a folder (model.safetensors, its index, pytorch_model.bin, its index: in that order)
+ * or one file (a shard index too), recognised by its first bytes. PyTorch files may hold a state dict, or a
+ * dict that has one under "state_dict", "model_state_dict", "model", "net", "network", "weights" or "params";
+ * names lose a leading "module." or "_orig_mod." when all have it. Views that are not in C order are copied,
+ * what is no tensor is left out, and a pickle that wants anything called but the rebuilding of plain data is
+ * refused with EUNSUPPORTED. Errors: EIO, EFORMAT, EUNSUPPORTED, ENOMEM. */
 int graft_tensors_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
 
 /** One safetensors file. Every rule of the format is checked before any byte is trusted. */
 int graft_safetensors_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
 /** The same over bytes in memory (fuzzing, tests); `origin` is for messages. */
-int graft_safetensors_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size, const char *origin,
-                            graft_err *err);
-/** Writes atomically, tensors sorted by descending alignment and then by name, `__metadata__` {"format":"pt"} plus
- *  `metadata` (pairs key, value, NULL-terminated; may be NULL). */
-int graft_safetensors_write(const char *path, const graft_tensor *items, size_t n_items, const char *const *metadata,
-                            graft_err *err);
+int graft_safetensors_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size,
+                            const char *origin, graft_err *err);
+/** Writes atomically, tensors sorted by descending alignment and then by name, `__metadata__` {"format":"pt"}
+ * plus `metadata` (pairs key, value, NULL-terminated; may be NULL). */
+int graft_safetensors_write(const char *path, const graft_tensor *items, size_t n_items,
+                            const char *const *metadata, graft_err *err);
 
-/** PyTorch's zip format and its legacy stream, through a reader that knows a fixed list of names and runs nothing. */
+/** PyTorch's zip format and its legacy stream, through a reader that knows a fixed list of names and runs
+ * nothing. */
 int graft_torch_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
-int graft_torch_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size, const char *origin,
-                      graft_err *err);
+int graft_torch_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size,
+                      const char *origin, graft_err *err);
 
-/** NumPy's .npy (one tensor, name "") and .npz (one a member, stored or deflated). Fortran order is transposed. */
+/** NumPy's .npy (one tensor, name "") and .npz (one a member, stored or deflated). Fortran order is
+ * transposed. */
 int graft_npy_open(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err);
 int graft_npy_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size, const char *origin,
                     graft_err *err);
