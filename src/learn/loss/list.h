@@ -1,0 +1,3 @@
+GRAFT_LOSS(cross_entropy)
+GRAFT_LOSS(bce)
+GRAFT_LOSS(mse)

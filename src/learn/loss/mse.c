@@ -1,0 +1,10 @@
+/* Mean squared error over outputs: regression. */
+#include "learn/rows.h"
+
+static double value(const float *y, const float *target, size_t k) {
+    double loss = 0.0;
+    for (size_t c = 0; c < k; c++) loss += ((double)y[c] - (double)target[c]) * ((double)y[c] - (double)target[c]);
+    return loss / (double)k;
+}
+
+const graft_loss graft_loss_mse = {.name = "mse", .help = "regression", .build = graft_mse, .value = value};

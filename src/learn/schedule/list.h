@@ -1,0 +1,4 @@
+GRAFT_SCHEDULE(cosine)
+GRAFT_SCHEDULE(linear)
+GRAFT_SCHEDULE(one_cycle)
+GRAFT_SCHEDULE(constant)
