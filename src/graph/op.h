@@ -24,14 +24,16 @@ typedef struct graft_op_call {
     const void *attr;
 } graft_op_call;
 
-/** One test of an op: input shapes, attributes, the range of values. */
+/** One test of an op: input shapes and element types, attributes, the range of values. */
 typedef struct graft_op_case {
     const char *name;
     const void *attr;
     size_t n_in;
-    graft_shape in[12];    /* rank -1: absent */
+    graft_shape in[12];       /* rank -1: absent */
+    graft_dtype dtype[12];    /* zero: F32 */
     double low[12], high[12]; /* values are uniform in [low, high); both 0 means [-1, 1) */
-    double tolerance;      /* backend float32 against reference, relative to the largest value; 0: 1e-5 */
+    uint32_t whole;           /* bit i: values of input i are rounded down, for integers and for ties */
+    double tolerance;         /* backend float32 against reference, relative to the largest value; 0: 1e-5 */
 } graft_op_case;
 
 struct graft_op {
@@ -45,12 +47,15 @@ struct graft_op {
     void (*grad)(graft_graph *g, const graft_node *n, const graft_value *dout, const bool *wanted, graft_value *din);
     /** Plain loops in double. */
     void (*reference)(const graft_op_call *c);
-    /** Output o may take the storage of input alias[o] when that input is not read again; -1: never. Up to 4. */
+    /** Output o may take the storage of input alias[o] when nothing reads that input later and no other input of the
+     *  node is the same value; -1: never. Up to 4. */
     int8_t alias[4];
     uint8_t bf16; /* bit o: result o may be bf16 when a program asks for it (activations and their gradients; never
                      statistics, gradients of parameters, losses, updates); `true` is result 0 alone */
     bool view;    /* output 0 has the bytes of input 0: nothing runs */
     bool loss;    /* output 0 is a loss: its gradient rule takes a missing dout[0] as 1, and input 0 stays F32 */
+    /** Bit i: of input i only the shape is read, so its bytes need not be kept for this node. */
+    uint32_t shape_only;
     const graft_op_case *cases;
     size_t n_cases;
 };

@@ -23,6 +23,12 @@ typedef struct graft_linear_attr {
     int32_t relu;
 } graft_linear_attr;
 
+/* Of running_update: which statistic it is; a variance of n values is stored times n / (n - 1). */
+typedef struct graft_running_attr {
+    double momentum;
+    int64_t is_variance;
+} graft_running_attr;
+
 /* conv.c */
 /** y = conv(x, w) + b + residual, then relu if asked. b and residual may be GRAFT_NONE. */
 graft_value graft_conv2d(graft_graph *g, graft_value x, graft_value w, graft_value b, graft_value residual,
@@ -47,6 +53,8 @@ graft_value graft_global_avg_pool(graft_graph *g, graft_value x);
 graft_value graft_relu(graft_graph *g, graft_value x);
 /** a + b of equal shape; with relu != 0 max(0, a + b) in one node. */
 graft_value graft_add(graft_graph *g, graft_value a, graft_value b, int32_t relu);
+/** a + b of equal shape, which may be computed in a's place; bf16 only when both are. */
+graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
 /* shape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
@@ -57,7 +65,12 @@ graft_value graft_subsample_pad(graft_graph *g, graft_value x, int32_t stride, i
 /** (N,C,H,W) -> (N, C H W). */
 graft_value graft_flatten(graft_graph *g, graft_value x);
 /* dropout.c */
-/** x / (1 - p) where a hash of (seed input, sample, element) keeps it, else 0. seed is an input (2,) I32: step, salt. */
+typedef struct graft_dropout_attr {
+    double p;     /* the part that is dropped, 0 <= p < 1 */
+    int64_t salt; /* tells the dropouts of one graph apart: their number before this one */
+} graft_dropout_attr;
+/** x / (1 - p) where a hash of (seed input, this dropout's place in the graph, sample, element) keeps it, else 0
+ *  (mix.h). seed is an input (2,) I32, to be set anew before each step. */
 graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p);
 
 /* loss.c: scalars []. weight (N,) multiplies a sample's loss; the caller puts 1/(sum of weights) into it, so that a
@@ -69,8 +82,9 @@ graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value tar
 /** sum_i weight_i (1/K) sum_c (y - t)^2 */
 graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
 
-/* optim.c: updates of one parameter; every one assigns w and its own state, named "<param>/<moment>". lr (1,) is an
- * input; g_scale (1,) multiplies the gradient (clipping; GRAFT_NONE: 1). */
+/* optim.c: updates of one parameter; every one assigns w and its own state, named "<param>/momentum" or
+ * "<param>/exp_avg" and "<param>/exp_avg_sq". lr (1,) is an input; g_scale (1,) multiplies the gradient (clipping;
+ * GRAFT_NONE: 1). */
 typedef struct graft_sgd_attr {
     double momentum, weight_decay, lr_scale; /* decay is added to the gradient (PyTorch's SGD) */
     int64_t nesterov;

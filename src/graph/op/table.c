@@ -1,0 +1,12 @@
+#include "graph/op.h"
+
+#define GRAFT_OP(name) &graft_op_##name,
+static const graft_op *const rows[] = {
+#include "graph/op/list.h"
+    NULL,
+};
+#undef GRAFT_OP
+
+const graft_op *const *graft_ops(void) {
+    return rows;
+}
