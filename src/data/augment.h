@@ -5,7 +5,6 @@
 #define GRAFT_DATA_AUGMENT_H
 
 #include "data/image.h"
-#include "model/model.h"
 
 /** What is done to a training picture. All zero: nothing. Probabilities in [0, 1]. */
 typedef struct graft_augment {
@@ -22,8 +21,8 @@ typedef struct graft_augment {
 /** A preset ("none", "light", "standard", "strong", "auto"), a list of components, or a preset followed by
  *  components that change it: "standard", "strong,flip=0",
  * "flip,crop=0.6,jitter=0.4,randaugment=9/2,erase=0.25". Components: flip[=p] vflip[=p] crop=min[-max]
- * jitter=all or jitter=brightness/contrast/saturation/hue randaugment=magnitude/ops erase=p mixup=a cutmix=a.
- * EUSAGE names the word and the choices. */
+ * ratio=min-max jitter=all or jitter=brightness/contrast/saturation/hue randaugment=magnitude/ops erase=p
+ * mixup=a cutmix=a. EUSAGE names the word and the choices. */
 int graft_augment_parse(graft_augment *out, const char *text, graft_err *err);
 /** The description that graft_augment_parse reads back, "none" when nothing is done. */
 char *graft_augment_explain(const graft_augment *a, char *out, size_t out_size);

@@ -45,6 +45,7 @@ typedef struct graft_decode_options {
 
 /** A picture 30,000 pixels wide is fine; 268 million pixels in all are not. */
 #define GRAFT_IMAGE_MAX_PIXELS ((uint64_t)256 << 20)
+enum { GRAFT_IMAGE_MAX_SIDE = 1000000 };
 /** How many times larger than the target a JPEG decoded at reduced scale must still be, so that the
  * antialiased resize that follows gives nearly the same picture (tests/data/test_transform.c measures it). */
 #define GRAFT_JPEG_MARGIN 2
@@ -59,8 +60,9 @@ graft_image_format graft_image_sniff(const void *bytes, size_t size);
 int graft_image_probe(graft_image_info *out, const void *bytes, size_t size, const char *origin,
                       graft_err *err);
 
-/** Decodes. out->data belongs to the scratch until its next use. `options` may be NULL.
- *  Errors: EFORMAT (no picture, damaged, truncated), EUNSUPPORTED (too many pixels, animated WebP), ENOMEM.
+/** Decodes. out->data belongs to the scratch until its next graft_image_decode or graft_transform_run.
+ * `options` may be NULL. Errors: EFORMAT (no picture, damaged, truncated), EUNSUPPORTED (too many pixels,
+ * animated WebP), ENOMEM.
  */
 int graft_image_decode(graft_image *out, graft_image_scratch *s, const void *bytes, size_t size,
                        const graft_decode_options *options, const char *origin, graft_err *err);

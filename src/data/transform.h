@@ -29,8 +29,8 @@ size_t graft_transform_count(const graft_transform *t);
  *  graft_rng_at(seed, epoch, sample, GRAFT_RNG_AUGMENT). `origin` is for messages. */
 int graft_transform_run(const graft_transform *t, const void *bytes, size_t size, const char *origin,
                         graft_rng *rng, float *out, graft_image_scratch *s, graft_err *err);
-/** The same from a picture that is already decoded (arrays, rendered pictures); 1 or 3 channels, converted.
- * The picture may not lie in the scratch. */
+/** The same from a picture that is already decoded (arrays, rendered pictures, or what graft_image_decode
+ * left in this scratch); 1 or 3 channels, converted. Nothing is decoded at reduced scale. */
 int graft_transform_image(const graft_transform *t, const graft_image *image, graft_rng *rng, float *out,
                           graft_image_scratch *s, graft_err *err);
 
