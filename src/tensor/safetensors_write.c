@@ -3,12 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Descending alignment, then name: the order of the reference writer, which leaves every tensor aligned. */
+/* The order of the reference writer, so that files come out byte for byte like its own: types from the widest
+ * to the narrowest (which leaves every tensor aligned), each group in the order of the reference's list, then
+ * names. */
+static int place_of(graft_dtype t) {
+    static const int places[GRAFT_N_DTYPES] = {
+        [GRAFT_U64] = 0, [GRAFT_I64] = 1,  [GRAFT_F64] = 2,  [GRAFT_F32] = 3, [GRAFT_U32] = 4,
+        [GRAFT_I32] = 5, [GRAFT_BF16] = 6, [GRAFT_F16] = 7,  [GRAFT_U16] = 8, [GRAFT_I16] = 9,
+        [GRAFT_I8] = 10, [GRAFT_U8] = 11,  [GRAFT_BOOL] = 12};
+    return places[t];
+}
+
 static int compare_for_writing(const void *a, const void *b) {
     const graft_tensor *x = *(const graft_tensor *const *)a, *y = *(const graft_tensor *const *)b;
-    size_t xs = graft_dtype_size(x->dtype), ys = graft_dtype_size(y->dtype);
-    if (xs != ys) return xs > ys ? -1 : 1;
-    return strcmp(x->name, y->name);
+    int difference = place_of(x->dtype) - place_of(y->dtype);
+    return difference ? difference : strcmp(x->name, y->name);
 }
 
 static json_t *metadata_object(const char *const *metadata) {

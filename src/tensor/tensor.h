@@ -83,8 +83,9 @@ int graft_safetensors_open(graft_tensors *out, graft_arena *arena, const char *p
 /** The same over bytes in memory (fuzzing, tests); `origin` is for messages. */
 int graft_safetensors_parse(graft_tensors *out, graft_arena *arena, const void *data, size_t size,
                             const char *origin, graft_err *err);
-/** Writes atomically, tensors sorted by descending alignment and then by name, `__metadata__` {"format":"pt"}
- * plus `metadata` (pairs key, value, NULL-terminated; may be NULL). */
+/** Writes atomically and byte for byte as the reference writer does: widest types first, then by name, with
+ *  `__metadata__` {"format":"pt"} plus `metadata` (pairs key, value, NULL-terminated; may be NULL). EUSAGE
+ * when two tensors share a name or a text is not UTF-8. */
 int graft_safetensors_write(const char *path, const graft_tensor *items, size_t n_items,
                             const char *const *metadata, graft_err *err);
 
