@@ -43,7 +43,7 @@ void graft_model_close(graft_model *m); /* NULL allowed */
 const char *graft_model_path(const graft_model *m);
 /** Family row's name: "resnet", "resnet_timm", "resnet_cifar". */
 const char *graft_model_family(const graft_model *m);
-/** What it is, one line: "ResNet, 50 layers, bottleneck (Transformers)"; names what was recognised. */
+/** What it is, one line: "ResNet of 50 layers (bottleneck), Transformers' names". */
 const char *graft_model_description(const graft_model *m);
 /** No weights came with it: all is initialised. */
 bool graft_model_is_scratch(const graft_model *m);
@@ -64,6 +64,8 @@ int graft_model_set_labels(graft_model *m, const char *const *names, size_t n, g
 const graft_preprocess *graft_model_preprocess(const graft_model *m);
 /** Replaces it; EUSAGE when its channels are not the model's. */
 int graft_model_set_preprocess(graft_model *m, const graft_preprocess *p, graft_err *err);
+/** Whether it differs from what the folder (or the family's habit) said. */
+bool graft_model_preprocess_is_changed(const graft_model *m);
 /** Height and width of the input after preprocessing; false when they depend on the picture. */
 bool graft_model_input_size(const graft_model *m, int *height, int *width);
 
@@ -155,7 +157,7 @@ int graft_model_save(const graft_model *m, const graft_env *env, const char *dir
 
 typedef struct graft_infer_options {
     int64_t height, width; /* 0: the preprocessing's */
-    graft_dtype dtype;     /* F32 or BF16 */
+    graft_dtype dtype;     /* F32, or BF16 where the processor has it */
 } graft_infer_options;
 #define GRAFT_INFER_OPTIONS_INIT                                                                             \
     { 0, 0, GRAFT_F32 }
@@ -167,9 +169,9 @@ typedef struct graft_infer graft_infer;
 int graft_infer_new(graft_infer **out, const graft_env *env, const graft_model *m,
                     const graft_infer_options *options, graft_err *err);
 void graft_infer_free(graft_infer *f); /* NULL allowed */
-/** Where to write n pictures [n, C, H, W] F32 for graft_infer_run_input; NULL after an error. Valid until
- * freed. */
-float *graft_infer_input(graft_infer *f, int64_t n, graft_err *err);
+/** Where to write n pictures [n, C, H, W] F32 for graft_infer_run_input; borrowed, valid while batches of n
+ * stay among the four sizes used last. */
+int graft_infer_input(float **out, graft_infer *f, int64_t n, graft_err *err);
 /** Runs what lies in graft_infer_input(f, n). *features [n, D] and *logits [n, K] (either may be NULL) are
  * borrowed until the next run of n. */
 int graft_infer_run_input(graft_infer *f, int64_t n, const float **features, const float **logits,

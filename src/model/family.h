@@ -1,0 +1,116 @@
+/* A family is one file: it reads a config (or only tensors), lays out the nodes under the published parameter
+ * names, declares its stages by calls while it does so, and says how its pictures are prepared and its config
+ * is written. The same layout call lists the parameters when a model is opened and builds the graph later. */
+#ifndef GRAFT_MODEL_FAMILY_H
+#define GRAFT_MODEL_FAMILY_H
+
+#include "model/model.h"
+
+/** What a family read out of a config or out of tensors. */
+typedef struct graft_hyper {
+    int channels;          /* of the input picture */
+    int64_t feature_width; /* D */
+    const void *own;       /* the family's own struct */
+} graft_hyper;
+
+/** Class names that a config gives. */
+typedef struct graft_labels {
+    const char *const *names; /* NULL: the config does not name them */
+    size_t n;                 /* 0: nor does it say how many */
+} graft_labels;
+
+/* ---- Layout
+ * ------------------------------------------------------------------------------------------------ */
+
+/** Where a family builds: a graph, and the parameters met so far. */
+typedef struct graft_layout graft_layout;
+
+graft_graph *graft_layout_graph(const graft_layout *l);
+/** What is laid out from here on belongs to this stage; the first call with a name makes it. */
+void graft_layout_stage(graft_layout *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Parameter `module`.`leaf`. */
+graft_value graft_layout_param(graft_layout *l, graft_param_kind kind, graft_shape shape, const char *module,
+                               const char *leaf);
+/** Square convolution without bias, `module`.weight (n_out, n_in, kernel, kernel), padding kernel / 2. */
+graft_value graft_layout_conv(graft_layout *l, graft_value x, const char *module, int64_t n_in, int64_t n_out,
+                              int kernel, int stride);
+/** Batch norm, eps 1e-5, momentum 0.1: `module`.weight .bias .running_mean .running_var. */
+graft_value graft_layout_norm(graft_layout *l, graft_value x, const char *module, int64_t n);
+
+/* ---- Family row
+ * -------------------------------------------------------------------------------------------- */
+
+typedef struct graft_family {
+    const char *name;
+    const char *head;    /* module of the linear head: "fc" */
+    const char *library; /* that loads what is written: "transformers", "timm", "graft" */
+    /** 0: not mine; 100: surely. Either of config and tensors may be NULL, not both; a config decides alone.
+     */
+    int (*recognise)(const json_t *config, const graft_tensors *tensors);
+    /** From the config, or where it is NULL from the tensors. Tensors may be NULL when a config is given. */
+    int (*configure)(graft_hyper *out, graft_arena *arena, const json_t *config, const graft_tensors *tensors,
+                     const char *origin, graft_err *err);
+    int (*labels)(graft_labels *out, graft_arena *arena, const json_t *config, const char *origin,
+                  graft_err *err);
+    /** The published name of a tensor that a file calls `name`; mostly `name` itself. NULL: out of memory. */
+    const char *(*rename)(graft_arena *arena, const char *name);
+    /** From the picture to the pooled features (N, D). */
+    graft_value (*layout)(graft_layout *l, graft_value x, const graft_hyper *h);
+    void (*preprocess)(graft_preprocess *out, const graft_hyper *h);
+    /** Initial value of a parameter of the backbone; out has its element count, r is its own stream. */
+    void (*initialise)(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);
+    char *(*describe)(graft_arena *arena, const graft_hyper *h);
+    /** Completes `config`, a copy of the source's or an empty object, for the model as it is now. */
+    int (*write_config)(json_t *config, const graft_model *m, const graft_hyper *h, graft_err *err);
+} graft_family;
+
+#define GRAFT_FAMILY(name) extern const graft_family graft_family_##name;
+#include "model/family/list.h"
+#undef GRAFT_FAMILY
+
+/** All rows, NULL-terminated. */
+const graft_family *const *graft_families(void);
+/** "resnet, resnet_timm, resnet_cifar" in `out`. */
+char *graft_family_names(char *out, size_t out_size);
+
+/* ---- Head row
+ * ---------------------------------------------------------------------------------------------- */
+
+typedef struct graft_head {
+    const char *name;
+    /** From the features (N, width) to the logits (N, n); parameters under `module`. */
+    graft_value (*layout)(graft_layout *l, graft_value features, const char *module, int64_t width,
+                          int64_t n);
+    void (*initialise)(const graft_param *p, int64_t width, float *out, graft_rng *r);
+} graft_head;
+
+#define GRAFT_HEAD(name) extern const graft_head graft_head_##name;
+#include "model/head/list.h"
+#undef GRAFT_HEAD
+
+/** NULL when there is none of that name. */
+const graft_head *graft_head_find(const char *name);
+
+/* ---- Configs
+ * ----------------------------------------------------------------------------------------------- */
+
+/** The `n` positive integers of an array member, each at most `most`; *n is 0 when the key is absent. EFORMAT
+ * names the key. `out` has `room`. */
+int graft_config_sizes(const json_t *config, const char *key, int64_t *out, int room, int *n, int64_t most,
+                       const char *origin, graft_err *err);
+/** A positive integer member of at most `most`. */
+int graft_config_size(const json_t *config, const char *key, int64_t absent, int64_t *out, int64_t most,
+                      const char *origin, graft_err *err);
+/** Transformers' id2label (keys "0" … without a gap), else num_labels. */
+int graft_config_id2label(graft_labels *out, graft_arena *arena, const json_t *config, const char *origin,
+                          graft_err *err);
+/** Sets id2label and label2id from the model's labels and removes what would contradict them (num_labels). */
+int graft_config_set_id2label(json_t *config, const graft_model *m, graft_err *err);
+/** Initial values of a convolutional backbone as Transformers' and torchvision's ResNets draw them:
+ * convolutions Kaiming normal by fan_out, norms at rest, biases 0. */
+void graft_initialise_conv_net(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);
+/** The old names of a norm's affine, gamma and beta, as weight and bias, where the module's last
+ *  part begins with `norm`; other names unchanged. */
+const char *graft_rename_affine(graft_arena *arena, const char *name, const char *norm);
+
+#endif

@@ -1,0 +1,4 @@
+/* One line a family; included where the rows are declared and where the table is made. */
+GRAFT_FAMILY(resnet)       /* Transformers' names */
+GRAFT_FAMILY(resnet_timm)  /* timm's and torchvision's names */
+GRAFT_FAMILY(resnet_cifar) /* the small ones of He et al. 2016, section 4.2 */

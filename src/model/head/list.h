@@ -1,0 +1,2 @@
+/* One line a head; included where the rows are declared, where the table and where the help text are made. */
+GRAFT_HEAD(linear) /* head_linear.c */

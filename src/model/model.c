@@ -1,0 +1,267 @@
+/* Opening: what lies at a path becomes a family with hyper-parameters, labels, preprocessing and bound
+ * weights. */
+#include "model/model_impl.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const weight_files[] = {"model.safetensors", "model.safetensors.index.json",
+                                           "pytorch_model.bin", "pytorch_model.bin.index.json"};
+
+/* "." for a name without a slash. */
+static char *folder_of(graft_arena *arena, const char *path) {
+    const char *name = graft_path_name(path);
+    if (name == path) return graft_arena_strdup(arena, ".");
+    return graft_arena_strndup(arena, path, name - path > 1 ? (size_t)(name - path - 1) : 1);
+}
+
+static bool has_file(const graft_model *m, const char *name, const char **path, graft_err *err, int *rc) {
+    const char *joined = graft_path_join(m->arena, m->folder, name);
+    if (!joined) {
+        *rc = graft_err_nomem(err);
+        return false;
+    }
+    if (!graft_path_is_file(joined)) return false;
+    *path = joined;
+    return true;
+}
+
+/* Decides which files there are: folder, config and weights, each NULL when absent. */
+static int find_files(graft_model *m, graft_err *err) {
+    const char *name = graft_path_name(m->path), *extension = graft_path_extension(m->path);
+    int rc = 0;
+    bool whole = graft_path_is_dir(m->path);
+    if (!whole && !graft_path_is_file(m->path)) {
+        if (access(m->path, F_OK) == 0) errno = ENOTSUP;
+        return graft_err_errno(err, "open the model", m->path);
+    }
+    if (whole && !(m->folder = graft_arena_strdup(m->arena, m->path))) return graft_err_nomem(err);
+    bool is_config = !whole && !strcmp(extension, "json");
+    for (size_t i = 0; !whole && i < GRAFT_COUNT(weight_files); i++) {
+        if (strcmp(name, weight_files[i]) != 0) continue;
+        if (!(m->folder = folder_of(m->arena, m->path))) return graft_err_nomem(err);
+        is_config = false;
+        const char *config;
+        whole = has_file(m, "config.json", &config, err, &rc);
+        if (rc < 0) return rc;
+        if (!whole) m->folder = NULL;
+    }
+    if (!whole) {
+        if (!is_config) {
+            m->weights_path = m->path;
+            return 0;
+        }
+        m->config_path = m->path;
+        return (m->folder = folder_of(m->arena, m->path)) ? 0 : graft_err_nomem(err);
+    }
+    has_file(m, "config.json", &m->config_path, err, &rc);
+    for (size_t i = 0; rc == 0 && !m->weights_path && i < GRAFT_COUNT(weight_files); i++)
+        has_file(m, weight_files[i], &m->weights_path, err, &rc);
+    if (rc == 0 && !m->config_path && !m->weights_path)
+        return graft_err_set(err, GRAFT_EDATA,
+                             "%s: it has neither config.json nor weights; is it a model folder?", m->path);
+    return rc;
+}
+
+static int read_files(graft_model *m, graft_err *err) {
+    int rc = 0;
+    if (m->config_path && (rc = graft_json_read(&m->config, m->arena, m->config_path, err)) < 0) return rc;
+    if (m->config && !json_is_object(m->config))
+        return graft_err_set(err, GRAFT_EFORMAT, "%s: it is not a JSON object", m->config_path);
+    m->is_scratch = !m->weights_path;
+    if (m->is_scratch) return 0;
+    bool whole = m->folder && m->weights_path != m->path;
+    rc = graft_tensors_open(&m->source, m->arena, whole ? m->folder : m->weights_path, err);
+    if (rc == 0 && m->source.n_items == 0)
+        return graft_err_set(err, GRAFT_EDATA, "%s: it holds no tensors", m->weights_path);
+    return rc;
+}
+
+static int unrecognised(const graft_model *m, graft_err *err) {
+    char known[256];
+    graft_family_names(known, sizeof known);
+    if (m->config) {
+        const char *type = json_string_value(json_object_get(m->config, "model_type"));
+        const char *architecture = json_string_value(json_object_get(m->config, "architecture"));
+        if (!type && !architecture)
+            return graft_err_set(err, GRAFT_EUNSUPPORTED,
+                                 "%s: it names neither model_type nor architecture; name a family of: %s",
+                                 m->config_path, known);
+        return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s: %s '%s' is not supported; families are: %s",
+                             m->config_path, type ? "model_type" : "architecture", type ? type : architecture,
+                             known);
+    }
+    return graft_err_set(
+        err, GRAFT_EUNSUPPORTED,
+        "%s: no family is recognised by its %zu tensors (the first is '%s'); families are: %s",
+        m->weights_path, m->source.n_items, m->source.items[0].name, known);
+}
+
+static int find_family(graft_model *m, const char *wanted, graft_err *err) {
+    const graft_tensors *tensors = m->weights_path ? &m->source : NULL;
+    char known[256];
+    int best = 0;
+    for (const graft_family *const *f = graft_families(); *f; f++) {
+        if (wanted) {
+            if (!strcmp((*f)->name, wanted)) m->family = *f;
+            continue;
+        }
+        int score = (*f)->recognise(m->config, tensors);
+        if (score <= best) continue;
+        best = score;
+        m->family = *f;
+    }
+    if (m->family) return 0;
+    if (!wanted) return unrecognised(m, err);
+    return graft_err_set(err, GRAFT_EUSAGE, "unknown family '%s', one of: %s", wanted,
+                         graft_family_names(known, sizeof known));
+}
+
+/* A picture model of one channel beside a description of three (or the reverse) takes the mean of the
+ * statistics. */
+static void fit_channels(graft_model *m) {
+    graft_preprocess *p = &m->preprocess;
+    if (p->channels == m->hyper.channels) return;
+    graft_env_log(m->env, GRAFT_LOG_WARNING,
+                  "%s: its preprocessing makes %d channels where the model takes %d: adapted", m->path,
+                  p->channels, m->hyper.channels);
+    double mean = 0, std = 0;
+    for (int c = 0; c < p->channels; c++) {
+        mean += p->mean[c] / p->channels;
+        std += p->std[c] / p->channels;
+    }
+    p->channels = m->hyper.channels;
+    for (int c = 0; c < p->channels; c++) {
+        p->mean[c] = mean;
+        p->std[c] = std;
+    }
+}
+
+static int read_preprocess(graft_model *m, graft_err *err) {
+    bool found = false;
+    m->family->preprocess(&m->preprocess, &m->hyper);
+    if (m->folder) {
+        int rc =
+            graft_preprocess_read(&m->preprocess, &found, &m->preprocess_source, m->arena, m->folder, err);
+        if (rc < 0) return rc;
+    }
+    fit_channels(m);
+    return graft_preprocess_check(&m->preprocess, err);
+}
+
+static int bind(graft_model *m, uint64_t seed, graft_err *err) {
+    bool head_fits = false;
+    int rc;
+    if (!m->is_scratch) {
+        if ((rc = graft_model_bind(m, &head_fits, err)) < 0) return rc;
+    } else {
+        graft_env_log(m->env, GRAFT_LOG_INFO,
+                      "%s: no weights beside it: a new model, initialised from seed %llu", m->config_path,
+                      (unsigned long long)seed);
+    }
+    m->head_is_new = !head_fits;
+    return graft_model_initialise(m, seed, err);
+}
+
+static int open_model(graft_model *m, const graft_model_options *o, graft_err *err) {
+    int rc;
+    if ((rc = find_files(m, err)) < 0 || (rc = read_files(m, err)) < 0 ||
+        (rc = find_family(m, o->family, err)) < 0)
+        return rc;
+    const graft_tensors *tensors = m->weights_path ? &m->source : NULL;
+    /* A family that the caller named may be another than the config's, which then says nothing. */
+    if (m->config && o->family && !m->family->recognise(m->config, tensors)) {
+        if (!tensors) return unrecognised(m, err);
+        m->config = NULL;
+        m->config_path = NULL;
+    }
+    const char *origin = m->config ? m->config_path : m->weights_path;
+    if ((rc = m->family->configure(&m->hyper, m->arena, m->config, tensors, origin, err)) < 0) return rc;
+    if (m->hyper.channels != 1 && m->hyper.channels != 3)
+        return graft_err_set(err, GRAFT_EUNSUPPORTED,
+                             "%s: pictures of %d channels are not supported, only 1 and 3", origin,
+                             m->hyper.channels);
+    if (tensors && (rc = graft_model_publish(m, err)) < 0) return rc;
+    if ((rc = graft_model_decide_labels(m, o, err)) < 0 || (rc = read_preprocess(m, err)) < 0 ||
+        (rc = graft_model_list(m, err)) < 0)
+        return rc;
+    m->description = m->family->describe(m->arena, &m->hyper);
+    return m->description ? bind(m, o->seed, err) : graft_err_nomem(err);
+}
+
+int graft_model_open(graft_model **out, const graft_env *env, const char *path,
+                     const graft_model_options *options, graft_err *err) {
+    graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
+    if (options) o = *options;
+    graft_arena *arena = graft_arena_new(NULL);
+    graft_model *m = arena ? graft_arena_alloc(arena, sizeof *m) : NULL;
+    if (m) {
+        m->env = env;
+        m->arena = arena;
+        m->head = graft_head_find("linear");
+        m->index = graft_map_new(arena);
+        m->path = graft_arena_strdup(arena, path);
+    }
+    int rc = m && m->index && m->path ? open_model(m, &o, err) : graft_err_nomem(err);
+    if (rc == 0)
+        *out = m;
+    else
+        graft_arena_free(arena);
+    return rc;
+}
+
+void graft_model_close(graft_model *m) {
+    if (m) graft_arena_free(m->arena);
+}
+
+const char *graft_model_path(const graft_model *m) {
+    return m->path;
+}
+
+const char *graft_model_family(const graft_model *m) {
+    return m->family->name;
+}
+
+const char *graft_model_description(const graft_model *m) {
+    return m->description;
+}
+
+bool graft_model_is_scratch(const graft_model *m) {
+    return m->is_scratch;
+}
+
+bool graft_model_head_is_new(const graft_model *m) {
+    return m->head_is_new;
+}
+
+int graft_model_channels(const graft_model *m) {
+    return m->hyper.channels;
+}
+
+int64_t graft_model_feature_width(const graft_model *m) {
+    return m->hyper.feature_width;
+}
+
+const graft_preprocess *graft_model_preprocess(const graft_model *m) {
+    return &m->preprocess;
+}
+
+bool graft_model_preprocess_is_changed(const graft_model *m) {
+    return m->preprocess_changed;
+}
+
+int graft_model_set_preprocess(graft_model *m, const graft_preprocess *p, graft_err *err) {
+    if (p->channels != m->hyper.channels)
+        return graft_err_set(err, GRAFT_EUSAGE, "the preprocessing makes %d channels, %s takes %d",
+                             p->channels, m->path, m->hyper.channels);
+    int rc = graft_preprocess_check(p, err);
+    if (rc < 0) return rc;
+    if (!graft_preprocess_equal(p, &m->preprocess)) m->preprocess_changed = true;
+    m->preprocess = *p;
+    return 0;
+}
+
+bool graft_model_input_size(const graft_model *m, int *height, int *width) {
+    return graft_preprocess_output(&m->preprocess, height, width);
+}

@@ -1,0 +1,192 @@
+/* README.md of a saved folder: front matter that the hub reads, then what a person wants to know. */
+#include "model/model_impl.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { CARD_LABELS = 40, CARD_SOURCE_SIZE = 4 << 20 };
+
+/* A quoted scalar: YAML takes JSON's strings. */
+static void quoted(graft_buf *out, const char *s) {
+    json_t *value = json_string(s);
+    char *text = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    graft_buf_text(out, text ? text : "\"\"");
+    free(text);
+    json_decref(value);
+}
+
+/* "owner/name" or "name" as the hub has them, and not a path here. */
+static bool is_hub_name(const char *s) {
+    size_t slashes = 0;
+    if (!*s || *s == '.' || *s == '/' || graft_path_is_dir(s) || graft_path_is_file(s)) return false;
+    for (; *s; s++) {
+        bool word = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9');
+        if (*s == '/')
+            slashes++;
+        else if (!word && !strchr("._-", *s))
+            return false;
+    }
+    return slashes <= 1 && s[-1] != '/';
+}
+
+/* The license lines of the source's own card, copied as they are. */
+static int copy_license(graft_buf *out, const graft_model *m, bool *found) {
+    *found = false;
+    graft_arena *scratch = m->folder ? graft_arena_new(NULL) : NULL;
+    if (!scratch) return 0;
+    const char *path = graft_path_join(scratch, m->folder, "README.md");
+    char *text = NULL;
+    size_t size = 0;
+    bool read = path && graft_path_is_file(path) &&
+                graft_file_read(&text, &size, scratch, path, CARD_SOURCE_SIZE, NULL) == 0 &&
+                !strncmp(text, "---\n", 4);
+    for (char *line = read ? text + 4 : NULL, *next; line && strncmp(line, "---", 3) != 0; line = next) {
+        char *end = strchr(line, '\n');
+        next = end ? end + 1 : NULL;
+        if (end) *end = '\0';
+        bool wanted = !strncmp(line, "license: ", 9) || !strncmp(line, "license_name: ", 14) ||
+                      !strncmp(line, "license_link: ", 14);
+        if (!wanted || strlen(line) > 300) continue;
+        graft_buf_printf(out, "%s\n", line);
+        *found = true;
+    }
+    graft_arena_free(scratch);
+    return 0;
+}
+
+static void front_metrics(graft_buf *out, const graft_save_info *info, const char *name) {
+    const char *key;
+    json_t *value;
+    graft_buf_text(out, "metrics:\n");
+    json_object_foreach((json_t *)info->metrics, key, value) if (json_is_number(value)) {
+        graft_buf_text(out, "- ");
+        quoted(out, key);
+        graft_buf_text(out, "\n");
+    }
+    graft_buf_text(out, "model-index:\n- name: ");
+    quoted(out, name);
+    graft_buf_text(
+        out, "\n  results:\n  - task:\n      type: image-classification\n      name: Image classification\n"
+             "    dataset:\n      type: imagefolder\n      name: ");
+    quoted(out, info->dataset ? info->dataset : "own pictures");
+    graft_buf_text(out, "\n    metrics:\n");
+    json_object_foreach((json_t *)info->metrics, key, value) if (json_is_number(value)) {
+        graft_buf_text(out, "    - type: ");
+        quoted(out, key);
+        graft_buf_printf(out, "\n      value: %.6f\n", json_number_value(value));
+    }
+}
+
+static bool has_metrics(const graft_save_info *info) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)info->metrics, key, value) if (json_is_number(value)) return true;
+    return false;
+}
+
+static void front_matter(graft_buf *out, const graft_model *m, const graft_save_info *info,
+                         const char *name) {
+    bool licensed = false;
+    graft_buf_text(out, "---\n");
+    if (info->license) {
+        graft_buf_text(out, "license: ");
+        quoted(out, info->license);
+        graft_buf_text(out, "\n");
+    } else {
+        copy_license(out, m, &licensed);
+    }
+    graft_buf_printf(
+        out, "library_name: %s\npipeline_tag: image-classification\ntags:\n- image-classification\n- graft\n",
+        m->family->library);
+    if (info->base_model && is_hub_name(info->base_model)) {
+        graft_buf_text(out, "base_model: ");
+        quoted(out, info->base_model);
+        graft_buf_text(out, "\nbase_model_relation: finetune\n");
+    }
+    if (has_metrics(info)) front_metrics(out, info, name);
+    graft_buf_text(out, "---\n\n");
+}
+
+/* Text from elsewhere between backticks, on one line. */
+static void code(graft_buf *out, const char *s) {
+    graft_buf_text(out, "`");
+    for (; *s; s++) {
+        char c = (unsigned char)*s < ' ' || *s == '`' ? '?' : *s;
+        graft_buf_append(out, &c, 1);
+    }
+    graft_buf_text(out, "`");
+}
+
+static void about(graft_buf *out, const graft_model *m, const graft_save_info *info) {
+    char text[512];
+    graft_buf_printf(out, "%s. Written by graft %s", m->description, graft_version());
+    if (info->base_model) {
+        graft_buf_text(out, ", from ");
+        code(out, info->base_model);
+    }
+    if (info->dataset) {
+        graft_buf_text(out, ", adapted to ");
+        code(out, info->dataset);
+    }
+    graft_buf_printf(out, ".\n\nPictures: %s.\n\n%zu classes:",
+                     graft_preprocess_explain(&m->preprocess, text, sizeof text), m->n_labels);
+    for (size_t i = 0; i < m->n_labels && i < CARD_LABELS; i++) {
+        graft_buf_text(out, i ? ", " : " ");
+        code(out, m->labels[i]);
+    }
+    if (m->n_labels > CARD_LABELS)
+        graft_buf_printf(out, " and %zu more (`config.json`)", m->n_labels - CARD_LABELS);
+    graft_buf_text(out, ".\n\n");
+}
+
+static void results(graft_buf *out, const graft_save_info *info) {
+    const char *key;
+    json_t *value;
+    if (!has_metrics(info)) return;
+    graft_buf_text(out, "## Results\n\n| metric | value |\n|---|---|\n");
+    json_object_foreach((json_t *)info->metrics, key, value) if (json_is_number(value)) {
+        graft_buf_text(out, "| ");
+        code(out, key);
+        graft_buf_printf(out, " | %.4f |\n", json_number_value(value));
+    }
+    graft_buf_text(out, "\n");
+}
+
+static void usage(graft_buf *out, const graft_model *m) {
+    graft_buf_text(out,
+                   "## Use\n\n    graft predict THIS_FOLDER picture.jpg\n    graft verify THIS_FOLDER\n\n");
+    if (!strcmp(m->family->library, "transformers"))
+        graft_buf_text(out, "    from transformers import pipeline\n"
+                            "    pipeline(\"image-classification\", \"THIS_FOLDER\")(\"picture.jpg\")\n");
+    else if (!strcmp(m->family->library, "timm"))
+        graft_buf_text(
+            out, "    import timm\n    timm.create_model(\"local-dir:THIS_FOLDER\", pretrained=True)\n");
+    else
+        graft_buf_text(
+            out, "Only graft opens this folder: neither Transformers nor timm has this architecture.\n");
+}
+
+int graft_model_card(graft_buf *out, const graft_model *m, const graft_save_info *info, const char *dir,
+                     graft_err *err) {
+    const char *name = info->name;
+    graft_arena *scratch = graft_arena_new(NULL);
+    if (!scratch) return graft_err_nomem(err);
+    if (!name) {
+        size_t n = strlen(dir);
+        while (n > 1 && dir[n - 1] == '/') n--;
+        const char *trimmed = graft_arena_strndup(scratch, dir, n);
+        name = trimmed ? graft_path_name(trimmed) : "";
+    }
+    front_matter(out, m, info, name);
+    graft_buf_text(out, "# ");
+    for (const char *s = name; *s; s++) {
+        char c = (unsigned char)*s < ' ' ? ' ' : *s;
+        graft_buf_append(out, &c, 1);
+    }
+    graft_buf_text(out, "\n\n");
+    about(out, m, info);
+    results(out, info);
+    if (info->notes) graft_buf_printf(out, "%s\n\n", info->notes);
+    usage(out, m);
+    graft_arena_free(scratch);
+    return out->failed ? graft_err_nomem(err) : 0;
+}

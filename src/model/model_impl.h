@@ -1,0 +1,73 @@
+/* What a model is inside; private to src/model. */
+#ifndef GRAFT_MODEL_IMPL_H
+#define GRAFT_MODEL_IMPL_H
+
+#include "model/family.h"
+#include "model/init.h"
+
+/** A parameter and, where its value is not the file's, the model's own copy. */
+typedef struct graft_param_slot {
+    graft_param param;
+    float *own; /* in the model's arena; NULL: param.tensor is mapped or has no data yet */
+} graft_param_slot;
+
+struct graft_model {
+    const graft_env *env;
+    graft_arena *arena;
+    const char *path;        /* as opened */
+    const char *folder;      /* where its side files lie; NULL for a bare checkpoint */
+    const char *config_path; /* for messages; NULL without a config */
+    const char *weights_path;
+    json_t *config; /* NULL without one */
+    json_t *preprocess_source;
+    graft_preprocess preprocess;
+    bool preprocess_changed;
+    const char *description;
+    const graft_family *family;
+    const graft_head *head;
+    graft_hyper hyper;
+    graft_tensors source;    /* of the file; n_items 0 without weights */
+    const char **published;  /* per source tensor: its name in this family */
+    graft_map *source_index; /* published name -> source tensor */
+    bool is_scratch, head_is_new, labels_known;
+    const char *const *labels;
+    size_t n_labels;
+    const char **stages;
+    size_t n_stages, stages_room;
+    graft_param_slot **slots;
+    size_t n_slots, slots_room;
+    graft_map *index; /* parameter name -> slot */
+    /* Not parameters, but kept and written back: counters of batch norms. */
+    graft_tensor *extras;
+    size_t n_extras;
+};
+
+/* model_layout.c */
+/** Fills stages and slots (without values); the head has n_labels rows. Slots of the backbone are reused when
+ * it is called again for another head. */
+int graft_model_list(graft_model *m, graft_err *err);
+
+/* weights.c */
+/** Binds the slots to m->source, and decides which tensors are unused. *head_fits is false, and the head's
+ * slots are left without a value, when the head is missing or has another shape. */
+int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err);
+/** Published names of the source's tensors. */
+int graft_model_publish(graft_model *m, graft_err *err);
+/** The source's tensor of a published name, or NULL. */
+const graft_tensor *graft_model_source(const graft_model *m, const char *published);
+/** Makes (or finds) the model's own copy of a slot's value, for writing. NULL: out of memory. */
+float *graft_slot_own(const graft_model *m, graft_param_slot *s);
+/** Initialises the slots without a value. */
+int graft_model_initialise(graft_model *m, uint64_t seed, graft_err *err);
+
+/* model_labels.c */
+/** Decides how many classes there are and what they are called, from options, config and the head in the
+ * file. */
+int graft_model_decide_labels(graft_model *m, const graft_model_options *o, graft_err *err);
+
+/* model_card.c */
+/** README.md's text. */
+int graft_model_card(graft_buf *out, const graft_model *m, const graft_save_info *info, const char *dir,
+                     graft_err *err);
+
+#endif

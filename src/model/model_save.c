@@ -1,0 +1,247 @@
+/* A model becomes a folder again. Every file is written whole into a folder inside the target, then renamed
+ * into place, the weights last: what fails (a full disk above all) fails before anything old is touched. */
+#include "model/model_impl.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STAGING ".graft-save"
+
+/* In the order of renaming; of those that were not written now, the ones of an earlier save go. */
+static const char *const files[] = {"graft_probe.safetensors",  "graft.json",  "README.md",
+                                    "preprocessor_config.json", "config.json", "model.safetensors"};
+
+/* ---- JSON as Python writes it: keys sorted, those of id2label as numbers
+ * ------------------------------------- */
+
+static bool is_decimal(const char *s) {
+    return *s && strspn(s, "0123456789") == strlen(s) && strlen(s) < 18;
+}
+
+static int compare_keys(const void *a, const void *b) {
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+    if (is_decimal(x) && is_decimal(y) && strlen(x) != strlen(y)) return strlen(x) < strlen(y) ? -1 : 1;
+    return strcmp(x, y);
+}
+
+static json_t *sorted(const json_t *value, graft_arena *arena);
+
+static json_t *sorted_object(const json_t *value, graft_arena *arena) {
+    json_t *out = json_object(), *member;
+    const char **keys = graft_arena_array(arena, json_object_size(value), sizeof *keys), *key;
+    size_t n = 0;
+    bool bad = !out || !keys;
+    if (!bad) {
+        json_object_foreach((json_t *)value, key, member) keys[n++] = key;
+        qsort(keys, n, sizeof *keys, compare_keys);
+    }
+    for (size_t i = 0; !bad && i < n; i++)
+        bad = json_object_set_new(out, keys[i], sorted(json_object_get(value, keys[i]), arena)) < 0;
+    if (!bad) return out;
+    json_decref(out);
+    return NULL;
+}
+
+static json_t *sorted(const json_t *value, graft_arena *arena) {
+    if (json_is_object(value)) return sorted_object(value, arena);
+    if (!json_is_array(value)) return json_deep_copy(value);
+    json_t *out = json_array();
+    for (size_t i = 0; out && i < json_array_size(value); i++) {
+        if (json_array_append_new(out, sorted(json_array_get(value, i), arena)) == 0) continue;
+        json_decref(out);
+        out = NULL;
+    }
+    return out;
+}
+
+static int write_json(const char *path, const json_t *value, graft_arena *scratch, graft_err *err) {
+    json_t *copy = sorted(value, scratch);
+    char *text = copy ? json_dumps(copy, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+    graft_buf b;
+    graft_buf_init(&b, 0);
+    if (text) graft_buf_text(&b, text);
+    graft_buf_text(&b, "\n");
+    int rc = text && !b.failed ? graft_file_write(path, b.data, b.size, err) : graft_err_nomem(err);
+    graft_buf_done(&b);
+    free(text);
+    json_decref(copy);
+    return rc;
+}
+
+/* ---- The files
+ * ------------------------------------------------------------------------------------------------ */
+
+typedef struct saving {
+    const graft_model *m;
+    const graft_env *env;
+    const graft_save_info *info;
+    const char *dir, *staging;
+    graft_arena *scratch;
+    bool written[GRAFT_COUNT(files)];
+} saving;
+
+/* The path of a file that is about to be written, which is noted; NULL: out of memory. */
+static const char *place(saving *s, const char *name) {
+    for (size_t i = 0; i < GRAFT_COUNT(files); i++)
+        if (!strcmp(files[i], name)) s->written[i] = true;
+    return graft_path_join(s->scratch, s->staging, name);
+}
+
+static int save_config(saving *s, graft_err *err) {
+    json_t *config = s->m->config ? json_deep_copy(s->m->config) : json_object();
+    const char *path = place(s, "config.json");
+    int rc =
+        config && path ? s->m->family->write_config(config, s->m, &s->m->hyper, err) : graft_err_nomem(err);
+    if (rc == 0) rc = write_json(path, config, s->scratch, err);
+    json_decref(config);
+    return rc;
+}
+
+static int save_record(saving *s, graft_err *err) {
+    json_t *record = s->info->record ? json_deep_copy(s->info->record) : json_object();
+    const char *path = place(s, "graft.json");
+    int rc = record && path && json_is_object(record) ? 0 : graft_err_nomem(err);
+    if (rc == 0 && !json_object_get(record, "graft_version"))
+        rc = json_object_set_new(record, "graft_version", json_string(graft_version()));
+    if (rc == 0 && !json_object_get(record, "family"))
+        rc = json_object_set_new(record, "family", json_string(s->m->family->name));
+    rc = rc == 0 ? write_json(path, record, s->scratch, err) : graft_err_nomem(err);
+    json_decref(record);
+    return rc;
+}
+
+static int save_card(saving *s, graft_err *err) {
+    graft_buf text;
+    graft_buf_init(&text, 0);
+    const char *path = place(s, "README.md");
+    int rc = path ? graft_model_card(&text, s->m, s->info, s->dir, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_file_write(path, text.data, text.size, err);
+    graft_buf_done(&text);
+    return rc;
+}
+
+static bool has_extra(const graft_model *m, const char *name) {
+    for (size_t i = 0; i < m->n_extras; i++)
+        if (!strcmp(m->extras[i].name, name)) return true;
+    return false;
+}
+
+/* A model that began here has counted no batch; other tools expect the counter all the same. */
+static int add_counters(graft_tensor *items, size_t *n, const saving *s, graft_err *err) {
+    static const int64_t zero = 0;
+    for (size_t i = 0; s->m->is_scratch && i < s->m->n_slots; i++) {
+        const char *name = s->m->slots[i]->param.name, *mean = strstr(name, ".running_mean");
+        if (!mean || mean[strlen(".running_mean")] != '\0') continue;
+        char *counter = graft_arena_printf(s->scratch, "%.*s.num_batches_tracked", (int)(mean - name), name);
+        if (!counter) return graft_err_nomem(err);
+        if (has_extra(s->m, counter)) continue;
+        items[(*n)++] = (graft_tensor){
+            .name = counter, .dtype = GRAFT_I64, .shape = {0}, .data = &zero, .size = sizeof zero};
+    }
+    return 0;
+}
+
+static int save_weights(saving *s, graft_err *err) {
+    const graft_model *m = s->m;
+    const char *path = place(s, "model.safetensors");
+    size_t n = 0;
+    graft_tensor *items = graft_arena_array(s->scratch, 2 * m->n_slots + m->n_extras, sizeof *items);
+    if (!path || !items) return graft_err_nomem(err);
+    for (size_t i = 0; i < m->n_slots; i++) items[n++] = m->slots[i]->param.tensor;
+    for (size_t i = 0; i < m->n_extras; i++) items[n++] = m->extras[i];
+    int rc = add_counters(items, &n, s, err);
+    return rc < 0 ? rc : graft_safetensors_write(path, items, n, NULL, err);
+}
+
+/* The probes' logits, unless the caller has them: the model runs them now. */
+static int probe_logits(graft_tensor *out, const saving *s, graft_err *err) {
+    const graft_tensor *x = s->info->probe_inputs;
+    int64_t n = x->shape.dims[0], k = (int64_t)s->m->n_labels;
+    float *pixels = graft_arena_array(s->scratch, graft_init_count(&x->shape), sizeof *pixels);
+    float *logits = graft_arena_array(s->scratch, (size_t)(n * k), sizeof *logits);
+    if (!pixels || !logits) return graft_err_nomem(err);
+    graft_tensor_to_f32(x, pixels);
+    graft_infer_options o = {x->shape.dims[2], x->shape.dims[3], GRAFT_F32};
+    graft_infer *f = NULL;
+    int rc = graft_infer_new(&f, s->env, s->m, &o, err);
+    if (rc == 0) rc = graft_infer_run(f, pixels, n, NULL, logits, err);
+    graft_infer_free(f);
+    *out = (graft_tensor){"logits", GRAFT_F32, {2, {n, k}}, logits, (size_t)(n * k) * sizeof *logits};
+    return rc;
+}
+
+static int save_probe(saving *s, graft_err *err) {
+    const graft_tensor *x = s->info->probe_inputs;
+    if (!x) return 0;
+    int64_t count = 0;
+    if (x->shape.rank != 4 || !graft_shape_count(&x->shape, &count) || count == 0 ||
+        x->shape.dims[1] != s->m->hyper.channels || x->dtype != GRAFT_F32)
+        return graft_err_set(err, GRAFT_ESHAPE, "probe inputs have to be float32 [n, %d, height, width]",
+                             s->m->hyper.channels);
+    const char *path = place(s, "graft_probe.safetensors");
+    if (!path) return graft_err_nomem(err);
+    graft_tensor items[2] = {*x, {0}};
+    items[0].name = "inputs";
+    if (s->info->probe_logits) {
+        graft_shape want = {2, {x->shape.dims[0], (int64_t)s->m->n_labels}};
+        items[1] = *s->info->probe_logits;
+        items[1].name = "logits";
+        if (!graft_shape_equal(&items[1].shape, &want) || items[1].dtype != GRAFT_F32)
+            return graft_err_set(err, GRAFT_ESHAPE, "probe logits have to be float32 [%lld, %zu]",
+                                 (long long)want.dims[0], s->m->n_labels);
+    } else {
+        int rc = probe_logits(&items[1], s, err);
+        if (rc < 0) return rc;
+    }
+    return graft_safetensors_write(path, items, 2, NULL, err);
+}
+
+static int save_preprocess(saving *s, graft_err *err) {
+    if (!place(s, "preprocessor_config.json")) return graft_err_nomem(err);
+    return graft_preprocess_write(&s->m->preprocess, s->m->preprocess_source, s->staging, err);
+}
+
+/* ---- Into place
+ * ------------------------------------------------------------------------------------------------- */
+
+/* Bytes that the weights need, so that a disk that is too small is told before anything is written. */
+static int check_room(const saving *s, graft_err *err) {
+    uint64_t need = 1 << 20, room = graft_disk_free(s->dir);
+    for (size_t i = 0; i < s->m->n_slots; i++) need += s->m->slots[i]->param.tensor.size;
+    if (s->info->probe_inputs) need += s->info->probe_inputs->size;
+    if (room >= need) return 0;
+    return graft_err_set(err, GRAFT_EIO, "'%s': the model needs %.1f MB and %.1f MB are free", s->dir,
+                         (double)need / 1e6, (double)room / 1e6);
+}
+
+static int move_into_place(const saving *s, graft_err *err) {
+    for (size_t i = 0; i < GRAFT_COUNT(files); i++) {
+        const char *to = graft_path_join(s->scratch, s->dir, files[i]);
+        const char *from = graft_path_join(s->scratch, s->staging, files[i]);
+        if (!to || !from) return graft_err_nomem(err);
+        if (s->written[i] ? rename(from, to) : remove(to))
+            if (s->written[i] || errno != ENOENT) return graft_err_errno(err, "replace", to);
+    }
+    return 0;
+}
+
+int graft_model_save(const graft_model *m, const graft_env *env, const char *dir, const graft_save_info *info,
+                     graft_err *err) {
+    static const graft_save_info nothing = {0};
+    saving s = {
+        .m = m, .env = env, .info = info ? info : &nothing, .dir = dir, .scratch = graft_arena_new(NULL)};
+    s.staging = s.scratch ? graft_path_join(s.scratch, dir, STAGING) : NULL;
+    int rc = s.staging ? 0 : graft_err_nomem(err);
+    if (rc < 0) goto done;
+    if ((rc = graft_dir_make(dir, err)) < 0 || (rc = check_room(&s, err)) < 0) goto done;
+    if ((rc = graft_dir_remove(s.staging, err)) < 0 || (rc = graft_dir_make(s.staging, err)) < 0) goto done;
+    if ((rc = save_config(&s, err)) == 0 && (rc = save_preprocess(&s, err)) == 0 &&
+        (rc = save_card(&s, err)) == 0 && (rc = save_record(&s, err)) == 0 &&
+        (rc = save_probe(&s, err)) == 0 && (rc = save_weights(&s, err)) == 0)
+        rc = move_into_place(&s, err);
+    graft_dir_remove(s.staging, NULL);
+done:
+    graft_arena_free(s.scratch);
+    return rc;
+}
