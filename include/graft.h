@@ -1,11 +1,11 @@
 /* graft adapts a pretrained model to a user's own data.
  *
  * A model folder is opened, labelled data are opened, and one call fits the one to the other: the part of the
- * model that stays frozen is run once a sample and cached, a new head and the layers chosen are trained, and a
- * folder is written that other tools load. Functions that can fail return 0 or a negative GRAFT_E code and
- * describe the failure in one line in the graft_err that the caller passes (or NULL). What comes out through a
- * pointer named `out` is the caller's to free; what a getter returns lives as long as its parent. There is no
- * global state: any number of environments may live in one process. */
+ * model that stays frozen is run once a sample and cached, a new head and the layers chosen are trained, and
+ * a folder is written that other tools load. Functions that can fail return 0 or a negative GRAFT_E code and
+ * describe the failure in one line in the graft_err that the caller passes (or NULL). What comes out through
+ * a pointer named `out` is the caller's to free; what a getter returns lives as long as its parent. There is
+ * no global state: any number of environments may live in one process. */
 #ifndef GRAFT_H
 #define GRAFT_H
 
@@ -26,16 +26,16 @@ extern "C" {
 /* ---- Errors -------------------------------------------------------------------------------------------- */
 
 /** Every error: name, value, the exit status of the command line, what it means. */
-#define GRAFT_ERRORS(X)                                                                                         \
-    X(ENOMEM, -1, 1, "out of memory")                                                                           \
-    X(EIO, -2, 1, "input or output failed")                                                                     \
-    X(EFORMAT, -3, 3, "a file is not what its format asks for")                                                 \
-    X(EDATA, -4, 3, "the data cannot be used as they are")                                                      \
-    X(ESHAPE, -5, 3, "shapes do not fit together")                                                              \
-    X(EDTYPE, -6, 3, "an element type that is not possible here")                                               \
-    X(EUNSUPPORTED, -7, 3, "not supported")                                                                     \
-    X(EUSAGE, -8, 2, "wrong usage")                                                                             \
-    X(EINTERRUPTED, -9, 1, "interrupted")                                                                       \
+#define GRAFT_ERRORS(X)                                                                                      \
+    X(ENOMEM, -1, 1, "out of memory")                                                                        \
+    X(EIO, -2, 1, "input or output failed")                                                                  \
+    X(EFORMAT, -3, 3, "a file is not what its format asks for")                                              \
+    X(EDATA, -4, 3, "the data cannot be used as they are")                                                   \
+    X(ESHAPE, -5, 3, "shapes do not fit together")                                                           \
+    X(EDTYPE, -6, 3, "an element type that is not possible here")                                            \
+    X(EUNSUPPORTED, -7, 3, "not supported")                                                                  \
+    X(EUSAGE, -8, 2, "wrong usage")                                                                          \
+    X(EINTERRUPTED, -9, 1, "interrupted")                                                                    \
     X(EINTERNAL, -10, 1, "a mistake of graft's own")
 
 #define GRAFT_ERROR_ENUM(name, value, exit_status, text) GRAFT_##name = (value),
@@ -71,10 +71,10 @@ typedef struct graft_progress {
 typedef struct graft_env_options {
     int threads;                                                      /* 0: one per processor allowed */
     void (*log)(void *user, graft_log_level level, const char *line); /* NULL: nothing */
-    void (*progress)(void *user, const graft_progress *p);            /* NULL: nothing; called from one thread */
+    void (*progress)(void *user, const graft_progress *p); /* NULL: nothing; called from one thread */
     void *user;
 } graft_env_options;
-#define GRAFT_ENV_OPTIONS_INIT                                                                                  \
+#define GRAFT_ENV_OPTIONS_INIT                                                                               \
     { 0, NULL, NULL, NULL }
 
 GRAFT_API int graft_env_new(graft_env **out, const graft_env_options *options, graft_err *err);
@@ -84,119 +84,6 @@ GRAFT_API void graft_env_cancel(graft_env *env);
 
 /** The library's version, "0.1.0". */
 GRAFT_API const char *graft_version(void);
-
-/* ---- What is done with a model and data -------------------------------------------------------------------
- *
- * Each function below is one command of the program. Options are structs that zero or their initialiser fills with
- * the defaults; results are structs whose memory is freed by graft_text_free or the named function. A model is named
- * by its path (a folder of Transformers or timm, a config.json, a checkpoint), data by theirs. */
-
-/** A string that graft made (JSON mostly). NULL allowed. */
-GRAFT_API void graft_text_free(char *text);
-
-typedef enum graft_precision { GRAFT_PRECISION_FP32, GRAFT_PRECISION_BF16 } graft_precision;
-
-/** How labelled data are read; shared by fit, eval, predict and embed. */
-typedef struct graft_data_choice {
-    const char *input_column, *label_column; /* of a table; NULL: guessed, and said */
-    const char *group_column;                /* samples with one value stay on one side of a split */
-    const char *group_pattern;               /* POSIX regex on the file name; its first capture is the group */
-    const char *labels_file;                 /* class names in order, one a line; NULL: the model's, else the data's */
-    double max_bad;                          /* share of samples that may be unreadable; 0: 0.01 */
-    bool strict;                             /* the first unreadable sample is an error */
-    double validation;                       /* share made into a validation part where there is none; 0: 0.2 */
-} graft_data_choice;
-
-typedef struct graft_fit_options {
-    graft_data_choice data;
-    const char *family;       /* of a bare checkpoint; NULL: recognised */
-    const char *train;        /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
-    int64_t epochs;           /* 0: chosen from the data's size */
-    int64_t batch;            /* 0: 32, less for few samples */
-    double lr;                /* base rate; 0: the optimiser's for this plan */
-    double head_lr;           /* rate of the head; 0: lr */
-    double backbone_lr_scale; /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained one, else 1 */
-    double weight_decay;      /* negative: the optimiser's default; norms and biases never decay */
-    const char *optimizer;    /* "sgd", "adam", "adamw"; NULL: chosen */
-    const char *schedule;     /* "constant", "linear", "cosine", "one_cycle"; NULL: cosine */
-    double warmup;            /* share of the updates; negative: chosen */
-    double clip_norm;         /* negative: 1; 0: none */
-    double label_smoothing;   /* negative: 0.1 when fine-tuning, 0 for a head alone */
-    const char *augment;      /* "none", "light", "standard", "strong" or parts, see docs; NULL: chosen */
-    const char *class_weights; /* "none", "auto"; NULL: none */
-    const char *sampler;      /* "shuffle", "balanced"; NULL: shuffle */
-    const char *norm;         /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
-    int64_t early_stop;       /* evaluations without improvement; 0: 10; negative: never */
-    int64_t eval_every;       /* epochs; 0: 1 */
-    uint64_t seed;
-    uint64_t memory;          /* bytes; 0: what the machine has */
-    graft_precision precision;
-    int64_t cache_variants;   /* augmented variants a sample in the bottleneck cache; 0: chosen; negative: no cache */
-    bool from_scratch;        /* the model's weights are not used, only its architecture */
-    bool restart;             /* an interrupted run in `out` is not taken up */
-    bool dry_run;             /* plan, memory and schedule are said, nothing is trained */
-} graft_fit_options;
-#define GRAFT_FIT_OPTIONS_INIT                                                                                  \
-    { .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1 }
-
-/** Adapts `model` to labelled `data` and writes the folder `out`, which is verified before it is called done. *result
- *  (may be NULL) is a JSON object: plan, epochs, metrics of the best epoch, seconds, peak memory, out. A run that was
- *  interrupted or killed goes on where it stopped when the same call is made again, and ends with the same bits. */
-GRAFT_API int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
-                        const graft_fit_options *options, graft_err *err);
-
-typedef struct graft_use_options {
-    graft_data_choice data;
-    const char *family;        /* of a bare checkpoint; NULL: recognised */
-    const char *part;          /* eval: "train", "val", "test", "all"; NULL: test, else val, else all */
-    int64_t batch;             /* 0: 32 */
-    graft_precision precision;
-    double min_confidence;     /* predict: below it the answer is no class */
-    int64_t top;               /* predict: classes told; 0: 5 at most */
-    bool no_cache;             /* embed, eval: do not read or fill the bottleneck cache */
-} graft_use_options;
-#define GRAFT_USE_OPTIONS_INIT                                                                                  \
-    { .part = NULL }
-
-/** Metrics of a model on labelled data: a JSON object with `accuracy`, `n` and every metric at the top level. */
-GRAFT_API int graft_eval(char **result, graft_env *env, const char *model, const char *data,
-                         const graft_use_options *options, graft_err *err);
-
-/** One answer. Everything is borrowed for the duration of the call. */
-typedef struct graft_prediction {
-    const char *input;     /* path, or path and row */
-    const char *label;     /* NULL: abstained, or not readable */
-    double confidence;     /* of the likeliest class */
-    size_t n_top;
-    const char *const *top_labels;
-    const double *top_confidences;
-    const char *problem;   /* why an input could not be read; NULL otherwise */
-} graft_prediction;
-
-/** Predicts pictures (files, folders, arrays), in input order; `each` is called once an input and may stop by a
- *  negative return, which is returned. */
-GRAFT_API int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
-                            const graft_use_options *options,
-                            int (*each)(void *user, const graft_prediction *p), void *user, graft_err *err);
-
-/** Pooled features of pictures, [n, features] float32 in input order, into `out` (.npy or .safetensors). *result as
- *  above: n, width, cached. */
-GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
-                          const char *out, const graft_use_options *options, graft_err *err);
-
-/** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With `train` also
- *  what that plan freezes and trains, and what a step costs. */
-GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family, const char *train,
-                            graft_err *err);
-
-/** Replays the probe inputs of a folder that graft wrote: a JSON object with the largest difference. EDATA when the
- *  outputs differ. */
-GRAFT_API int graft_verify(char **result, graft_env *env, const char *out, graft_err *err);
-
-/** What the bottleneck cache holds, as a JSON object: directory, bytes, limit, entries. */
-GRAFT_API int graft_cache_list(char **result, graft_env *env, graft_err *err);
-/** Empties it; *freed (may be NULL): bytes. Entries in use by another process stay. */
-GRAFT_API int graft_cache_clear(graft_env *env, uint64_t *freed, graft_err *err);
 
 #ifdef __cplusplus
 }

@@ -1,23 +1,26 @@
-/* The door of backend/: a graph becomes a static program. Compiling binds the batch, chooses kernels and layouts,
- * packs frozen weights once, and gives every buffer of a step its place in one arena; a run then looks nothing up
- * and allocates nothing. Programs of several shapes share one state: weights, moments, statistics, counters. */
+/* The door of backend/: a graph becomes a static program. Compiling binds the batch, chooses kernels and
+ * layouts, packs frozen weights once, and gives every buffer of a step its place in one arena; a run then
+ * looks nothing up and allocates nothing. Programs of several shapes share one state: weights, moments,
+ * statistics, counters. */
 #ifndef GRAFT_BACKEND_H
 #define GRAFT_BACKEND_H
 
 #include "graph/graph.h"
 
-/* ---- State ---------------------------------------------------------------------------------------------- */
+/* ---- State ----------------------------------------------------------------------------------------------
+ */
 
 /** Storage of parameters and states, by name, in the layout that the first program chose. */
 typedef struct graft_state graft_state;
 
 int graft_state_new(graft_state **out, const graft_env *env, graft_err *err);
 void graft_state_free(graft_state *s);
-/** The current value of a trained parameter or state as float32, C order; `count` must be its element count. ESHAPE
- *  when not; EUSAGE when no program has made it. */
+/** The current value of a trained parameter or state as float32, C order; `count` must be its element count.
+ * ESHAPE when not; EUSAGE when no program has made it. */
 int graft_state_read(const graft_state *s, const char *name, float *out, size_t count, graft_err *err);
 /** Replaces it. Before any program made it, the value is kept and used instead of the parameter's source. */
-int graft_state_write(graft_state *s, const char *name, const graft_shape *shape, const float *in, graft_err *err);
+int graft_state_write(graft_state *s, const char *name, const graft_shape *shape, const float *in,
+                      graft_err *err);
 /** Names of everything that changes (trained parameters and states), in the order of creation. */
 size_t graft_state_names(const graft_state *s, const char *const **names);
 /** Shape of a named value; NULL when unknown. */
@@ -27,7 +30,8 @@ void graft_state_zero(graft_state *s, const char *name);
 /** Bytes held: trained values and packed frozen weights. */
 size_t graft_state_size(const graft_state *s);
 
-/* ---- Program -------------------------------------------------------------------------------------------- */
+/* ---- Program --------------------------------------------------------------------------------------------
+ */
 
 typedef struct graft_program graft_program;
 
@@ -38,18 +42,20 @@ typedef struct graft_compile_options {
 
 /** What a program needs, in bytes. */
 typedef struct graft_program_memory {
-    size_t arena;      /* activations, gradients, scratch: the peak of a step */
-    size_t weights;    /* packed frozen weights that this program added to the state */
-    size_t state;      /* trained parameters, moments, statistics that it added */
+    size_t arena;                            /* activations, gradients, scratch: the peak of a step */
+    size_t weights;                          /* packed frozen weights that this program added to the state */
+    size_t state;                            /* trained parameters, moments, statistics that it added */
     size_t n_steps, n_reorders, n_reference; /* kernels run in a step; layout changes; ops without a kernel */
 } graft_program_memory;
 
-/** Compiles g, which is read only here: it may be freed afterwards, but tensors behind its sources may not while the
- *  state lives. Element types are those of the graph's values (graft_graph_precision). Errors: ESHAPE, EUNSUPPORTED, ENOMEM, EINTERNAL. */
+/** Compiles g, which is read only here: it may be freed afterwards, but tensors behind its sources may not
+ * while the state lives. Element types are those of the graph's values (graft_graph_precision). Errors:
+ * ESHAPE, EUNSUPPORTED, ENOMEM, EINTERNAL. */
 int graft_program_compile(graft_program **out, const graft_graph *g, graft_state *state,
                           const graft_compile_options *options, graft_err *err);
 void graft_program_free(graft_program *p);
-/** Where to write an input before a run: C order, its own dtype; lives as long as the program. NULL when unknown. */
+/** Where to write an input before a run: C order, its own dtype; lives as long as the program. NULL when
+ * unknown. */
 void *graft_program_input(const graft_program *p, const char *name, size_t *size);
 /** Where an output lies after a run, float32 in C order; valid until the next run. NULL when unknown. */
 const float *graft_program_output(const graft_program *p, const char *name, size_t *count);

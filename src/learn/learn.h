@@ -1,17 +1,18 @@
-/* The door of learn/: a suffix graph with a loss becomes a training step, batches and a schedule make it a run, and
- * metrics say what it was worth. learn/ sees batches, never files of pictures and never the cache: whoever makes the
- * batches is data/'s or transfer/'s business.
+/* The door of learn/: a suffix graph with a loss becomes a training step, batches and a schedule make it a
+ * run, and metrics say what it was worth. learn/ sees batches, never files of pictures and never the cache:
+ * whoever makes the batches is data/'s or transfer/'s business.
  *
  *     suffix graph ─assemble─► step graph ─compile─► program ─trainer─► best weights, history, metrics */
 #ifndef GRAFT_LEARN_H
 #define GRAFT_LEARN_H
 
 #include "backend/backend.h"
-#include "data/batches.h"
+#include "data/data.h"
 
 typedef struct graft_recipe graft_recipe;
 
-/* ---- Rows: loss, optimiser, schedule, metric (each folder's list.h) ------------------------------------------ */
+/* ---- Rows: loss, optimiser, schedule, metric (each folder's list.h)
+ * ------------------------------------------ */
 
 typedef struct graft_loss {
     const char *name;
@@ -52,29 +53,30 @@ const char *const *graft_loss_names(void);
 const char *const *graft_optimiser_names(void);
 const char *const *graft_schedule_names(void);
 
-/* ---- Recipe: how one phase is trained ------------------------------------------------------------------------- */
+/* ---- Recipe: how one phase is trained
+ * ------------------------------------------------------------------------- */
 
 struct graft_recipe {
     const graft_loss *loss;
     const graft_optimiser *optimiser;
     const graft_schedule *schedule;
-    double lr;              /* base rate, of a parameter with lr_scale 1 */
-    double momentum;        /* SGD */
-    bool nesterov;          /* SGD */
-    double beta1, beta2, eps; /* Adam, AdamW */
-    double warmup;          /* share of all updates during which the rate rises linearly from 0 */
-    double clip_norm;       /* 0: none */
-    double label_smoothing; /* 0..1 */
+    double lr;                  /* base rate, of a parameter with lr_scale 1 */
+    double momentum;            /* SGD */
+    bool nesterov;              /* SGD */
+    double beta1, beta2, eps;   /* Adam, AdamW */
+    double warmup;              /* share of all updates during which the rate rises linearly from 0 */
+    double clip_norm;           /* 0: none */
+    double label_smoothing;     /* 0..1 */
     const float *class_weights; /* [K] or NULL */
     int64_t epochs;
     int64_t n_classes;
-    int64_t batch;          /* effective batch: samples an update */
-    int64_t micro_batch;    /* samples a step of the program; divides or equals batch; the rest is accumulated */
-    int segments;           /* recomputation of activations: 0 none, else number of segments */
-    graft_dtype dtype;      /* of activations */
-    uint64_t seed;          /* dropout */
-    int64_t eval_every;     /* epochs between evaluations; 0: 1 */
-    int64_t early_stop;     /* evaluations without improvement before stopping; 0: never */
+    int64_t batch;       /* effective batch: samples an update */
+    int64_t micro_batch; /* samples a step of the program; divides or equals batch; the rest is accumulated */
+    int segments;        /* recomputation of activations: 0 none, else number of segments */
+    graft_dtype dtype;   /* of activations */
+    uint64_t seed;       /* dropout */
+    int64_t eval_every;  /* epochs between evaluations; 0: 1 */
+    int64_t early_stop;  /* evaluations without improvement before stopping; 0: never */
     /** Rate and decay of a parameter by its name. */
     graft_param_group (*group)(void *user, const char *param);
     void *user;
@@ -83,19 +85,21 @@ struct graft_recipe {
 /** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. */
 double graft_recipe_rate(const graft_recipe *r, int64_t step, int64_t n_steps);
 
-/* ---- Assembly -------------------------------------------------------------------------------------------------- */
+/* ---- Assembly
+ * -------------------------------------------------------------------------------------------------- */
 
-/** Graphs of one phase. With accumulation `step` adds gradients to states "<param>/gradient" and `update` applies and
- *  clears them; without, `step` does both and `update` is NULL. Inputs of `step` beside the suffix's own: "target"
- *  (BATCH,K), "weight" (BATCH,), "lr" (1,), "step" (1,), and "seed" (2,) I32 where there is dropout. Output "loss". */
+/** Graphs of one phase. With accumulation `step` adds gradients to states "<param>/gradient" and `update`
+ * applies and clears them; without, `step` does both and `update` is NULL. Inputs of `step` beside the
+ * suffix's own: "target" (BATCH,K), "weight" (BATCH,), "lr" (1,), "step" (1,), and "seed" (2,) I32 where
+ * there is dropout. Output "loss". */
 typedef struct graft_step_graphs {
     graft_graph *step, *update;
 } graft_step_graphs;
 
-/** Batch norms marked trained are turned into training form, joined with their relu; then loss, gradient, clipping,
- *  updates, recomputation and precision. `suffix` has output "logits" and trained marks. */
-int graft_learn_assemble(graft_step_graphs *out, graft_arena *arena, const graft_graph *suffix, const graft_recipe *r,
-                         graft_err *err);
+/** Batch norms marked trained are turned into training form, joined with their relu; then loss, gradient,
+ * clipping, updates, recomputation and precision. `suffix` has output "logits" and trained marks. */
+int graft_learn_assemble(graft_step_graphs *out, graft_arena *arena, const graft_graph *suffix,
+                         const graft_recipe *r, graft_err *err);
 
 /** Bytes a phase needs at its peak (arena of the largest program, state, weights), from dry programs. */
 int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suffix, const graft_recipe *r,
@@ -105,7 +109,8 @@ int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suf
 int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_graph *suffix, size_t limit,
                            graft_err *err);
 
-/* ---- Metrics ------------------------------------------------------------------------------------------------------ */
+/* ---- Metrics
+ * ------------------------------------------------------------------------------------------------------ */
 
 /** Everything a classifier's logits say about labelled samples. Arrays live in the arena given. */
 typedef struct graft_metrics {
@@ -117,23 +122,27 @@ typedef struct graft_metrics {
 } graft_metrics;
 
 /** logits [n, k], labels [n] in [0, k). ECE with 15 equal-width bins of confidence (Guo et al. 2017). */
-int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels, int64_t n,
-                          int64_t k, graft_err *err);
-/** As JSON: every metric at the top level; per class by name. The caller owns one reference; NULL when out of memory. */
+int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
+                          int64_t n, int64_t k, graft_err *err);
+/** As JSON: every metric at the top level; per class by name. The caller owns one reference; NULL when out of
+ * memory. */
 json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_names);
 
-/* ---- Run log: one event a line --------------------------------------------------------------------------------------- */
+/* ---- Run log: one event a line
+ * --------------------------------------------------------------------------------------- */
 
 typedef struct graft_runlog graft_runlog;
-/** Appends to `path`, after dropping a last line that a kill cut short and, where `keep_events` >= 0, everything past
- *  that many lines. NULL path: events go nowhere. */
+/** Appends to `path`, after dropping a last line that a kill cut short and, where `keep_events` >= 0,
+ * everything past that many lines. NULL path: events go nowhere. */
 int graft_runlog_open(graft_runlog **out, const char *path, int64_t keep_events, graft_err *err);
 /** Writes {"event": name, ...fields}; takes over `fields`. */
 int graft_runlog_write(graft_runlog *log, const char *event, json_t *fields, graft_err *err);
 int64_t graft_runlog_count(const graft_runlog *log);
 void graft_runlog_close(graft_runlog *log);
 
-/* ---- Trainer ---------------------------------------------------------------------------------------------------------- */
+/* ---- Trainer
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct graft_epoch {
     int64_t epoch; /* from 1 */
@@ -156,25 +165,25 @@ typedef struct graft_training {
 /** What a run works with. All borrowed. */
 typedef struct graft_trainer_io {
     const graft_env *env;
-    const graft_graph *suffix;   /* inputs named as the batches' inputs; output "logits"; trained marks */
-    graft_state *state;          /* holds the best epoch's weights at the end */
+    const graft_graph *suffix; /* inputs named as the batches' inputs; output "logits"; trained marks */
+    graft_state *state;        /* holds the best epoch's weights at the end */
     graft_batches *train;
-    graft_batches *validation;   /* NULL: the last epoch is kept */
-    const char *checkpoint_dir;  /* NULL: none; else a resume point is kept there */
-    graft_hash identity;         /* of everything that decides the run: a checkpoint of another run is refused */
-    double checkpoint_seconds;   /* between resume points within an epoch; 0: 60 */
+    graft_batches *validation;  /* NULL: the last epoch is kept */
+    const char *checkpoint_dir; /* NULL: none; else a resume point is kept there */
+    graft_hash identity; /* of everything that decides the run: a checkpoint of another run is refused */
+    double checkpoint_seconds; /* between resume points within an epoch; 0: 60 */
     graft_runlog *log;
 } graft_trainer_io;
 
-/** Trains, evaluates, keeps the best (accuracy, then loss), stops early where asked. A cancelled or killed run is taken
- *  up from its checkpoint by the same call and ends with the same bits. EINTERRUPTED after a resume point was written;
- *  EDATA at the first loss that is not finite, naming epoch, batch and the first parameter that went wrong; the best
- *  weights so far stay in the state. */
-int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io, const graft_recipe *recipe,
-                      graft_err *err);
+/** Trains, evaluates, keeps the best (accuracy, then loss), stops early where asked. A cancelled or killed
+ * run is taken up from its checkpoint by the same call and ends with the same bits. EINTERRUPTED after a
+ * resume point was written; EDATA at the first loss that is not finite, naming epoch, batch and the first
+ * parameter that went wrong; the best weights so far stay in the state. */
+int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io,
+                      const graft_recipe *recipe, graft_err *err);
 
-/** Logits of every sample of one pass over `batches`, [n_samples, k] in `samples` order, and their labels. The graph
- *  has output "logits"; `state` supplies trained weights. Arrays in the arena. */
+/** Logits of every sample of one pass over `batches`, [n_samples, k] in `samples` order, and their labels.
+ * The graph has output "logits"; `state` supplies trained weights. Arrays in the arena. */
 int graft_evaluate(float **logits, int32_t **labels, int64_t *n, graft_arena *arena, const graft_env *env,
                    const graft_graph *graph, graft_state *state, graft_batches *batches, graft_dtype dtype,
                    graft_err *err);

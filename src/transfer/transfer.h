@@ -1,7 +1,8 @@
-/* The door of transfer/: what is frozen and when (strategies), the bottleneck cache, and the driver that fits a model
- * to data. Mechanism lies to the left (graph/plan.c derives, learn/ trains); here is policy.
+/* The door of transfer/: what is frozen and when (strategies), the bottleneck cache, and the driver that fits
+ * a model to data. Mechanism lies to the left (graph/plan.c derives, learn/ trains); here is policy.
  *
- *     graft_fit: open → head → strategy's phases → for each: plan → prefix program → cache → trainer → save → verify */
+ *     graft_fit: open → head → strategy's phases → for each: plan → prefix program → cache → trainer → save →
+ * verify */
 #ifndef GRAFT_TRANSFER_H
 #define GRAFT_TRANSFER_H
 
@@ -9,7 +10,8 @@
 #include "learn/learn.h"
 #include "model/model.h"
 
-/* ---- Strategies ----------------------------------------------------------------------------------------------- */
+/* ---- Strategies
+ * ----------------------------------------------------------------------------------------------- */
 
 /** What is known before choosing: strategies are functions of it. */
 typedef struct graft_evidence {
@@ -25,35 +27,38 @@ typedef struct graft_phase {
 
 typedef struct graft_strategy {
     const char *name, *usage, *help; /* "top", "top:N", "the last N stages and the head" */
-    /** Phases for `argument` (what follows the colon; NULL when nothing does). Arrays in the arena; EUSAGE names what
-     *  would have been possible. */
-    int (*phases)(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m, const char *argument,
-                  const graft_evidence *evidence, graft_err *err);
+    /** Phases for `argument` (what follows the colon; NULL when nothing does). Arrays in the arena; EUSAGE
+     * names what would have been possible. */
+    int (*phases)(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
+                  const char *argument, const graft_evidence *evidence, graft_err *err);
 } graft_strategy;
 
-/** Phases of a plan text such as "head", "top:1", "from:stage3", "full"; NULL: chosen from the evidence. *chosen is
- *  the plan's text in the arena. */
+/** Phases of a plan text such as "head", "top:1", "from:stage3", "full"; NULL: chosen from the evidence.
+ * *chosen is the plan's text in the arena. */
 int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
-                          const graft_model *m, const char *plan, const graft_evidence *evidence, graft_err *err);
+                          const graft_model *m, const char *plan, const graft_evidence *evidence,
+                          graft_err *err);
 
 /** Sets the `trained` marks of a graph of `m`: parameters of stages that train; running statistics too when
  *  `train_statistics` (else their batch norms keep frozen statistics). */
 int graft_mark_trained(graft_graph *g, const graft_model *m, const graft_phase *phase, bool train_statistics,
                        graft_err *err);
 
-/* ---- Bottleneck cache ---------------------------------------------------------------------------------------------- */
+/* ---- Bottleneck cache
+ * ---------------------------------------------------------------------------------------------- */
 
-/** Boundary values of samples, kept in a folder across runs: memory-mapped, append-only, checksummed, safe for several
- *  processes and for a kill at any moment, bounded with least recently used eviction. */
+/** Boundary values of samples, kept in a folder across runs: memory-mapped, append-only, checksummed, safe
+ * for several processes and for a kill at any moment, bounded with least recently used eviction. */
 typedef struct graft_cache graft_cache;
 
 /** Key of one store: the prefix (structure and weights), preprocessing, dtype, augmentation variant. */
 graft_hash graft_cache_key(graft_hash prefix, graft_hash preprocessing, graft_dtype dtype, int64_t variant);
 
-/** Opens or makes the store `key` whose rows are `row_size` bytes, in $GRAFT_CACHE, else $XDG_CACHE_HOME/graft, else
+/** Opens or makes the store `key` whose rows are `row_size` bytes, in $GRAFT_CACHE, else
+ * $XDG_CACHE_HOME/graft, else
  *  ~/.cache/graft. `limit` bytes for the whole cache; 0: a tenth of what the disk has free, 20 GB at most. */
-int graft_cache_open(graft_cache **out, const graft_env *env, graft_hash key, size_t row_size, const char *description,
-                     uint64_t limit, graft_err *err);
+int graft_cache_open(graft_cache **out, const graft_env *env, graft_hash key, size_t row_size,
+                     const char *description, uint64_t limit, graft_err *err);
 void graft_cache_close(graft_cache *c);
 /** The row of a sample's content; NULL when it is not there. Valid until closed. */
 const void *graft_cache_get(graft_cache *c, graft_hash content);

@@ -18,7 +18,7 @@ check() {
     fi
     for file in "$folder/$prefix"*.c; do
         name=$(basename "$file" .c)
-        if ! is_shared "$file" && ! grep -qwE "${name#"$prefix"}|$name" "$list"; then
+        if ! is_shared "$file" && ! grep -qwE "${name#"$prefix"}|$name|${name#"$(basename "$folder")_"}" "$list"; then
             echo "$file: not named in $list"
             bad=1
         fi

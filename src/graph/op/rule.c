@@ -1,3 +1,4 @@
+/* Shared by the rows: checks for shape rules and loops over indices. */
 #include "graph/op/rule.h"
 
 #include <stdarg.h>

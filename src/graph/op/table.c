@@ -1,3 +1,4 @@
+/* Shared by the rows: the table of them all. */
 #include "graph/op.h"
 
 #define GRAFT_OP(name) &graft_op_##name,

@@ -12,5 +12,7 @@ static double value(const float *logits, const float *target, size_t k) {
     return loss / (double)k;
 }
 
-const graft_loss graft_loss_bce = {
-    .name = "bce", .help = "every class on its own, several a sample", .build = graft_bce_logits, .value = value};
+const graft_loss graft_loss_bce = {.name = "bce",
+                                   .help = "every class on its own, several a sample",
+                                   .build = graft_bce_logits,
+                                   .value = value};

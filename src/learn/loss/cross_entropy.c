@@ -1,4 +1,5 @@
-/* Softmax cross-entropy: -sum_c t_c log softmax(z)_c, for one class a sample or a distribution over classes. */
+/* Softmax cross-entropy: -sum_c t_c log softmax(z)_c, for one class a sample or a distribution over classes.
+ */
 #include "learn/rows.h"
 
 #include <math.h>

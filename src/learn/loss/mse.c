@@ -3,7 +3,8 @@
 
 static double value(const float *y, const float *target, size_t k) {
     double loss = 0.0;
-    for (size_t c = 0; c < k; c++) loss += ((double)y[c] - (double)target[c]) * ((double)y[c] - (double)target[c]);
+    for (size_t c = 0; c < k; c++)
+        loss += ((double)y[c] - (double)target[c]) * ((double)y[c] - (double)target[c]);
     return loss / (double)k;
 }
 

@@ -7,4 +7,5 @@ static double factor(double step, double n_steps) {
     return 1.0;
 }
 
-const graft_schedule graft_schedule_constant = {.name = "constant", .help = "the same rate throughout", .factor = factor};
+const graft_schedule graft_schedule_constant = {
+    .name = "constant", .help = "the same rate throughout", .factor = factor};

@@ -7,4 +7,5 @@ static double factor(double step, double n_steps) {
     return 0.5 * (1.0 + cos(M_PI * step / n_steps));
 }
 
-const graft_schedule graft_schedule_cosine = {.name = "cosine", .help = "half a cosine down to 0", .factor = factor};
+const graft_schedule graft_schedule_cosine = {
+    .name = "cosine", .help = "half a cosine down to 0", .factor = factor};

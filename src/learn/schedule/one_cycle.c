@@ -1,5 +1,6 @@
-/* One cycle: half a cosine from 1/25 up to 1 over the first 30 % of the updates, then down to 1e-5 / 25 (Smith 2018,
- * "A disciplined approach to neural network hyper-parameters"; the shape that fastai made common). */
+/* One cycle: half a cosine from 1/25 up to 1 over the first 30 % of the updates, then down to 1e-5 / 25
+ * (Smith 2018, "A disciplined approach to neural network hyper-parameters"; the shape that fastai made
+ * common). */
 #include "learn/rows.h"
 
 #include <math.h>

@@ -1,0 +1,92 @@
+/* The CPU backend, inside: layouts are oneDNN memory descriptors, kernels are oneDNN primitives or own loops.
+ */
+#ifndef GRAFT_CPU_H
+#define GRAFT_CPU_H
+
+#include "backend/lower.h"
+#include <oneapi/dnnl/dnnl.h>
+
+typedef struct graft_cpu {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dnnl_primitive_attr_t attr; /* scratchpad given by the caller */
+    int threads, threads_before;
+} graft_cpu;
+
+struct graft_layout {
+    dnnl_memory_desc_t md;
+    graft_dtype dtype;
+};
+
+/** A row of the kernel table: the op, and how its steps are made. */
+typedef struct graft_cpu_kernel {
+    const graft_op *op;
+    int (*prepare)(graft_lowering *l, const graft_node *n, graft_err *err);
+} graft_cpu_kernel;
+
+/** 0, or EUNSUPPORTED / EINTERNAL / ENOMEM with oneDNN's reason. */
+int graft_cpu_status(dnnl_status_t status, const char *doing, graft_err *err);
+
+/* ---- Layouts
+ * ------------------------------------------------------------------------------------------------ */
+
+dnnl_data_type_t graft_cpu_dtype(graft_dtype t);
+/** A descriptor owned by the arena. `any`: the primitive chooses; else C order. */
+int graft_cpu_md(dnnl_memory_desc_t *out, graft_arena *arena, graft_dtype dtype, const graft_shape *shape,
+                 bool any, graft_err *err);
+graft_layout graft_cpu_layout(const_dnnl_memory_desc_t md, graft_dtype dtype);
+/** The descriptor of v's first representation with `dtype`, or NULL. */
+const_dnnl_memory_desc_t graft_cpu_md_of(const graft_lowering *l, graft_value v, graft_dtype dtype);
+/** Wants v in C order as float32. */
+int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err);
+/** A new C-ordered float32 buffer for v. */
+int graft_cpu_new_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err);
+/** Wants v as a primitive descriptor's `what` argument asks for it. */
+int graft_cpu_want(graft_lowering *l, graft_value v, const_dnnl_memory_desc_t md, graft_dtype dtype,
+                   graft_buffer *out, graft_err *err);
+int graft_cpu_new(graft_lowering *l, graft_value v, const_dnnl_memory_desc_t md, graft_dtype dtype,
+                  graft_buffer *out, graft_err *err);
+/** v in the buffer of `from` when that may be overwritten and lies as `md` says; else a new buffer. */
+int graft_cpu_take(graft_lowering *l, graft_value v, graft_value from, graft_buffer from_buffer,
+                   const_dnnl_memory_desc_t md, graft_dtype dtype, graft_buffer *out, graft_err *err);
+
+/* ---- oneDNN primitives
+ * ----------------------------------------------------------------------------------------- */
+
+typedef struct graft_cpu_arg {
+    int arg; /* DNNL_ARG_... */
+    graft_buffer buffer;
+    const_dnnl_memory_desc_t md;
+} graft_cpu_arg;
+
+/** Emits a step that runs the primitive of `pd`, and takes `pd` over. Scratch is booked here. */
+int graft_cpu_emit(graft_lowering *l, dnnl_primitive_desc_t pd, const graft_cpu_arg *args, size_t n_args,
+                   graft_err *err);
+/** A descriptor of `pd`; borrowed. */
+const_dnnl_memory_desc_t graft_cpu_query(const_dnnl_primitive_desc_t pd, dnnl_query_t what, int index);
+
+/* ---- Own kernels
+ * ------------------------------------------------------------------------------------------------- */
+
+enum { GRAFT_CPU_MAX_ARGS = 12 };
+
+/** An own kernel's step: addresses come in the order of `buffers`. */
+typedef struct graft_cpu_own {
+    graft_buffer buffers[GRAFT_CPU_MAX_ARGS];
+    void *data[GRAFT_CPU_MAX_ARGS];
+    size_t n_buffers, count; /* elements, padding included */
+    const void *attr;        /* copied into the program's arena */
+    int threads;
+    const void *kernel; /* function chosen for this processor, where there is a choice */
+} graft_cpu_own;
+
+int graft_cpu_emit_own(graft_lowering *l, const char *impl, int (*run)(void *self), graft_cpu_own own,
+                       size_t attr_size, graft_err *err);
+
+int graft_cpu_reference(graft_lowering *l, const graft_node *n, graft_err *err);
+
+#define GRAFT_CPU_KERNEL(name) int graft_cpu_##name(graft_lowering *l, const graft_node *n, graft_err *err);
+#include "backend/cpu/list.h"
+#undef GRAFT_CPU_KERNEL
+
+#endif

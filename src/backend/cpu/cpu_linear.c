@@ -1,0 +1,140 @@
+/* Linear layers as oneDNN inner products; x and y stay in C order, weights in the layout that forward likes.
+ */
+#include "backend/cpu/cpu.h"
+
+static graft_dtype compute_dtype(const graft_lowering *l, graft_value a, graft_value b) {
+    return graft_lower_dtype(l, a) == GRAFT_BF16 || graft_lower_dtype(l, b) == GRAFT_BF16 ? GRAFT_BF16
+                                                                                          : GRAFT_F32;
+}
+
+static int make_attr(dnnl_primitive_attr_t *out, bool relu, graft_err *err) {
+    dnnl_post_ops_t ops = NULL;
+    int rc = graft_cpu_status(dnnl_primitive_attr_create(out), "attributes", err);
+    if (rc == 0) rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
+    if (rc < 0) return rc;
+    dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+    if (relu) dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0F, 0.0F);
+    rc = graft_cpu_status(dnnl_primitive_attr_set_post_ops(*out, ops), "post-ops", err);
+    dnnl_post_ops_destroy(ops);
+    return rc;
+}
+
+/* x (N,I), w (O,I), y (N,O); y in `y_dtype`. */
+static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, graft_dtype dtype, graft_dtype y_dtype,
+                      const graft_shape *x, const graft_shape *w, const graft_shape *y, bool bias,
+                      const_dnnl_primitive_attr_t attr, bool training, graft_err *err) {
+    const graft_cpu *cpu = graft_lower_device(l);
+    graft_arena *arena = graft_lower_arena(l);
+    graft_shape bias_shape = {1, {w->dims[0]}};
+    dnnl_memory_desc_t xm, wm, bm = NULL, ym;
+    int rc = graft_cpu_md(&xm, arena, dtype, x, false, err);
+    if (rc == 0) rc = graft_cpu_md(&wm, arena, dtype, w, true, err);
+    if (rc == 0) rc = graft_cpu_md(&ym, arena, y_dtype, y, false, err);
+    if (rc == 0 && bias) rc = graft_cpu_md(&bm, arena, GRAFT_F32, &bias_shape, false, err);
+    if (rc < 0) return rc;
+    return graft_cpu_status(
+        dnnl_inner_product_forward_primitive_desc_create(
+            pd, cpu->engine, training ? dnnl_forward_training : dnnl_forward_inference, xm, wm, bm, ym, attr),
+        "a linear layer", err);
+}
+
+int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_linear_attr *a = n->attr;
+    graft_value x = n->in[0], w = n->in[1], b = n->in[2], y = n->out[0];
+    graft_dtype dtype = compute_dtype(l, x, y), y_dtype = graft_lower_dtype(l, y);
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    graft_buffer xb, wb, bb = GRAFT_NONE, yb;
+    int rc = make_attr(&attr, a && a->relu != 0, err);
+    if (rc == 0) {
+        rc = forward_pd(&pd, l, dtype, y_dtype, graft_lower_shape(l, x), graft_lower_shape(l, w),
+                        graft_lower_shape(l, y), b != GRAFT_NONE, attr, false, err);
+    }
+    dnnl_primitive_attr_destroy(attr);
+    if (rc < 0) return rc;
+    const_dnnl_memory_desc_t xm = graft_cpu_query(pd, dnnl_query_src_md, 0);
+    const_dnnl_memory_desc_t wm = graft_cpu_query(pd, dnnl_query_weights_md, 0);
+    const_dnnl_memory_desc_t bm = graft_cpu_query(pd, dnnl_query_weights_md, 1);
+    const_dnnl_memory_desc_t ym = graft_cpu_query(pd, dnnl_query_dst_md, 0);
+    if ((rc = graft_cpu_want(l, x, xm, dtype, &xb, err)) < 0 ||
+        (rc = graft_cpu_want(l, w, wm, dtype, &wb, err)) < 0 ||
+        (b != GRAFT_NONE && (rc = graft_cpu_want(l, b, bm, GRAFT_F32, &bb, err)) < 0) ||
+        (rc = graft_cpu_new(l, y, ym, y_dtype, &yb, err)) < 0) {
+        dnnl_primitive_desc_destroy(pd);
+        return rc;
+    }
+    graft_cpu_arg args[] = {
+        {DNNL_ARG_SRC, xb, xm}, {DNNL_ARG_WEIGHTS, wb, wm}, {DNNL_ARG_BIAS, bb, bm}, {DNNL_ARG_DST, yb, ym}};
+    return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
+}
+
+int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_cpu *cpu = graft_lower_device(l);
+    graft_value dy = n->in[0], w = n->in[1], dx = n->out[0];
+    graft_dtype dtype = compute_dtype(l, dy, dx);
+    graft_arena *arena = graft_lower_arena(l);
+    const graft_shape *dxs = graft_lower_shape(l, dx), *ws = graft_lower_shape(l, w),
+                      *dys = graft_lower_shape(l, dy);
+    dnnl_primitive_desc_t hint = NULL, pd = NULL;
+    dnnl_memory_desc_t dxa, wa, dya;
+    graft_buffer dyb, wb, dxb;
+    int rc = forward_pd(&hint, l, dtype, dtype, dxs, ws, dys, false, cpu->attr, true, err);
+    if (rc == 0) rc = graft_cpu_md(&dxa, arena, dtype, dxs, false, err);
+    if (rc == 0) rc = graft_cpu_md(&wa, arena, dtype, ws, true, err);
+    if (rc == 0) rc = graft_cpu_md(&dya, arena, dtype, dys, false, err);
+    if (rc == 0) {
+        rc = graft_cpu_status(dnnl_inner_product_backward_data_primitive_desc_create(
+                                  &pd, cpu->engine, dxa, wa, dya, hint, cpu->attr),
+                              "a linear layer's input gradient", err);
+    }
+    if (hint) dnnl_primitive_desc_destroy(hint);
+    if (rc < 0) return rc;
+    const_dnnl_memory_desc_t wm = graft_cpu_query(pd, dnnl_query_weights_md, 0);
+    if ((rc = graft_cpu_want(l, dy, dya, dtype, &dyb, err)) < 0 ||
+        (rc = graft_cpu_want(l, w, wm, dtype, &wb, err)) < 0 ||
+        (rc = graft_cpu_new(l, dx, dxa, dtype, &dxb, err)) < 0) {
+        dnnl_primitive_desc_destroy(pd);
+        return rc;
+    }
+    graft_cpu_arg args[] = {
+        {DNNL_ARG_DIFF_DST, dyb, dya}, {DNNL_ARG_WEIGHTS, wb, wm}, {DNNL_ARG_DIFF_SRC, dxb, dxa}};
+    return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
+}
+
+int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_cpu *cpu = graft_lower_device(l);
+    graft_value x = n->in[0], dy = n->in[1], dw = n->out[0], db = n->out[1];
+    graft_dtype dtype = compute_dtype(l, x, dy);
+    graft_arena *arena = graft_lower_arena(l);
+    bool has_db = graft_lower_is_used(l, db);
+    const graft_shape *xs = graft_lower_shape(l, x), *ws = graft_lower_shape(l, dw),
+                      *dys = graft_lower_shape(l, dy);
+    dnnl_primitive_desc_t hint = NULL, pd = NULL;
+    dnnl_memory_desc_t xa, dwa, dba = NULL, dya;
+    graft_buffer xb, dyb, dwb, dbb = GRAFT_NONE;
+    int rc = forward_pd(&hint, l, dtype, dtype, xs, ws, dys, has_db, cpu->attr, true, err);
+    if (rc == 0) rc = graft_cpu_md(&xa, arena, dtype, xs, false, err);
+    if (rc == 0) rc = graft_cpu_md(&dwa, arena, GRAFT_F32, ws, true, err);
+    if (rc == 0) rc = graft_cpu_md(&dya, arena, dtype, dys, false, err);
+    if (rc == 0 && has_db) rc = graft_cpu_md(&dba, arena, GRAFT_F32, graft_lower_shape(l, db), false, err);
+    if (rc == 0) {
+        rc = graft_cpu_status(dnnl_inner_product_backward_weights_primitive_desc_create(
+                                  &pd, cpu->engine, xa, dwa, dba, dya, hint, cpu->attr),
+                              "a linear layer's weight gradient", err);
+    }
+    if (hint) dnnl_primitive_desc_destroy(hint);
+    if (rc < 0) return rc;
+    const_dnnl_memory_desc_t dwm = graft_cpu_query(pd, dnnl_query_diff_weights_md, 0);
+    if ((rc = graft_cpu_want(l, x, xa, dtype, &xb, err)) < 0 ||
+        (rc = graft_cpu_want(l, dy, dya, dtype, &dyb, err)) < 0 ||
+        (rc = graft_cpu_new(l, dw, dwm, GRAFT_F32, &dwb, err)) < 0 ||
+        (has_db && (rc = graft_cpu_new(l, db, dba, GRAFT_F32, &dbb, err)) < 0)) {
+        dnnl_primitive_desc_destroy(pd);
+        return rc;
+    }
+    graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, xa},
+                            {DNNL_ARG_DIFF_DST, dyb, dya},
+                            {DNNL_ARG_DIFF_WEIGHTS, dwb, dwm},
+                            {DNNL_ARG_DIFF_BIAS, dbb, dba}};
+    return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
+}

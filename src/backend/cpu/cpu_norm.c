@@ -1,0 +1,148 @@
+/* Batch norm by oneDNN, in the layout that the convolution before it chose. Statistics stay float32. */
+#include "backend/cpu/cpu.h"
+
+/* The layout and dtype in which x lies, or C order where it lies nowhere yet. */
+static int layout_of(graft_lowering *l, graft_value x, graft_dtype dtype, const_dnnl_memory_desc_t *out,
+                     graft_err *err) {
+    dnnl_memory_desc_t md = NULL;
+    *out = graft_cpu_md_of(l, x, dtype);
+    if (*out) return 0;
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, graft_lower_shape(l, x), false, err);
+    *out = md;
+    return rc;
+}
+
+static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, const_dnnl_memory_desc_t xm, double eps,
+                      dnnl_prop_kind_t kind, unsigned flags, graft_err *err) {
+    const graft_cpu *cpu = graft_lower_device(l);
+    return graft_cpu_status(dnnl_batch_normalization_forward_primitive_desc_create(
+                                pd, cpu->engine, kind, xm, xm, (float)eps, flags, cpu->attr),
+                            "a batch norm", err);
+}
+
+/* Parameters and statistics are vectors of C float32. */
+static int want_vectors(graft_lowering *l, const graft_value *v, size_t n, graft_buffer *out,
+                        graft_err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++) rc = graft_cpu_want_plain(l, v[i], &out[i], err);
+    return rc;
+}
+
+static int vector_md(dnnl_memory_desc_t *out, graft_lowering *l, graft_value v, graft_err *err) {
+    return graft_cpu_md(out, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, v), false, err);
+}
+
+int graft_cpu_batch_norm(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_norm_attr *a = n->attr;
+    graft_value x = n->in[0], y = n->out[0];
+    graft_dtype dtype = graft_lower_dtype(l, y);
+    unsigned flags =
+        dnnl_use_global_stats | dnnl_use_scale | dnnl_use_shift | (a->relu ? dnnl_fuse_norm_relu : 0U);
+    const_dnnl_memory_desc_t xm;
+    dnnl_memory_desc_t vm;
+    dnnl_primitive_desc_t pd = NULL;
+    graft_buffer xb, yb, v[4];
+    int rc = layout_of(l, x, dtype, &xm, err);
+    if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
+    if (rc == 0) rc = want_vectors(l, n->in + 1, 4, v, err);
+    if (rc == 0) rc = vector_md(&vm, l, n->in[1], err);
+    if (rc == 0) rc = forward_pd(&pd, l, xm, a->eps, dnnl_forward_inference, flags, err);
+    if (rc < 0) return rc;
+    rc = graft_cpu_take(l, y, x, xb, xm, dtype, &yb, err);
+    if (rc < 0) {
+        dnnl_primitive_desc_destroy(pd);
+        return rc;
+    }
+    graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, xm},        {DNNL_ARG_SCALE, v[0], vm},
+                            {DNNL_ARG_SHIFT, v[1], vm},    {DNNL_ARG_MEAN, v[2], vm},
+                            {DNNL_ARG_VARIANCE, v[3], vm}, {DNNL_ARG_DST, yb, xm}};
+    return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
+}
+
+int graft_cpu_batch_norm_train(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_norm_attr *a = n->attr;
+    graft_value x = n->in[0], y = n->out[0], mask = n->out[3];
+    graft_dtype dtype = graft_lower_dtype(l, y);
+    unsigned flags = dnnl_use_scale | dnnl_use_shift | (a->relu ? dnnl_fuse_norm_relu : 0U);
+    const_dnnl_memory_desc_t xm;
+    dnnl_memory_desc_t vm;
+    dnnl_primitive_desc_t pd = NULL;
+    graft_buffer xb, yb, maskb = GRAFT_NONE, v[2], stats[2];
+    int rc = layout_of(l, x, dtype, &xm, err);
+    if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
+    if (rc == 0) rc = want_vectors(l, n->in + 1, 2, v, err);
+    if (rc == 0) rc = vector_md(&vm, l, n->in[1], err);
+    if (rc == 0) rc = forward_pd(&pd, l, xm, a->eps, dnnl_forward_training, flags, err);
+    if (rc < 0) return rc;
+    const_dnnl_memory_desc_t maskm = graft_cpu_query(pd, dnnl_query_workspace_md, 0);
+    rc = graft_cpu_new(l, y, xm, dtype, &yb, err);
+    for (int i = 0; i < 2 && rc == 0; i++)
+        rc = graft_cpu_new(l, n->out[1 + i], vm, GRAFT_F32, &stats[i], err);
+    if (rc == 0 && a->relu) rc = graft_cpu_new(l, mask, maskm, GRAFT_U8, &maskb, err);
+    if (rc < 0) {
+        dnnl_primitive_desc_destroy(pd);
+        return rc;
+    }
+    graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, xm},
+                            {DNNL_ARG_SCALE, v[0], vm},
+                            {DNNL_ARG_SHIFT, v[1], vm},
+                            {DNNL_ARG_MEAN, stats[0], vm},
+                            {DNNL_ARG_VARIANCE, stats[1], vm},
+                            {DNNL_ARG_DST, yb, xm},
+                            {DNNL_ARG_WORKSPACE, maskb, maskm}};
+    return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
+}
+
+/* dx, dgamma, dbeta from x, dy, gamma, beta, mean, variance and, with a relu in the node, its mask. */
+static int backward(graft_lowering *l, const graft_node *n, graft_value mask, unsigned flags,
+                    graft_err *err) {
+    const graft_cpu *cpu = graft_lower_device(l);
+    const graft_norm_attr *a = n->attr;
+    graft_value x = n->in[0], dy = n->in[1], dx = n->out[0];
+    bool weights = graft_lower_is_used(l, n->out[1]) || graft_lower_is_used(l, n->out[2]);
+    graft_dtype dtype = graft_lower_dtype(l, dy) == GRAFT_BF16 || graft_lower_dtype(l, dx) == GRAFT_BF16
+                            ? GRAFT_BF16
+                            : GRAFT_F32;
+    const_dnnl_memory_desc_t xm;
+    dnnl_memory_desc_t vm;
+    dnnl_primitive_desc_t hint = NULL, pd = NULL;
+    graft_buffer xb, dyb, dxb, maskb = GRAFT_NONE, v[4], dscale = GRAFT_NONE, dshift = GRAFT_NONE;
+    flags |= dnnl_use_scale | dnnl_use_shift | (mask != GRAFT_NONE ? dnnl_fuse_norm_relu : 0U);
+    int rc = layout_of(l, x, dtype, &xm, err);
+    if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
+    if (rc == 0) rc = graft_cpu_want(l, dy, xm, dtype, &dyb, err);
+    if (rc == 0) rc = want_vectors(l, n->in + 2, 4, v, err);
+    if (rc == 0) rc = vector_md(&vm, l, n->in[2], err);
+    if (rc == 0) rc = forward_pd(&hint, l, xm, a->eps, dnnl_forward_training, flags, err);
+    if (rc == 0) {
+        rc = graft_cpu_status(dnnl_batch_normalization_backward_primitive_desc_create(
+                                  &pd, cpu->engine, weights ? dnnl_backward : dnnl_backward_data, xm, xm, xm,
+                                  (float)a->eps, flags, hint, cpu->attr),
+                              "a batch norm's gradient", err);
+    }
+    if (hint) dnnl_primitive_desc_destroy(hint);
+    if (rc < 0) return rc;
+    const_dnnl_memory_desc_t maskm = graft_cpu_query(pd, dnnl_query_workspace_md, 0);
+    if (mask != GRAFT_NONE) rc = graft_cpu_want(l, mask, maskm, GRAFT_U8, &maskb, err);
+    if (rc == 0) rc = graft_cpu_take(l, dx, dy, dyb, xm, dtype, &dxb, err);
+    if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[1], vm, GRAFT_F32, &dscale, err);
+    if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[2], vm, GRAFT_F32, &dshift, err);
+    if (rc < 0) {
+        dnnl_primitive_desc_destroy(pd);
+        return rc;
+    }
+    graft_cpu_arg args[] = {
+        {DNNL_ARG_SRC, xb, xm},       {DNNL_ARG_DIFF_DST, dyb, xm},      {DNNL_ARG_SCALE, v[0], vm},
+        {DNNL_ARG_MEAN, v[2], vm},    {DNNL_ARG_VARIANCE, v[3], vm},     {DNNL_ARG_WORKSPACE, maskb, maskm},
+        {DNNL_ARG_DIFF_SRC, dxb, xm}, {DNNL_ARG_DIFF_SCALE, dscale, vm}, {DNNL_ARG_DIFF_SHIFT, dshift, vm}};
+    return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
+}
+
+int graft_cpu_batch_norm_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
+    return backward(l, n, GRAFT_NONE, dnnl_use_global_stats, err);
+}
+
+int graft_cpu_batch_norm_train_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_norm_attr *a = n->attr;
+    return backward(l, n, a->relu ? n->in[6] : GRAFT_NONE, 0, err);
+}

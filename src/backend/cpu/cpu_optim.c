@@ -1,0 +1,188 @@
+/* Optimiser updates in place: weight, gradient and moments lie in one layout, the weight's home, and padding
+ * stays zero under every rule here. Work is cut into fixed pieces, so that sums do not depend on the thread
+ * count. */
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/own/update.h"
+
+#include <math.h>
+
+enum { PIECE = 1 << 15 };
+
+static const graft_update_kernels *choose(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) return &graft_update_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &graft_update_avx2;
+#endif
+    return &graft_update_base;
+}
+
+/* Wants every value of `v` as float32 in the layout of the first, and gives the element count with padding.
+ */
+static int want_alike(graft_lowering *l, const graft_value *v, size_t n, graft_buffer *out, size_t *count,
+                      graft_err *err) {
+    const_dnnl_memory_desc_t md = graft_cpu_md_of(l, v[0], GRAFT_F32);
+    dnnl_memory_desc_t plain = NULL;
+    int rc = 0;
+    if (!md) {
+        rc = graft_cpu_md(&plain, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, v[0]), false, err);
+        md = plain;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        out[i] = GRAFT_NONE;
+        if (v[i] != GRAFT_NONE) rc = graft_cpu_want(l, v[i], md, GRAFT_F32, &out[i], err);
+    }
+    if (rc == 0) *count = dnnl_memory_desc_get_size(md) / sizeof(float);
+    return rc;
+}
+
+/* The results take the places of what they replace. */
+static int replace(graft_lowering *l, const graft_value *results, const graft_value *old,
+                   const graft_buffer *buffers, size_t n, graft_err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        if (old[i] == GRAFT_NONE) continue;
+        const graft_layout *layout = graft_lower_layout(l, old[i]);
+        rc = graft_lower_reuse(l, results[i], layout, buffers[i], err);
+    }
+    return rc;
+}
+
+static float scalar(const graft_cpu_own *own, size_t i, float absent) {
+    const float *p = own->data[i];
+    return p ? *p : absent;
+}
+
+/* buffers: w, dw, velocity, lr, g_scale */
+static int run_sgd(void *self) {
+    const graft_cpu_own *own = self;
+    const graft_sgd_attr *a = own->attr;
+    const graft_update_kernels *k = own->kernel;
+    graft_sgd_span s = {.w = own->data[0],
+                        .dw = own->data[1],
+                        .velocity = own->data[2],
+                        .rate = (float)((double)scalar(own, 3, 0.0F) * a->lr_scale),
+                        .decay = (float)a->weight_decay,
+                        .momentum = (float)a->momentum,
+                        .scale = scalar(own, 4, 1.0F),
+                        .nesterov = a->nesterov != 0};
+    size_t n = own->count;
+#pragma omp parallel for schedule(static)
+    for (size_t begin = 0; begin < n; begin += PIECE)
+        k->sgd(&s, begin, begin + PIECE < n ? begin + PIECE : n);
+    return 0;
+}
+
+int graft_cpu_sgd(graft_lowering *l, const graft_node *n, graft_err *err) {
+    graft_cpu_own own = {.n_buffers = 5, .attr = n->attr, .kernel = choose()};
+    int rc = want_alike(l, n->in, 3, own.buffers, &own.count, err);
+    for (size_t i = 3; i < 5 && rc == 0; i++) {
+        own.buffers[i] = GRAFT_NONE;
+        if (n->in[i] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[i], &own.buffers[i], err);
+    }
+    const graft_value old[] = {n->in[0], n->in[2]};
+    const graft_buffer buffers[] = {own.buffers[0], own.buffers[2]};
+    if (rc == 0) rc = graft_cpu_emit_own(l, choose()->sgd_name, run_sgd, own, sizeof(graft_sgd_attr), err);
+    return rc < 0 ? rc : replace(l, n->out, old, buffers, 2, err);
+}
+
+/* buffers: w, dw, m, v, lr, step, g_scale */
+static int run_adam(void *self) {
+    const graft_cpu_own *own = self;
+    const graft_adam_attr *a = own->attr;
+    const graft_update_kernels *k = own->kernel;
+    double lr = (double)scalar(own, 4, 0.0F) * a->lr_scale, step = (double)scalar(own, 5, 1.0F);
+    graft_adam_span s = {.w = own->data[0],
+                         .dw = own->data[1],
+                         .m = own->data[2],
+                         .v = own->data[3],
+                         .beta1 = (float)a->beta1,
+                         .beta2 = (float)a->beta2,
+                         .eps = (float)a->eps,
+                         .scale = scalar(own, 6, 1.0F),
+                         .decay = a->decoupled ? 0.0F : (float)a->weight_decay,
+                         .shrink = a->decoupled ? (float)(1.0 - lr * a->weight_decay) : 1.0F,
+                         .rate = (float)(lr / (1.0 - pow(a->beta1, step))),
+                         .root_correction = (float)sqrt(1.0 - pow(a->beta2, step))};
+    size_t n = own->count;
+#pragma omp parallel for schedule(static)
+    for (size_t begin = 0; begin < n; begin += PIECE)
+        k->adam(&s, begin, begin + PIECE < n ? begin + PIECE : n);
+    return 0;
+}
+
+int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
+    graft_cpu_own own = {.n_buffers = 7, .attr = n->attr, .kernel = choose()};
+    int rc = want_alike(l, n->in, 4, own.buffers, &own.count, err);
+    for (size_t i = 4; i < 7 && rc == 0; i++) {
+        own.buffers[i] = GRAFT_NONE;
+        if (n->in[i] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[i], &own.buffers[i], err);
+    }
+    const graft_value old[] = {n->in[0], n->in[2], n->in[3]};
+    const graft_buffer buffers[] = {own.buffers[0], own.buffers[2], own.buffers[3]};
+    if (rc == 0) rc = graft_cpu_emit_own(l, choose()->adam_name, run_adam, own, sizeof(graft_adam_attr), err);
+    return rc < 0 ? rc : replace(l, n->out, old, buffers, 3, err);
+}
+
+/* ---- Clipping: the norm over all gradients, whatever their layouts (padding is zero)
+ * ---------------------------- */
+
+typedef struct clip_step {
+    size_t n, n_pieces;
+    graft_buffer *buffers; /* gradients, then the partial sums, then the result */
+    size_t *counts;
+    const float **data;
+    double *partial;
+    float *out;
+    double max_norm;
+    const graft_update_kernels *kernels;
+} clip_step;
+
+static int bind_clip(void *self, const graft_program *p, graft_err *err) {
+    clip_step *s = self;
+    (void)err;
+    for (size_t i = 0; i < s->n; i++) s->data[i] = graft_program_buffer(p, s->buffers[i]);
+    s->partial = graft_program_buffer(p, s->buffers[s->n]);
+    s->out = graft_program_buffer(p, s->buffers[s->n + 1]);
+    return 0;
+}
+
+static int run_clip(void *self) {
+    const clip_step *s = self;
+    double total = 0.0;
+    for (size_t t = 0; t < s->n; t++) {
+        size_t count = s->counts[t], n_pieces = (count + PIECE - 1) / PIECE;
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n_pieces; i++) {
+            size_t begin = i * PIECE, end = begin + PIECE < count ? begin + PIECE : count;
+            s->partial[i] = s->kernels->sum_squares(s->data[t], begin, end);
+        }
+        for (size_t i = 0; i < n_pieces; i++) total += s->partial[i];
+    }
+    double scale = s->max_norm / (sqrt(total) + 1e-6);
+    *s->out = scale < 1.0 ? (float)scale : 1.0F;
+    return 0;
+}
+
+int graft_cpu_clip_scale(graft_lowering *l, const graft_node *n, graft_err *err) {
+    graft_arena *arena = graft_lower_arena(l);
+    const graft_clip_attr *a = n->attr;
+    clip_step *s = graft_arena_alloc(arena, sizeof *s);
+    if (!s) return graft_err_nomem(err);
+    *s = (clip_step){.n = n->n_in, .max_norm = a->max_norm, .kernels = choose()};
+    s->buffers = graft_arena_array(arena, n->n_in + 2, sizeof *s->buffers);
+    s->counts = graft_arena_array(arena, n->n_in + 1, sizeof *s->counts);
+    s->data = graft_arena_array(arena, n->n_in + 1, sizeof *s->data);
+    if (!s->buffers || !s->counts || !s->data) return graft_err_nomem(err);
+    size_t most = 1;
+    int rc = 0;
+    for (size_t i = 0; i < n->n_in && rc == 0; i++) {
+        rc = want_alike(l, &n->in[i], 1, &s->buffers[i], &s->counts[i], err);
+        if (rc == 0 && s->counts[i] > most) most = s->counts[i];
+    }
+    if (rc == 0)
+        rc = graft_lower_scratch(l, (most + PIECE - 1) / PIECE * sizeof(double), &s->buffers[n->n_in], err);
+    if (rc == 0) rc = graft_cpu_new_plain(l, n->out[0], &s->buffers[n->n_in + 1], err);
+    if (rc < 0) return rc;
+    graft_step step = {.impl = s->kernels->norm_name, .self = s, .bind = bind_clip, .run = run_clip};
+    return graft_lower_emit(l, &step, s->buffers, n->n_in + 2, err);
+}

@@ -1,0 +1,3 @@
+#define UPDATE_TABLE graft_update_base
+#define UPDATE_ISA   "base"
+#include "backend/cpu/own/update_body.h"

@@ -1,0 +1,176 @@
+/* Lowering: from nodes to steps. Keeps, for every value, its representations, and for every buffer, the steps
+ * that touch it; program.c drives it and reads the result. */
+#include "backend/lowering.h"
+
+#include <string.h>
+
+graft_arena *graft_lower_arena(graft_lowering *l) {
+    return l->arena;
+}
+
+void *graft_lower_device(graft_lowering *l) {
+    return graft_state_device(l->state);
+}
+
+const graft_shape *graft_lower_shape(const graft_lowering *l, graft_value v) {
+    return &l->values[v].info.shape;
+}
+
+graft_dtype graft_lower_dtype(const graft_lowering *l, graft_value v) {
+    return l->values[v].info.dtype;
+}
+
+bool graft_lower_is_last(const graft_lowering *l, graft_value v) {
+    const graft_low_value *x = &l->values[v];
+    if (x->info.kind == GRAFT_PARAM && !x->info.trained) return false;
+    return x->last_use <= l->node;
+}
+
+bool graft_lower_is_used(const graft_lowering *l, graft_value v) {
+    return v != GRAFT_NONE && l->values[v].last_use >= 0;
+}
+
+static int new_buffer(graft_lowering *l, size_t size, graft_slot *slot, graft_buffer *out, graft_err *err) {
+    if (l->n_buffers == l->buffers_capacity) {
+        size_t more = l->buffers_capacity ? 2 * l->buffers_capacity : 256;
+        graft_low_buffer *p = graft_arena_array(l->scratch, more, sizeof *p);
+        if (!p) return graft_err_nomem(err);
+        if (l->n_buffers) memcpy(p, l->buffers, l->n_buffers * sizeof *p);
+        l->buffers = p;
+        l->buffers_capacity = more;
+    }
+    l->buffers[l->n_buffers] =
+        (graft_low_buffer){.span = {.size = size, .first = INT32_MAX, .last = -1}, .slot = slot};
+    *out = (graft_buffer)l->n_buffers++;
+    return 0;
+}
+
+static int add_repr(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer b,
+                    graft_err *err) {
+    graft_repr *r = graft_arena_alloc(l->scratch, sizeof *r);
+    if (!r) return graft_err_nomem(err);
+    r->layout = layout;
+    r->buffer = b;
+    graft_repr **end = &l->values[v].reprs;
+    while (*end) end = &(*end)->next;
+    *end = r;
+    return 0;
+}
+
+/* Steps and buffers that all programs keep outside their arena. */
+static int add_slot_repr(graft_lowering *l, graft_value v, graft_slot *slot, bool is_new, graft_buffer *out,
+                         graft_err *err) {
+    size_t size = l->backend->size(slot->layout);
+    int rc = new_buffer(l, size, slot, out, err);
+    if (rc < 0) return rc;
+    if (is_new) *(slot->changes ? &l->needs.state : &l->needs.weights) += size;
+    return add_repr(l, v, slot->layout, *out, err);
+}
+
+/* A parameter or state gets its home (the state's slot) as first representation. */
+static int place_home(graft_lowering *l, graft_value v, const graft_layout *layout, graft_err *err) {
+    graft_low_value *x = &l->values[v];
+    graft_slot *slot = NULL;
+    graft_layout *plain = NULL;
+    bool is_new = false;
+    graft_buffer b;
+    if (l->backend->dtype(layout) !=
+        GRAFT_F32) { /* masters stay float32: a bf16 wish is met by a step's reorder */
+        int rc = l->backend->plain(&plain, l->scratch, GRAFT_F32, &x->info.shape, err);
+        if (rc < 0) return rc;
+        layout = plain;
+    }
+    int rc = graft_state_slot(l->state, &slot, &x->info, layout, &is_new, err);
+    return rc < 0 ? rc : add_slot_repr(l, v, slot, is_new, &b, err);
+}
+
+static bool changes(const graft_value_info *info) {
+    return info->kind == GRAFT_STATE || (info->kind == GRAFT_PARAM && info->trained);
+}
+
+const graft_layout *graft_lower_layout(const graft_lowering *l, graft_value v) {
+    const graft_low_value *x = &l->values[v];
+    if (x->reprs) return x->reprs->layout;
+    if (changes(&x->info)) {
+        const graft_slot *slot = graft_state_find(l->state, x->info.name);
+        if (slot) return slot->layout;
+    }
+    return NULL;
+}
+
+int graft_lower_want(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,
+                     graft_err *err) {
+    graft_low_value *x = &l->values[v];
+    int rc;
+    if (!x->reprs && changes(&x->info) && (rc = place_home(l, v, layout, err)) < 0) return rc;
+    for (const graft_repr *r = x->reprs; r; r = r->next) {
+        if (!l->backend->same(r->layout, layout)) continue;
+        *out = r->buffer;
+        return 0;
+    }
+    if (x->info.kind == GRAFT_PARAM && !x->info.trained) {
+        graft_slot *slot = NULL;
+        bool is_new = false;
+        rc = graft_state_slot(l->state, &slot, &x->info, layout, &is_new, err);
+        return rc < 0 ? rc : add_slot_repr(l, v, slot, is_new, out, err);
+    }
+    if (!x->reprs) {
+        return graft_err_set(err, GRAFT_EINTERNAL, "value %d is read before it is computed", (int)v);
+    }
+    const graft_repr *from = x->reprs;
+    if ((rc = new_buffer(l, l->backend->size(layout), NULL, out, err)) < 0) return rc;
+    graft_layout *copy = NULL;
+    if ((rc = l->backend->clone(&copy, l->scratch, layout, err)) < 0) return rc;
+    if ((rc = l->backend->reorder(l, from->buffer, from->layout, *out, copy, err)) < 0) return rc;
+    l->needs.n_reorders++;
+    return add_repr(l, v, copy, *out, err);
+}
+
+int graft_lower_new(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,
+                    graft_err *err) {
+    int rc = new_buffer(l, l->backend->size(layout), NULL, out, err);
+    return rc < 0 ? rc : graft_lower_reuse(l, v, layout, *out, err);
+}
+
+int graft_lower_reuse(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer b,
+                      graft_err *err) {
+    graft_layout *copy = NULL;
+    int rc = l->backend->clone(&copy, l->scratch, layout, err);
+    return rc < 0 ? rc : add_repr(l, v, copy, b, err);
+}
+
+int graft_lower_view(graft_lowering *l, graft_value v, const graft_layout *layout, graft_value x,
+                     graft_buffer b, graft_err *err) {
+    int32_t *a = &l->values[v].last_use, *c = &l->values[x].last_use;
+    if (*a > *c) *c = *a;
+    *a = *c;
+    return graft_lower_reuse(l, v, layout, b, err);
+}
+
+int graft_lower_scratch(graft_lowering *l, size_t size, graft_buffer *out, graft_err *err) {
+    *out = GRAFT_NONE;
+    return size ? new_buffer(l, size, NULL, out, err) : 0;
+}
+
+int graft_lower_emit(graft_lowering *l, const graft_step *step, const graft_buffer *buffers, size_t n_buffers,
+                     graft_err *err) {
+    if (l->n_steps == l->steps_capacity) {
+        size_t more = l->steps_capacity ? 2 * l->steps_capacity : 256;
+        graft_step *p = graft_arena_array(l->arena, more, sizeof *p);
+        if (!p) return graft_err_nomem(err);
+        if (l->n_steps) memcpy(p, l->steps, l->n_steps * sizeof *p);
+        l->steps = p;
+        l->steps_capacity = more;
+    }
+    int32_t at = (int32_t)l->n_steps;
+    for (size_t i = 0; i < n_buffers; i++) {
+        if (buffers[i] == GRAFT_NONE) continue;
+        graft_span *s = &l->buffers[buffers[i]].span;
+        if (at < s->first) s->first = at;
+        if (at > s->last) s->last = at;
+    }
+    l->steps[l->n_steps] = *step;
+    l->steps[l->n_steps++].node = l->node;
+    if (step->is_reference) l->needs.n_reference++;
+    return 0;
+}

@@ -1,0 +1,289 @@
+/* From a graph to a program, and running it.
+ *
+ * Memory of a program: one arena, in which every buffer (input, activation, gradient, layout change, the
+ * libraries' scratch) has an offset planned by liveness, inputs alive from before the first step, outputs to
+ * after the last; and the state's slots, which lie outside.
+ *
+ *     arena  |x.....|conv1 y......|relu y ...|scratch|...       slots (state)  |w1|w2|momentum|... */
+#include "backend/lowering.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+typedef struct port {
+    const char *name;
+    graft_buffer buffer;
+    size_t size, count; /* bytes; elements */
+} port;
+
+struct graft_program {
+    graft_arena *arena;
+    graft_state *state;
+    const graft_backend *backend;
+    unsigned char *memory; /* the planned arena; NULL in a dry program */
+    void **addresses;      /* of every buffer */
+    graft_step *steps;
+    const char **labels; /* per step: its node's op and name, for traces and errors */
+    size_t n_steps;
+    port *inputs, *outputs;
+    size_t n_inputs, n_outputs;
+    graft_program_memory needs;
+};
+
+void *graft_program_buffer(const graft_program *p, graft_buffer b) {
+    return b == GRAFT_NONE ? NULL : p->addresses[b];
+}
+
+void *graft_program_device(const graft_program *p) {
+    return graft_state_device(p->state);
+}
+
+/* ---- Compiling --------------------------------------------------------------------------------------------
+ */
+
+static int bind_values(graft_lowering *l, int64_t batch, graft_err *err) {
+    size_t n = graft_graph_n_values(l->graph), n_nodes = graft_graph_n_nodes(l->graph);
+    l->values = graft_arena_array(l->scratch, n ? n : 1, sizeof *l->values);
+    if (!l->values) return graft_err_nomem(err);
+    for (size_t v = 0; v < n; v++) {
+        graft_low_value *x = &l->values[v];
+        x->info = *graft_graph_value(l->graph, (graft_value)v);
+        x->last_use = -1;
+        for (int i = 0; i < x->info.shape.rank; i++)
+            if (x->info.shape.dims[i] == GRAFT_DIM_BATCH) x->info.shape.dims[i] = batch;
+    }
+    for (size_t i = 0; i < n_nodes; i++) {
+        const graft_node *node = graft_graph_node_at(l->graph, i);
+        for (size_t k = 0; k < node->n_in; k++) {
+            bool shape_only = k < 32 && (node->op->shape_only >> k & 1u);
+            if (node->in[k] != GRAFT_NONE && !shape_only) l->values[node->in[k]].last_use = (int32_t)i;
+        }
+    }
+    const graft_output *outputs;
+    const graft_assign *assigns;
+    size_t n_outputs = graft_graph_outputs(l->graph, &outputs),
+           n_assigns = graft_graph_assigns(l->graph, &assigns);
+    for (size_t i = 0; i < n_outputs; i++) l->values[outputs[i].value].last_use = (int32_t)n_nodes;
+    for (size_t i = 0; i < n_assigns; i++) l->values[assigns[i].value].last_use = (int32_t)n_nodes;
+    return 0;
+}
+
+static int make_inputs(graft_lowering *l, graft_program *p, graft_err *err) {
+    size_t n = graft_graph_n_values(l->graph);
+    p->inputs = graft_arena_array(p->arena, n ? n : 1, sizeof *p->inputs);
+    if (!p->inputs) return graft_err_nomem(err);
+    for (size_t v = 0; v < n; v++) {
+        const graft_value_info *info = &l->values[v].info;
+        if (info->kind != GRAFT_INPUT) continue;
+        graft_layout *layout = NULL;
+        int rc = l->backend->plain(&layout, l->scratch, info->dtype, &info->shape, err);
+        graft_buffer b = GRAFT_NONE;
+        if (rc == 0) rc = graft_lower_new(l, (graft_value)v, layout, &b, err);
+        if (rc < 0) return rc;
+        l->buffers[b].span.first = -1; /* written before the first step */
+        port *in = &p->inputs[p->n_inputs++];
+        in->name = graft_arena_strdup(p->arena, info->name);
+        in->buffer = b;
+        in->size = l->backend->size(layout);
+        if (!in->name) return graft_err_nomem(err);
+    }
+    return 0;
+}
+
+/* What assigned values were computed elsewhere goes home, and outputs become float32 in C order. */
+static int finish(graft_lowering *l, graft_program *p, graft_err *err) {
+    const graft_output *outputs;
+    const graft_assign *assigns;
+    size_t n_outputs = graft_graph_outputs(l->graph, &outputs),
+           n_assigns = graft_graph_assigns(l->graph, &assigns);
+    int rc = 0;
+    for (size_t i = 0; i < n_assigns; i++) {
+        const graft_repr *from = l->values[assigns[i].value].reprs;
+        graft_buffer home = GRAFT_NONE;
+        if ((rc = graft_lower_want(l, assigns[i].target, from->layout, &home, err)) < 0) return rc;
+        const graft_repr *to = l->values[assigns[i].target].reprs;
+        if (to->buffer == from->buffer) continue;
+        if ((rc = l->backend->reorder(l, from->buffer, from->layout, to->buffer, to->layout, err)) < 0)
+            return rc;
+    }
+    p->outputs = graft_arena_array(p->arena, n_outputs + 1, sizeof *p->outputs);
+    if (!p->outputs) return graft_err_nomem(err);
+    for (size_t i = 0; i < n_outputs; i++) {
+        graft_layout *layout = NULL;
+        const graft_shape *shape = graft_lower_shape(l, outputs[i].value);
+        port *out = &p->outputs[p->n_outputs++];
+        rc = l->backend->plain(&layout, l->scratch, GRAFT_F32, shape, err);
+        if (rc == 0) rc = graft_lower_want(l, outputs[i].value, layout, &out->buffer, err);
+        if (rc < 0) return rc;
+        out->name = graft_arena_strdup(p->arena, outputs[i].name);
+        out->size = l->backend->size(layout);
+        out->count = out->size / sizeof(float);
+        if (!out->name) return graft_err_nomem(err);
+        graft_span *s = &l->buffers[out->buffer].span;
+        s->last = INT32_MAX; /* read after the last step */
+        if (s->first == INT32_MAX) s->first = -1;
+    }
+    return 0;
+}
+
+static int lower_nodes(graft_lowering *l, graft_err *err) {
+    size_t n = graft_graph_n_nodes(l->graph);
+    for (size_t i = 0; i < n; i++) {
+        const graft_node *node = graft_graph_node_at(l->graph, i);
+        l->node = (int32_t)i;
+        int rc = l->backend->prepare(l, node, err);
+        if (rc < 0) return rc;
+    }
+    l->node = (int32_t)n;
+    return 0;
+}
+
+static int make_labels(graft_lowering *l, graft_program *p, graft_err *err) {
+    p->labels = graft_arena_array(p->arena, l->n_steps + 1, sizeof *p->labels);
+    if (!p->labels) return graft_err_nomem(err);
+    size_t n = graft_graph_n_nodes(l->graph);
+    for (size_t i = 0; i < l->n_steps; i++) {
+        const graft_step *s = &l->steps[i];
+        if ((size_t)s->node >= n) {
+            p->labels[i] = "end";
+            continue;
+        }
+        const graft_node *node = graft_graph_node_at(l->graph, (size_t)s->node);
+        char shape[96];
+        graft_shape_print(graft_lower_shape(l, node->out[0]), shape, sizeof shape);
+        p->labels[i] = graft_arena_printf(
+            p->arena, "%-22s %-40s %-22s %s", s->is_reorder ? "reorder" : node->op->name,
+            node->name ? node->name : "", shape, graft_dtype_name(graft_lower_dtype(l, node->out[0])));
+        if (!p->labels[i]) return graft_err_nomem(err);
+    }
+    return 0;
+}
+
+/* Offsets for every buffer that is not a slot; then, unless dry, memory, weights and addresses. */
+static int place(graft_lowering *l, graft_program *p, bool dry, graft_err *err) {
+    graft_span *spans = graft_arena_array(l->scratch, l->n_buffers + 1, sizeof *spans);
+    p->addresses = graft_arena_array(p->arena, l->n_buffers + 1, sizeof *p->addresses);
+    if (!spans || !p->addresses) return graft_err_nomem(err);
+    for (size_t i = 0; i < l->n_buffers; i++) {
+        spans[i] = l->buffers[i].span;
+        if (l->buffers[i].slot) spans[i].last = spans[i].first - 1;
+    }
+    int rc = graft_memory_plan(spans, l->n_buffers, &l->needs.arena, err);
+    if (rc < 0 || dry) return rc;
+    const size_t huge = (size_t)2 << 20;
+    size_t align = l->needs.arena >= huge ? huge : 64, size = graft_size_align(l->needs.arena + 1, align);
+    p->memory = aligned_alloc(align, size);
+    if (!p->memory) return graft_err_nomem(err);
+    if (align == huge) (void)madvise(p->memory, size, MADV_HUGEPAGE);
+    for (size_t i = 0; i < l->n_buffers; i++) {
+        graft_slot *slot = l->buffers[i].slot;
+        if (slot && (rc = graft_slot_fill(l->state, slot, err)) < 0) return rc;
+        p->addresses[i] = slot ? slot->data : p->memory + spans[i].offset;
+    }
+    for (size_t i = 0; i < l->n_steps; i++)
+        if (l->steps[i].bind && (rc = l->steps[i].bind(l->steps[i].self, p, err)) < 0) return rc;
+    return 0;
+}
+
+int graft_program_compile(graft_program **out, const graft_graph *g, graft_state *state,
+                          const graft_compile_options *options, graft_err *err) {
+    graft_arena *arena = graft_arena_new(NULL), *scratch = graft_arena_new(NULL);
+    graft_program *p = arena ? graft_arena_alloc(arena, sizeof *p) : NULL;
+    int rc = 0;
+    if (!p || !scratch) {
+        rc = graft_err_nomem(err);
+        goto done;
+    }
+    if (options->batch < 1) {
+        rc = graft_err_set(err, GRAFT_ESHAPE, "a program needs a batch of at least 1");
+        goto done;
+    }
+    *p = (graft_program){.arena = arena, .state = state, .backend = graft_state_backend(state)};
+    graft_lowering l = {
+        .arena = arena, .scratch = scratch, .graph = g, .state = state, .backend = p->backend};
+    p->backend->run_begin(graft_state_device(state));
+    if ((rc = bind_values(&l, options->batch, err)) == 0 && (rc = make_inputs(&l, p, err)) == 0 &&
+        (rc = lower_nodes(&l, err)) == 0 && (rc = finish(&l, p, err)) == 0 &&
+        (rc = make_labels(&l, p, err)) == 0) {
+        rc = place(&l, p, options->dry, err);
+    }
+    p->backend->run_end(graft_state_device(state));
+    p->steps = l.steps;
+    p->n_steps = l.n_steps;
+    p->needs = l.needs;
+    p->needs.n_steps = l.n_steps;
+done:
+    graft_arena_free(scratch);
+    if (rc < 0) {
+        if (p) free(p->memory);
+        graft_arena_free(arena);
+        return rc;
+    }
+    *out = p;
+    return 0;
+}
+
+void graft_program_free(graft_program *p) {
+    if (!p) return;
+    free(p->memory);
+    graft_arena_free(p->arena);
+}
+
+/* ---- Running ----------------------------------------------------------------------------------------------
+ */
+
+static const port *find_port(const port *ports, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(ports[i].name, name) == 0) return &ports[i];
+    return NULL;
+}
+
+void *graft_program_input(const graft_program *p, const char *name, size_t *size) {
+    const port *in = find_port(p->inputs, p->n_inputs, name);
+    if (!in || !p->memory) return NULL;
+    if (size) *size = in->size;
+    return graft_program_buffer(p, in->buffer);
+}
+
+const float *graft_program_output(const graft_program *p, const char *name, size_t *count) {
+    const port *out = find_port(p->outputs, p->n_outputs, name);
+    if (!out || !p->memory) return NULL;
+    if (count) *count = out->count;
+    return graft_program_buffer(p, out->buffer);
+}
+
+static int run_steps(graft_program *p, double *seconds, graft_err *err) {
+    if (!p->memory) return graft_err_set(err, GRAFT_EUSAGE, "a dry program cannot run");
+    int rc = 0;
+    p->backend->run_begin(graft_program_device(p));
+    for (size_t i = 0; i < p->n_steps; i++) {
+        double begun = seconds ? graft_now() : 0;
+        if (p->steps[i].run(p->steps[i].self) < 0) {
+            rc =
+                graft_err_set(err, GRAFT_EINTERNAL, "kernel %s failed at %s", p->steps[i].impl, p->labels[i]);
+            break;
+        }
+        if (seconds) seconds[i] = graft_now() - begun;
+    }
+    p->backend->run_end(graft_program_device(p));
+    return rc;
+}
+
+int graft_program_run(graft_program *p, graft_err *err) {
+    return run_steps(p, NULL, err);
+}
+
+graft_program_memory graft_program_needs(const graft_program *p) {
+    return p->needs;
+}
+
+int graft_program_trace(graft_program *p, graft_buf *out, graft_err *err) {
+    double *seconds = calloc(p->n_steps + 1, sizeof *seconds);
+    if (!seconds) return graft_err_nomem(err);
+    int rc = run_steps(p, seconds, err);
+    for (size_t i = 0; rc == 0 && i < p->n_steps; i++)
+        graft_buf_printf(out, "%9.1f us  %s  %s\n", 1e6 * seconds[i], p->labels[i], p->steps[i].impl);
+    free(seconds);
+    return rc;
+}

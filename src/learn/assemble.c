@@ -1,0 +1,149 @@
+/* From a suffix with trained marks to the graph of one step: training form, loss, gradient, clipping,
+ * updates.
+ *
+ * Without accumulation one graph does it all. With it, `step` adds each gradient to a state
+ * "<param>/gradient", and `update` clips what was gathered, applies it and sets it back to zero. */
+#include "learn/learn.h"
+
+typedef struct assembly {
+    graft_arena *arena;
+    graft_graph *graph;
+    const graft_recipe *recipe;
+    graft_value *params, *grads; /* trained parameters that have a gradient */
+    size_t n_params;
+} assembly;
+
+static bool is_assigned(const graft_graph *g, graft_value v) {
+    const graft_assign *assigns;
+    size_t n = graft_graph_assigns(g, &assigns);
+    for (size_t i = 0; i < n; i++)
+        if (assigns[i].target == v) return true;
+    return false;
+}
+
+/* Trained parameters, without those that the graph assigns already (running statistics). */
+static int find_params(assembly *a, graft_err *err) {
+    size_t n = graft_graph_n_values(a->graph);
+    a->params = graft_arena_array(a->arena, n + 1, sizeof *a->params);
+    a->grads = graft_arena_array(a->arena, n + 1, sizeof *a->grads);
+    if (!a->params || !a->grads) return graft_err_nomem(err);
+    a->n_params = 0;
+    for (size_t v = 0; v < n; v++) {
+        const graft_value_info *info = graft_graph_value(a->graph, (graft_value)v);
+        if (info->kind == GRAFT_PARAM && info->trained && !is_assigned(a->graph, (graft_value)v))
+            a->params[a->n_params++] = (graft_value)v;
+    }
+    if (a->n_params == 0)
+        return graft_err_set(err, GRAFT_EUSAGE, "nothing is trained: the plan freezes every parameter");
+    return 0;
+}
+
+/* Forward in training form, then loss and gradients. *n_forward counts the nodes before the gradient's. */
+static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forward, graft_err *err) {
+    graft_graph *normed = NULL, *g = NULL;
+    int rc = graft_graph_train_norms(&normed, a->arena, suffix, err);
+    if (rc == 0) rc = graft_graph_fuse_training(&g, a->arena, normed, err);
+    if (rc < 0) return rc;
+    a->graph = g;
+    if ((rc = find_params(a, err)) < 0) return rc;
+    graft_value logits = graft_graph_find(g, "logits");
+    if (logits == GRAFT_NONE)
+        return graft_err_set(err, GRAFT_EINTERNAL, "the graph to train has no output 'logits'");
+    int64_t k = a->recipe->n_classes;
+    graft_value target = graft_graph_input(g, "target", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, k}});
+    graft_value weight = graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {GRAFT_DIM_BATCH}});
+    graft_graph_scope(g, "loss");
+    graft_value loss = a->recipe->loss->build(g, logits, target, weight);
+    graft_graph_output(g, "loss", loss);
+    *n_forward = graft_graph_n_nodes(g);
+    return graft_graph_grad(g, loss, a->params, a->n_params, a->grads, err);
+}
+
+/* Keeps the parameters that the loss depends on. */
+static int drop_untouched(assembly *a, graft_err *err) {
+    size_t kept = 0;
+    for (size_t i = 0; i < a->n_params; i++) {
+        if (a->grads[i] == GRAFT_NONE) continue;
+        a->params[kept] = a->params[i];
+        a->grads[kept++] = a->grads[i];
+    }
+    a->n_params = kept;
+    return kept ? 0 : graft_err_set(err, GRAFT_EUSAGE, "the loss depends on no trained parameter");
+}
+
+static void add_updates(const assembly *a, graft_graph *g, const graft_value *params,
+                        const graft_value *grads) {
+    const graft_recipe *r = a->recipe;
+    graft_graph_scope(g, "update");
+    graft_value lr = graft_graph_input(g, "lr", GRAFT_F32, (graft_shape){1, {1}});
+    graft_value step = graft_graph_input(g, "step", GRAFT_F32, (graft_shape){1, {1}});
+    graft_value scale = GRAFT_NONE;
+    if (r->clip_norm > 0.0) scale = graft_clip_scale(g, grads, a->n_params, r->clip_norm);
+    for (size_t i = 0; i < a->n_params; i++) {
+        const char *name = graft_graph_value(g, params[i])->name;
+        graft_param_group group = r->group(r->user, name);
+        graft_graph_scope(g, "update %s", name);
+        r->optimiser->update(g, params[i], grads[i], lr, step, scale, &group, r);
+    }
+}
+
+static graft_value gradient_state(const assembly *a, graft_graph *g, graft_value like) {
+    const graft_value_info *info = graft_graph_value(g, like);
+    const char *name = graft_arena_printf(a->arena, "%s/gradient", info->name);
+    graft_shape shape = info->shape;
+    if (!name) graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
+    return name ? graft_graph_state(g, name, shape) : GRAFT_NONE;
+}
+
+/* In the step's graph: gathered += gradient. */
+static void gather(const assembly *a) {
+    graft_graph_scope(a->graph, "gather");
+    for (size_t i = 0; i < a->n_params; i++) {
+        graft_value sum = gradient_state(a, a->graph, a->params[i]);
+        graft_graph_assign(a->graph, sum, graft_sum_into(a->graph, sum, a->grads[i]));
+    }
+}
+
+/* The update's own graph: reads what was gathered. Clearing it is the trainer's (graft_state_zero). */
+static int build_update(graft_graph **out, const assembly *a, graft_err *err) {
+    graft_graph *g = graft_graph_new(a->arena);
+    graft_value *params = graft_arena_array(a->arena, a->n_params + 1, sizeof *params);
+    graft_value *grads = graft_arena_array(a->arena, a->n_params + 1, sizeof *grads);
+    if (!g || !params || !grads) return graft_err_nomem(err);
+    for (size_t i = 0; i < a->n_params; i++) {
+        const graft_value_info *info = graft_graph_value(a->graph, a->params[i]);
+        params[i] = graft_graph_param(g, info->name, info->source.tensor, info->shape);
+        if (params[i] == GRAFT_NONE) break;
+        graft_graph_value_mut(g, params[i])->trained = true;
+        grads[i] = gradient_state(a, g, params[i]);
+    }
+    add_updates(a, g, params, grads);
+    *out = g;
+    return graft_graph_end(g, err);
+}
+
+int graft_learn_assemble(graft_step_graphs *out, graft_arena *arena, const graft_graph *suffix,
+                         const graft_recipe *r, graft_err *err) {
+    assembly a = {.arena = arena, .recipe = r};
+    size_t n_forward = 0;
+    *out = (graft_step_graphs){0};
+    int rc = build_backward(&a, suffix, &n_forward, err);
+    if (rc == 0) rc = drop_untouched(&a, err);
+    if (rc < 0) return rc;
+    bool gathers = r->micro_batch < r->batch;
+    if (gathers) {
+        gather(&a);
+        rc = build_update(&out->update, &a, err);
+    } else {
+        add_updates(&a, a.graph, a.params, a.grads);
+    }
+    if (rc == 0) rc = graft_graph_end(a.graph, err);
+    if (rc == 0 && r->segments > 1) {
+        graft_graph *again = NULL;
+        rc = graft_graph_recompute(&again, arena, a.graph, n_forward, r->segments, err);
+        a.graph = again;
+    }
+    if (rc == 0) rc = graft_graph_precision(a.graph, r->dtype, err);
+    out->step = a.graph;
+    return rc;
+}
