@@ -75,8 +75,13 @@ static void print_real(graft_buf *b, double x) {
     if (!strpbrk(text, ".e")) graft_buf_text(b, ".0");
 }
 
+/* Numbers ("2" before "10", as the class indices of id2label are kept) in their order, all else bytewise. */
 static int compare_keys(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+    size_t n = strlen(x), m = strlen(y);
+    bool numbers = n > 0 && m > 0 && strspn(x, "0123456789") == n && strspn(y, "0123456789") == m;
+    if (numbers && n != m) return n < m ? -1 : 1;
+    return strcmp(x, y);
 }
 
 static void print_value(graft_buf *b, const json_t *v, int depth);
@@ -147,14 +152,10 @@ static void print_value(graft_buf *b, const json_t *v, int depth) {
     }
 }
 
-void graft_json_print(graft_buf *out, const json_t *value) {
-    print_value(out, value, 0);
-}
-
 int graft_json_write(const char *path, const json_t *value, graft_err *err) {
     graft_buf b;
     graft_buf_init(&b, 0);
-    graft_json_print(&b, value);
+    print_value(&b, value, 0);
     graft_buf_text(&b, "\n");
     int rc = b.failed ? graft_err_nomem(err) : graft_file_write(path, b.data, b.size, err);
     graft_buf_done(&b);

@@ -3,7 +3,6 @@
 #include "model/model_impl.h"
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define STAGING ".graft-save"
@@ -11,63 +10,6 @@
 /* In the order of renaming; of those that were not written now, the ones of an earlier save go. */
 static const char *const files[] = {"graft_probe.safetensors",  "graft.json",  "README.md",
                                     "preprocessor_config.json", "config.json", "model.safetensors"};
-
-/* ---- JSON as Python writes it: keys sorted, those of id2label as numbers
- * ------------------------------------- */
-
-static bool is_decimal(const char *s) {
-    return *s && strspn(s, "0123456789") == strlen(s) && strlen(s) < 18;
-}
-
-static int compare_keys(const void *a, const void *b) {
-    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
-    if (is_decimal(x) && is_decimal(y) && strlen(x) != strlen(y)) return strlen(x) < strlen(y) ? -1 : 1;
-    return strcmp(x, y);
-}
-
-static json_t *sorted(const json_t *value, graft_arena *arena);
-
-static json_t *sorted_object(const json_t *value, graft_arena *arena) {
-    json_t *out = json_object(), *member;
-    const char **keys = graft_arena_array(arena, json_object_size(value), sizeof *keys), *key;
-    size_t n = 0;
-    bool bad = !out || !keys;
-    if (!bad) {
-        json_object_foreach((json_t *)value, key, member) keys[n++] = key;
-        qsort(keys, n, sizeof *keys, compare_keys);
-    }
-    for (size_t i = 0; !bad && i < n; i++)
-        bad = json_object_set_new(out, keys[i], sorted(json_object_get(value, keys[i]), arena)) < 0;
-    if (!bad) return out;
-    json_decref(out);
-    return NULL;
-}
-
-static json_t *sorted(const json_t *value, graft_arena *arena) {
-    if (json_is_object(value)) return sorted_object(value, arena);
-    if (!json_is_array(value)) return json_deep_copy(value);
-    json_t *out = json_array();
-    for (size_t i = 0; out && i < json_array_size(value); i++) {
-        if (json_array_append_new(out, sorted(json_array_get(value, i), arena)) == 0) continue;
-        json_decref(out);
-        out = NULL;
-    }
-    return out;
-}
-
-static int write_json(const char *path, const json_t *value, graft_arena *scratch, graft_err *err) {
-    json_t *copy = sorted(value, scratch);
-    char *text = copy ? json_dumps(copy, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
-    graft_buf b;
-    graft_buf_init(&b, 0);
-    if (text) graft_buf_text(&b, text);
-    graft_buf_text(&b, "\n");
-    int rc = text && !b.failed ? graft_file_write(path, b.data, b.size, err) : graft_err_nomem(err);
-    graft_buf_done(&b);
-    free(text);
-    json_decref(copy);
-    return rc;
-}
 
 /* ---- The files
  * ------------------------------------------------------------------------------------------------ */
@@ -93,7 +35,7 @@ static int save_config(saving *s, graft_err *err) {
     const char *path = place(s, "config.json");
     int rc =
         config && path ? s->m->family->write_config(config, s->m, &s->m->hyper, err) : graft_err_nomem(err);
-    if (rc == 0) rc = write_json(path, config, s->scratch, err);
+    if (rc == 0) rc = graft_json_write(path, config, err);
     json_decref(config);
     return rc;
 }
@@ -101,12 +43,12 @@ static int save_config(saving *s, graft_err *err) {
 static int save_record(saving *s, graft_err *err) {
     json_t *record = s->info->record ? json_deep_copy(s->info->record) : json_object();
     const char *path = place(s, "graft.json");
-    int rc = record && path && json_is_object(record) ? 0 : graft_err_nomem(err);
+    int rc = record && path ? 0 : graft_err_nomem(err);
     if (rc == 0 && !json_object_get(record, "graft_version"))
         rc = json_object_set_new(record, "graft_version", json_string(graft_version()));
     if (rc == 0 && !json_object_get(record, "family"))
         rc = json_object_set_new(record, "family", json_string(s->m->family->name));
-    rc = rc == 0 ? write_json(path, record, s->scratch, err) : graft_err_nomem(err);
+    rc = rc == 0 ? graft_json_write(path, record, err) : graft_err_nomem(err);
     json_decref(record);
     return rc;
 }

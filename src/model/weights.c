@@ -9,11 +9,6 @@ static bool is_counter(const char *name) {
     return n > k && !strcmp(name + n - k, ".num_batches_tracked");
 }
 
-/* Buffers that files of other tools carry and nobody misses. */
-static bool is_known_buffer(const char *name) {
-    return is_counter(name);
-}
-
 int graft_model_publish(graft_model *m, graft_err *err) {
     graft_map *seen = graft_map_new(m->arena);
     m->published = graft_arena_array(m->arena, m->source.n_items, sizeof *m->published);
@@ -86,6 +81,14 @@ static void log_head(const graft_model *m, const graft_param *p, bool missing) {
         m->weights_path, t->name, have, want, m->n_labels);
 }
 
+/* Whether the norm that a counter belongs to is bound. */
+static bool counts_a_norm(const graft_model *m, const char *counter) {
+    char mean[256];
+    int n = (int)(strrchr(counter, '.') - counter);
+    int size = snprintf(mean, sizeof mean, "%.*s.running_mean", n, counter);
+    return size > 0 && (size_t)size < sizeof mean && graft_model_find_param(m, mean);
+}
+
 /* Batch counters ride along when their norm is bound; all else that is not a parameter is named in the log.
  */
 static int sort_rest(graft_model *m, graft_err *err) {
@@ -97,21 +100,13 @@ static int sort_rest(graft_model *m, graft_err *err) {
     for (size_t i = 0; rc == 0 && i < m->source.n_items; i++) {
         const char *name = m->published[i];
         if (graft_model_find_param(m, name)) continue;
-        if (is_counter(name)) {
-            char mean[256];
-            size_t n = strlen(name) - strlen("num_batches_tracked");
-            if (n + sizeof "running_mean" <= sizeof mean) {
-                memcpy(mean, name, n);
-                memcpy(mean + n, "running_mean", sizeof "running_mean");
-                if (graft_model_find_param(m, mean)) {
-                    graft_tensor *t = &m->extras[m->n_extras++];
-                    *t = m->source.items[i];
-                    t->name = name;
-                    continue;
-                }
-            }
+        if (is_counter(name) && counts_a_norm(m, name)) {
+            graft_tensor *t = &m->extras[m->n_extras++];
+            *t = m->source.items[i];
+            t->name = name;
+            continue;
         }
-        if (is_known_buffer(name)) continue;
+        if (is_counter(name)) continue;
         if (n_unused++ < 8)
             graft_buf_printf(&names, "%s'%s'", n_unused > 1 ? ", " : "", m->source.items[i].name);
     }
