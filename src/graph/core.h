@@ -1,11 +1,11 @@
-/* What a graph is inside; only graph.c, build.c and precision-like passes that change in place see it.
- * Values, nodes, outputs and assigns are arrays that double within the graph's arena. */
+/* What a graph is inside. Values, nodes, outputs and assigns are arrays that double within the graph's arena. The
+ * builder, the verifier and the printer see it; passes go through graph.h and rewrite.h. */
 #ifndef GRAFT_GRAPH_CORE_H
 #define GRAFT_GRAPH_CORE_H
 
 #include "graph/graph.h"
 
-/** The bytes that a result's row may use for its number of results. */
+/** The most results that a row may have. */
 enum { GRAFT_MAX_RESULTS = 4 };
 
 struct graft_graph {
