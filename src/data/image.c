@@ -201,7 +201,8 @@ int graft_image_to_channels(graft_image *out, const graft_image *in, int channel
         *out = *in;
         return 0;
     }
-    uint8_t *to = graft_scratch_picture(out, s, GRAFT_SLOT_COLOUR, in->width, in->height, channels);
+    graft_image made;
+    uint8_t *to = graft_scratch_picture(&made, s, GRAFT_SLOT_COLOUR, in->width, in->height, channels);
     if (!to) return graft_err_nomem(err);
     for (int y = 0; y < in->height; y++) {
         const uint8_t *from = in->data + (size_t)y * in->stride;
@@ -211,6 +212,7 @@ int graft_image_to_channels(graft_image *out, const graft_image *in, int channel
         else
             for (int x = 0; x < in->width; x++, to += 3) to[0] = to[1] = to[2] = from[x];
     }
+    *out = made;
     return 0;
 }
 

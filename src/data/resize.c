@@ -55,11 +55,18 @@ static const struct {
 /* ---- Taps -------------------------------------------------------------------------------------------------
  */
 
-/* Taps of the outputs [from, from + n) of a resize of in_size to out_size, in the order of operations that
- * PIL has, since the last bit of a double decides a rounding now and then. */
-static int make_taps(graft_taps *t, graft_image_scratch *s, graft_slot slot, int in_size, int out_size,
-                     int from, int n, graft_resample resample, graft_err *err) {
-    double scale = (double)in_size / out_size, widen = scale < 1.0 ? 1.0 : scale;
+/* One axis: out_size outputs show `shown` of the in_size inputs from `start` on; [from, from + n) are wanted.
+ */
+typedef struct axis {
+    int in_size, out_size, from, n;
+    double start, shown;
+} axis;
+
+/* In the order of operations that PIL has, since the last bit of a double decides a rounding now and then. */
+static int make_taps(graft_taps *t, graft_image_scratch *s, graft_slot slot, const axis *a,
+                     graft_resample resample, graft_err *err) {
+    int in_size = a->in_size, n = a->n;
+    double scale = a->shown / a->out_size, widen = scale < 1.0 ? 1.0 : scale;
     double support = filters[resample].support * widen, shrink = 1.0 / widen;
     size_t stride = graft_size_align((size_t)ceil(support) * 2 + 1, 8), bytes, all;
     size_t head = graft_size_align((size_t)n * 2 * sizeof(int), 64);
@@ -72,7 +79,7 @@ static int make_taps(graft_taps *t, graft_image_scratch *s, graft_slot slot, int
     int32_t *taps = (int32_t *)(void *)(memory + head);
     double *weight = (double *)(void *)(memory + head + bytes);
     for (int i = 0; i < n; i++) {
-        double centre = (from + i + 0.5) * scale, sum = 0.0;
+        double centre = a->start + (a->from + i + 0.5) * scale, sum = 0.0;
         int low = (int)(centre - support + 0.5), high = (int)(centre + support + 0.5);
         if (low < 0) low = 0;
         if (high > in_size) high = in_size;
@@ -217,6 +224,9 @@ static int nearest(uint8_t *dst, size_t dst_stride, const graft_image *in, const
 static int check(const graft_image *in, const graft_resize_job *job, graft_err *err) {
     bool window = job->x >= 0 && job->y >= 0 && job->w > 0 && job->h > 0 && job->w <= job->width - job->x &&
                   job->h <= job->height - job->y;
+    if (job->from_width > 0)
+        window = window && job->from_x >= 0 && job->from_y >= 0 && job->from_height > 0 &&
+                 job->from_x + job->from_width <= in->width && job->from_y + job->from_height <= in->height;
     if (in->width < 1 || in->height < 1 || (in->channels != 1 && in->channels != 3) || !window ||
         (unsigned)job->resample > GRAFT_RESAMPLE_HAMMING)
         return graft_err_set(
@@ -291,23 +301,26 @@ int graft_resize(uint8_t *dst, size_t dst_stride, const graft_image *in, const g
                  graft_image_scratch *s, graft_err *err) {
     int rc = check(in, job, err);
     if (rc < 0) return rc;
-    bool across = job->width != in->width, down = job->height != in->height;
+    bool part = job->from_width > 0;
+    axis ax = {in->width, job->width, job->x, job->w, 0, in->width};
+    axis ay = {in->height, job->height, job->y, job->h, 0, in->height};
+    if (part) {
+        ax.start = job->from_x, ax.shown = job->from_width;
+        ay.start = job->from_y, ay.shown = job->from_height;
+    }
+    bool across = ax.out_size != ax.shown || ax.start != 0, down = ay.out_size != ay.shown || ay.start != 0;
     if (job->resample == GRAFT_RESAMPLE_NEAREST && (across || down))
         return nearest(dst, dst_stride, in, job, s, err);
     const graft_resize_path *path = choose(job->simd);
     graft_taps tx = {0}, ty = {0};
     int x0 = job->x, y0 = job->y, nx = job->w, ny = job->h;
     if (across) {
-        rc =
-            make_taps(&tx, s, GRAFT_SLOT_COEFFS_X, in->width, job->width, job->x, job->w, job->resample, err);
-        if (rc < 0) return rc;
+        if ((rc = make_taps(&tx, s, GRAFT_SLOT_COEFFS_X, &ax, job->resample, err)) < 0) return rc;
         nx = reach(&tx, &x0);
         move_taps(&tx, -x0);
     }
     if (down) {
-        rc = make_taps(&ty, s, GRAFT_SLOT_COEFFS_Y, in->height, job->height, job->y, job->h, job->resample,
-                       err);
-        if (rc < 0) return rc;
+        if ((rc = make_taps(&ty, s, GRAFT_SLOT_COEFFS_Y, &ay, job->resample, err)) < 0) return rc;
         ny = reach(&ty, &y0);
         move_taps(&ty, -y0);
     }

@@ -18,6 +18,9 @@ typedef struct graft_resize_job {
     int x, y, w, h;
     graft_resample resample;
     graft_simd simd;
+    /* The part of the input that the whole result shows, in pixels; from_width 0: all. It is not whole pixels
+     * where a JPEG was decoded at reduced scale. Not for GRAFT_RESAMPLE_NEAREST. */
+    double from_x, from_y, from_width, from_height;
 } graft_resize_job;
 
 /** Fills dst (h rows of w pixels of in->channels bytes, rows dst_stride bytes apart). Every path gives the

@@ -54,8 +54,39 @@ static void fill_pad(uint8_t *data, const graft_transform *t) {
         for (int c = 0; c < t->channels; c++) *data++ = t->preprocess.pad[c];
 }
 
+/* A decoded picture and the part of it that is the picture: less than all by a part of a pixel at the far
+ * edges where it was decoded at reduced scale and its sides do not divide. */
+typedef struct source {
+    graft_image image;
+    int full_width, full_height;
+    double x, y, width, height;
+} source;
+
+static source whole_of(const graft_image *image) {
+    return (source){*image, image->width, image->height, 0, 0, image->width, image->height};
+}
+
+/* The far edges of the file are the near ones where EXIF mirrors an axis. */
+static source reduced_of(const graft_image *image, const graft_image_info *info) {
+    static const bool mirrored_x[9] = {[2] = true, [3] = true, [6] = true, [7] = true};
+    static const bool mirrored_y[9] = {[3] = true, [4] = true, [7] = true, [8] = true};
+    source s = whole_of(image);
+    for (int n = 1; n <= 8; n *= 2) {
+        if ((info->width + n - 1) / n != image->width || (info->height + n - 1) / n != image->height)
+            continue;
+        s.full_width = info->width;
+        s.full_height = info->height;
+        s.width = (double)info->width / n;
+        s.height = (double)info->height / n;
+        s.x = mirrored_x[info->orientation] ? image->width - s.width : 0;
+        s.y = mirrored_y[info->orientation] ? image->height - s.height : 0;
+        break;
+    }
+    return s;
+}
+
 /* Resize and centre crop: only the pixels that the crop keeps are computed. */
-static int evaluate(const graft_transform *t, const graft_image *in, int resized_height, int resized_width,
+static int evaluate(const graft_transform *t, const source *in, int resized_height, int resized_width,
                     graft_image *out, graft_image_scratch *s, graft_err *err) {
     const graft_preprocess *p = &t->preprocess;
     uint8_t *data = graft_scratch_picture(out, s, GRAFT_SLOT_RESIZED, t->width, t->height, t->channels);
@@ -63,17 +94,26 @@ static int evaluate(const graft_transform *t, const graft_image *in, int resized
     span y = span_of(resized_height, t->height, p->crop_rule),
          x = span_of(resized_width, t->width, p->crop_rule);
     if (y.n < t->height || x.n < t->width) fill_pad(data, t);
-    graft_resize_job job = {resized_width, resized_height, x.from,         y.from, x.n,
-                            y.n,           p->resample,    GRAFT_SIMD_AUTO};
+    graft_resize_job job = {.width = resized_width,
+                            .height = resized_height,
+                            .x = x.from,
+                            .y = y.from,
+                            .w = x.n,
+                            .h = y.n,
+                            .resample = p->resample,
+                            .from_x = in->x,
+                            .from_y = in->y,
+                            .from_width = in->width,
+                            .from_height = in->height};
     uint8_t *to = data + (size_t)y.to * out->stride + (size_t)x.to * (size_t)t->channels;
-    return graft_resize(to, out->stride, in, &job, s, err);
+    return graft_resize(to, out->stride, &in->image, &job, s, err);
 }
 
 /* A random window of the picture, drawn in the picture's full size, resized to the result's. */
-static int crop_randomly(const graft_transform *t, const graft_image *in, const graft_crop *full,
-                         int full_width, int full_height, graft_image *out, graft_image_scratch *s,
-                         graft_err *err) {
-    double fx = (double)in->width / full_width, fy = (double)in->height / full_height;
+static int crop_randomly(const graft_transform *t, const source *from, const graft_crop *full,
+                         graft_image *out, graft_image_scratch *s, graft_err *err) {
+    const graft_image *in = &from->image;
+    double fx = (double)in->width / from->full_width, fy = (double)in->height / from->full_height;
     int x = (int)(full->x * fx), y = (int)(full->y * fy);
     int w = (int)rint(full->width * fx), h = (int)rint(full->height * fy);
     if (w > in->width - x) w = in->width - x;
@@ -84,8 +124,11 @@ static int crop_randomly(const graft_transform *t, const graft_image *in, const 
     window.height = h < 1 ? 1 : h;
     uint8_t *data = graft_scratch_picture(out, s, GRAFT_SLOT_RESIZED, t->width, t->height, t->channels);
     if (!data) return graft_err_nomem(err);
-    graft_resize_job job = {t->width,       t->height, 0, 0, t->width, t->height, t->preprocess.resample,
-                            GRAFT_SIMD_AUTO};
+    graft_resize_job job = {.width = t->width,
+                            .height = t->height,
+                            .w = t->width,
+                            .h = t->height,
+                            .resample = t->preprocess.resample};
     return graft_resize(data, out->stride, &window, &job, s, err);
 }
 
@@ -112,15 +155,15 @@ static view choose_view(const graft_transform *t, int width, int height, graft_r
     return v;
 }
 
-static int finish(const graft_transform *t, const graft_image *in, int full_width, int full_height,
-                  const view *v, graft_rng *rng, float *out, graft_image_scratch *s, graft_err *err) {
-    graft_image coloured, result;
-    int rc = graft_image_to_channels(&coloured, in, t->channels, s, err);
+static int finish(const graft_transform *t, source *in, const view *v, graft_rng *rng, float *out,
+                  graft_image_scratch *s, graft_err *err) {
+    graft_image result;
+    int rc = graft_image_to_channels(&in->image, &in->image, t->channels, s, err);
     if (rc < 0) return rc;
     if (v->random)
-        rc = crop_randomly(t, &coloured, &v->crop, full_width, full_height, &result, s, err);
+        rc = crop_randomly(t, in, &v->crop, &result, s, err);
     else
-        rc = evaluate(t, &coloured, v->resized_height, v->resized_width, &result, s, err);
+        rc = evaluate(t, in, v->resized_height, v->resized_width, &result, s, err);
     if (rc < 0) return rc;
     if (rng) {
         uint8_t *data = s->slots[GRAFT_SLOT_RESIZED].data;
@@ -148,7 +191,8 @@ int graft_transform_run(const graft_transform *t, const void *bytes, size_t size
     }
     graft_image picture;
     if ((rc = graft_image_decode(&picture, s, bytes, size, &o, origin, err)) < 0) return rc;
-    return finish(t, &picture, info.width, info.height, &v, rng, out, s, err);
+    source from = reduced_of(&picture, &info);
+    return finish(t, &from, &v, rng, out, s, err);
 }
 
 int graft_transform_image(const graft_transform *t, const graft_image *image, graft_rng *rng, float *out,
@@ -158,5 +202,6 @@ int graft_transform_image(const graft_transform *t, const graft_image *image, gr
                              "a picture of %d x %d pixels and %d channels; 1 or 3 are possible", image->width,
                              image->height, image->channels);
     view v = choose_view(t, image->width, image->height, rng);
-    return finish(t, image, image->width, image->height, &v, rng, out, s, err);
+    source from = whole_of(image);
+    return finish(t, &from, &v, rng, out, s, err);
 }

@@ -35,7 +35,7 @@ static const char *what_is_lost(const graft_preprocess *p) {
     if (padded) return "Transformers pads a small picture with black only";
     if (p->mode == GRAFT_RESIZE_SHORTEST && p->longest)
         return "Transformers rounds the sides differently where the long side is capped";
-    if (crops && p->crop_rule == GRAFT_CROP_ROUND && p->mode != GRAFT_RESIZE_NONE)
+    if (crops && p->crop_rule == GRAFT_CROP_ROUND)
         return "Transformers rounds the place of an odd crop down, timm half to even: one pixel at most";
     return NULL;
 }

@@ -32,7 +32,7 @@ static void every_path_equals_pil_to_the_bit(void **state) {
         graft_image image = {in, w, h, c, (size_t)w * (size_t)c};
         for (size_t l = 0; l < GRAFT_COUNT(levels); l++) {
             if (!graft_simd_runs(levels[l])) continue;
-            graft_resize_job job = {ow, oh, 0, 0, ow, oh, (graft_resample)filter, levels[l]};
+            graft_resize_job job = {ow, oh, 0, 0, ow, oh, (graft_resample)filter, levels[l], 0, 0, 0, 0};
             assert_int_equal(graft_resize(out, (size_t)ow * (size_t)c, &image, &job, *state, NULL), 0);
             if (formula_hash(out, (size_t)ow * (size_t)oh * (size_t)c) != want)
                 fail_msg("%d x %d x %d to %d x %d, %s, path %d", w, h, c, ow, oh,
@@ -53,7 +53,7 @@ static void a_window_is_that_part_of_the_whole(void **state) {
         int ow = 1 + (int)graft_rng_below(&rng, 90), oh = 1 + (int)graft_rng_below(&rng, 90);
         int c = graft_rng_below(&rng, 3) ? 3 : 1;
         graft_resample filter = (graft_resample)graft_rng_below(&rng, 6);
-        graft_resize_job job = {ow, oh, 0, 0, ow, oh, filter, GRAFT_SIMD_SCALAR};
+        graft_resize_job job = {ow, oh, 0, 0, ow, oh, filter, GRAFT_SIMD_SCALAR, 0, 0, 0, 0};
         uint8_t *in = formula_picture(w, h, c, (uint32_t)round);
         size_t stride = (size_t)ow * (size_t)c;
         uint8_t *whole = malloc(stride * (size_t)oh), *part = malloc(stride * (size_t)oh);
@@ -89,7 +89,7 @@ static void a_view_with_a_stride_resizes_like_its_copy(void **state) {
     graft_image view = {in + (Y * W + X) * 3, VW, VH, 3, W * 3}, tight = {copy, VW, VH, 3, VW * 3};
     for (size_t l = 0; l < GRAFT_COUNT(levels); l++) {
         if (!graft_simd_runs(levels[l])) continue;
-        graft_resize_job job = {O, O, 0, 0, O, O, GRAFT_RESAMPLE_BICUBIC, levels[l]};
+        graft_resize_job job = {O, O, 0, 0, O, O, GRAFT_RESAMPLE_BICUBIC, levels[l], 0, 0, 0, 0};
         assert_int_equal(graft_resize(a, O * 3, &view, &job, *state, NULL), 0);
         assert_int_equal(graft_resize(b, O * 3, &tight, &job, *state, NULL), 0);
         assert_memory_equal(a, b, sizeof a);
@@ -105,7 +105,7 @@ static void a_strip_of_a_million_pixels_shrinks(void **state) {
     memset(in, 77, n * 3);
     graft_image image = {in, (int)n, 1, 3, n * 3};
     for (int filter = 0; filter < 6; filter++) {
-        graft_resize_job job = {3, 1, 0, 0, 3, 1, (graft_resample)filter, GRAFT_SIMD_AUTO};
+        graft_resize_job job = {3, 1, 0, 0, 3, 1, (graft_resample)filter, GRAFT_SIMD_AUTO, 0, 0, 0, 0};
         assert_int_equal(graft_resize(out, 9, &image, &job, *state, NULL), 0);
         if (filter != GRAFT_RESAMPLE_LANCZOS &&
             filter != GRAFT_RESAMPLE_HAMMING) /* others lose bits to rounding taps */
@@ -118,12 +118,12 @@ static void sizes_out_of_range_are_refused(void **state) {
     uint8_t in[12] = {0}, out[12];
     graft_image image = {in, 2, 2, 3, 6};
     graft_err err;
-    graft_resize_job past = {2, 2, 1, 0, 2, 2, GRAFT_RESAMPLE_BILINEAR, GRAFT_SIMD_AUTO};
+    graft_resize_job past = {2, 2, 1, 0, 2, 2, GRAFT_RESAMPLE_BILINEAR, GRAFT_SIMD_AUTO, 0, 0, 0, 0};
     assert_int_equal(graft_resize(out, 6, &image, &past, *state, &err), GRAFT_EUSAGE);
-    graft_resize_job filter = {2, 2, 0, 0, 2, 2, (graft_resample)6, GRAFT_SIMD_AUTO};
+    graft_resize_job filter = {2, 2, 0, 0, 2, 2, (graft_resample)6, GRAFT_SIMD_AUTO, 0, 0, 0, 0};
     assert_int_equal(graft_resize(out, 6, &image, &filter, *state, &err), GRAFT_EUSAGE);
     image.channels = 4;
-    graft_resize_job job = {2, 2, 0, 0, 2, 2, GRAFT_RESAMPLE_BILINEAR, GRAFT_SIMD_AUTO};
+    graft_resize_job job = {2, 2, 0, 0, 2, 2, GRAFT_RESAMPLE_BILINEAR, GRAFT_SIMD_AUTO, 0, 0, 0, 0};
     assert_int_equal(graft_resize(out, 6, &image, &job, *state, &err), GRAFT_EUSAGE);
 }
 
