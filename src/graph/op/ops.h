@@ -55,7 +55,7 @@ graft_value graft_relu(graft_graph *g, graft_value x);
 graft_value graft_add(graft_graph *g, graft_value a, graft_value b, int32_t relu);
 /** a + b of equal shape, which may be computed in a's place; bf16 only when both are. */
 graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
-/* shape.c */
+/* reshape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
 } graft_subsample_attr;

@@ -1,3 +1,4 @@
+/* Shared by the rows of this folder: what their shape rules verify, and how they say what is wrong. */
 /* Shared by the rows: checks for shape rules and loops over indices. */
 #include "graph/op/rule.h"
 

@@ -1,3 +1,4 @@
+/* Shared by all that read the op table: the rows in the order of list.h. */
 /* Shared by the rows: the table of them all. */
 #include "graph/op.h"
 
