@@ -19,6 +19,9 @@ typedef struct graft_loss {
     const char *help;
     /** Adds the loss to a graph: logits (BATCH,K), target (BATCH,K), weight (BATCH,) -> scalar. */
     graft_value (*build)(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
+    /** Class weights multiply the entries of the target, as PyTorch's CrossEntropyLoss has it; else the
+     * sample. */
+    bool weighs_target;
     /** One sample's loss on the host, for evaluation: logits and target of K values. */
     double (*value)(const float *logits, const float *target, size_t k);
 } graft_loss;
@@ -115,7 +118,7 @@ int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_gr
 /** Everything a classifier's logits say about labelled samples. Arrays live in the arena given. */
 typedef struct graft_metrics {
     int64_t n, n_classes;
-    double accuracy, top5, loss, log_loss, ece, macro_f1, balanced_accuracy;
+    double accuracy, top5, log_loss, ece, macro_f1, balanced_accuracy;
     double *precision, *recall, *f1; /* [n_classes] */
     int64_t *support;                /* [n_classes] */
     int64_t *confusion;              /* [n_classes, n_classes]: row true, column predicted */
@@ -132,9 +135,10 @@ json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_name
  * --------------------------------------------------------------------------------------- */
 
 typedef struct graft_runlog graft_runlog;
-/** Appends to `path`, after dropping a last line that a kill cut short and, where `keep_events` >= 0,
- * everything past that many lines. NULL path: events go nowhere. */
-int graft_runlog_open(graft_runlog **out, const char *path, int64_t keep_events, graft_err *err);
+/** Appends to `path`, after dropping a last line that a kill cut short. NULL path: events go nowhere. */
+int graft_runlog_open(graft_runlog **out, const char *path, graft_err *err);
+/** Drops every event past the first n: what a resumed run will write again. */
+int graft_runlog_keep(graft_runlog *log, int64_t n, graft_err *err);
 /** Writes {"event": name, ...fields}; takes over `fields`. */
 int graft_runlog_write(graft_runlog *log, const char *event, json_t *fields, graft_err *err);
 int64_t graft_runlog_count(const graft_runlog *log);
@@ -158,7 +162,7 @@ typedef struct graft_training {
     double best_accuracy, best_loss;
     int64_t n_steps; /* updates */
     double seconds;
-    size_t peak_memory; /* bytes planned: arena, state, weights */
+    size_t peak_memory; /* bytes planned: programs, state, weights */
     bool resumed;
 } graft_training;
 

@@ -13,4 +13,4 @@ static double value(const float *logits, const float *target, size_t k) {
 }
 
 const graft_loss graft_loss_cross_entropy = {
-    .name = "cross_entropy", .help = "one class a sample", .build = graft_cross_entropy, .value = value};
+    .name = "cross_entropy", .help = "one class a sample", .build = graft_cross_entropy, .weighs_target = true, .value = value};

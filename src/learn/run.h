@@ -1,0 +1,91 @@
+/* What the files of the trainer share. Private to learn/. */
+#ifndef GRAFT_LEARN_RUN_H
+#define GRAFT_LEARN_RUN_H
+
+#include "learn/learn.h"
+
+enum { GRAFT_MAX_SHAPES = 8 };
+
+/** One graph as programs of several batch sizes, compiled when first asked for. */
+typedef struct graft_shapes {
+    const graft_graph *graph;
+    graft_state *state;
+    graft_program *programs[GRAFT_MAX_SHAPES];
+    int64_t batch[GRAFT_MAX_SHAPES];
+    size_t n;
+} graft_shapes;
+
+int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, graft_err *err);
+void graft_shapes_done(graft_shapes *s);
+/** Copies rows [first, first + n) of every input of the batch into the program. */
+int graft_batch_copy(const graft_program *p, const graft_batch *b, int64_t first, int64_t n, graft_err *err);
+
+/** Forward passes over batches, for evaluation: the suffix in inference form. */
+typedef struct graft_evaluator {
+    graft_arena *arena;
+    graft_shapes shapes;
+    int64_t n_classes;
+    float *logits; /* [capacity, n_classes] */
+    int32_t *labels;
+    int64_t capacity, n;
+} graft_evaluator;
+
+int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_dtype dtype,
+                         graft_err *err);
+/** One pass; the results stay in e->logits, e->labels, e->n. */
+int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches *batches, graft_err *err);
+void graft_evaluator_done(graft_evaluator *e);
+
+/** One update of the weights from one batch. */
+typedef struct graft_stepper {
+    graft_arena *arena;
+    const graft_recipe *recipe;
+    graft_shapes step;
+    graft_program *update; /* NULL without accumulation */
+    graft_state *state;
+    const char **gradients; /* states to clear after an update */
+    size_t n_gradients;
+    float *target, *weight; /* [batch, n_classes], [batch] */
+    double loss;            /* of the last update's batch */
+    int64_t hits;           /* samples of it that were classified rightly before the update */
+} graft_stepper;
+
+int graft_stepper_init(graft_stepper *s, const graft_graph *suffix, graft_state *state, const graft_recipe *r,
+                       graft_err *err);
+/** `update` counts from 0; the rate is the schedule's at `update` of `n_updates`. */
+int graft_stepper_run(graft_stepper *s, const graft_batch *b, int64_t update, int64_t n_updates,
+                      graft_err *err);
+void graft_stepper_done(graft_stepper *s);
+
+/** Where a run stands between two updates, apart from the state. */
+typedef struct graft_run {
+    int64_t epoch, batch; /* next batch to take: epoch from 0 */
+    int64_t update;       /* updates made */
+    int64_t stale;        /* evaluations since the best */
+    double loss_sum, seconds, epoch_seconds;
+    int64_t hits, seen; /* of the epoch under way */
+    int64_t events;     /* of the log */
+    graft_training result;
+} graft_run;
+
+/** The best weights so far: trained parameters of the suffix, by name. */
+typedef struct graft_best {
+    const char **names;
+    graft_shape *shapes;
+    float **values; /* NULL until there is a best epoch */
+    size_t *counts;
+    size_t n;
+} graft_best;
+
+int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, graft_err *err);
+int graft_best_take(graft_best *b, graft_arena *arena, const graft_state *state, graft_err *err);
+int graft_best_restore(const graft_best *b, graft_state *state, graft_err *err);
+
+/** Writes the resume point of `io` atomically. */
+int graft_checkpoint_save(const graft_trainer_io *io, const graft_run *run, const graft_best *best,
+                          graft_err *err);
+/** Reads it into run, best and state. *found is false when there is none for this run. */
+int graft_checkpoint_load(bool *found, const graft_trainer_io *io, graft_run *run, graft_best *best,
+                          graft_arena *arena, graft_err *err);
+
+#endif
