@@ -224,8 +224,8 @@ static void fused_convolutions_have_no_gradient(void **state) {
     int n = 0;
     for (size_t k = 0; k < graft_op_conv2d.n_cases; k++) {
         if (!is_fused_convolution(&graft_op_conv2d, &graft_op_conv2d.cases[k])) continue;
-        problem p = {
-            .op = &graft_op_conv2d, .test = &graft_op_conv2d.cases[k], .arena = graft_arena_new(NULL)};
+        problem p;
+        begin(&p, &graft_op_conv2d, &graft_op_conv2d.cases[k]);
         build(&p, false);
         graft_err err = {0};
         assert_int_equal(graft_graph_end(p.g, &err), GRAFT_EINTERNAL);
