@@ -5,9 +5,6 @@
 
 #include "graph/graph.h"
 
-/** The most results that a row may have. */
-enum { GRAFT_MAX_RESULTS = 4 };
-
 struct graft_graph {
     graft_arena *arena;
     graft_value_info *values;

@@ -103,7 +103,7 @@ static void accumulate(reverse *r, graft_value v, graft_value d) {
 /* Adds the gradient nodes of node i. */
 static int step_back(reverse *r, size_t i, graft_err *err) {
     graft_node n = *graft_graph_node_at(r->g, i); /* the array moves while nodes are added */
-    graft_value dout[4];
+    graft_value dout[GRAFT_MAX_RESULTS];
     bool arrives = false;
     for (size_t o = 0; o < n.n_out; o++) {
         dout[o] = r->gradient[n.out[o]];

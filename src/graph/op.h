@@ -36,6 +36,9 @@ typedef struct graft_op_case {
     double tolerance;         /* backend float32 against reference, relative to the largest value; 0: 1e-5 */
 } graft_op_case;
 
+/** The most results that a row may have. */
+enum { GRAFT_MAX_RESULTS = 4 };
+
 struct graft_op {
     const char *name;
     size_t attr_size;
@@ -48,8 +51,8 @@ struct graft_op {
     /** Plain loops in double. */
     void (*reference)(const graft_op_call *c);
     /** Output o may take the storage of input alias[o] when nothing reads that input later and no other input of the
-     *  node is the same value; -1: never. Up to 4. */
-    int8_t alias[4];
+     *  node is the same value; -1: never. */
+    int8_t alias[GRAFT_MAX_RESULTS];
     uint8_t bf16; /* bit o: result o may be bf16 when a program asks for it (activations and their gradients; never
                      statistics, gradients of parameters, losses, updates); `true` is result 0 alone */
     bool view;    /* output 0 has the bytes of input 0: nothing runs */

@@ -154,7 +154,7 @@ static void write_copies(graft_rewrite *r, const segments *s, size_t segment) {
     for (size_t i = 0; i < s->n_forward; i++) {
         if (!s->is_copied[i] || s->segment[i] != segment) continue;
         const graft_node *n = graft_graph_node_at(s->g, i);
-        graft_value first[4];
+        graft_value first[GRAFT_MAX_RESULTS];
         graft_node named = *n;
         named.name = graft_arena_printf(r->scratch, "again %s", *n->name ? n->name : n->op->name);
         if (!named.name) {

@@ -58,7 +58,7 @@ void graft_rewrite_map(graft_rewrite *r, graft_value v, graft_value new_value) {
 }
 
 void graft_rewrite_node(graft_rewrite *r, const graft_node *n, const void *attr, const graft_value *in) {
-    graft_value results[4];
+    graft_value results[GRAFT_MAX_RESULTS];
     graft_value *mapped = NULL;
     if (!in) {
         mapped = graft_arena_array(r->scratch, n->n_in, sizeof *mapped);
