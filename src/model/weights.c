@@ -148,7 +148,22 @@ float *graft_slot_own(const graft_model *m, graft_param_slot *s) {
     return s->own;
 }
 
+/* A config of a few bytes must not ask for more memory than any picture model needs. */
+static int check_total(const graft_model *m, graft_err *err) {
+    const size_t most = (size_t)1 << 31;
+    size_t total = 0;
+    for (size_t i = 0; i < m->n_slots; i++) {
+        size_t n = m->slots[i]->param.tensor.data ? 0 : graft_init_count(&m->slots[i]->param.shape);
+        if (n > most || (total += n) > most)
+            return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s: it asks for more than %zu parameters", m->path,
+                                 most);
+    }
+    return 0;
+}
+
 int graft_model_initialise(graft_model *m, uint64_t seed, graft_err *err) {
+    int rc = check_total(m, err);
+    if (rc < 0) return rc;
     for (size_t i = 0; i < m->n_slots; i++) {
         graft_param_slot *s = m->slots[i];
         if (s->param.tensor.data) continue;

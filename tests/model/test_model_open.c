@@ -259,6 +259,11 @@ static void bad_configs_are_refused_by_name(void **state) {
     const char *folder = copy_folder(r, "hf_basic");
     set_config(r, folder, "model_type", NULL);
     assert_error(graft_model_open(&m, r->env, folder, NULL, &err), GRAFT_EUNSUPPORTED, "model_type");
+    const char *path = in_room(r, "config.json");
+    static const char huge[] =
+        "{\"model_type\": \"resnet\", \"hidden_sizes\": [65536, 65536], \"depths\": [512, 512]}";
+    assert_ok(graft_file_write(path, huge, sizeof huge - 1, &err));
+    assert_error(graft_model_open(&m, r->env, path, NULL, &err), GRAFT_EUNSUPPORTED, "parameters");
     folder = copy_folder(r, "timm_basic");
     set_config(r, folder, "architecture", json_string("vit_tiny_patch16_224"));
     assert_error(graft_model_open(&m, r->env, folder, NULL, &err), GRAFT_EUNSUPPORTED,
