@@ -2,12 +2,12 @@
 
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-foreach(module jansson libzip libxxhash libjpeg spng libwebp)
+foreach(module jansson zlib libzip libxxhash libjpeg spng libwebp)
   string(TOUPPER ${module} variable)
   pkg_check_modules(${variable} REQUIRED IMPORTED_TARGET ${module})
 endforeach()
 add_library(graft_libraries INTERFACE)
-target_link_libraries(graft_libraries INTERFACE PkgConfig::JANSSON PkgConfig::LIBZIP PkgConfig::LIBXXHASH
+target_link_libraries(graft_libraries INTERFACE PkgConfig::JANSSON PkgConfig::ZLIB PkgConfig::LIBZIP PkgConfig::LIBXXHASH
   PkgConfig::LIBJPEG PkgConfig::SPNG PkgConfig::LIBWEBP Threads::Threads m)
 
 find_package(OpenMP REQUIRED COMPONENTS C)

@@ -152,10 +152,14 @@ static void print_value(graft_buf *b, const json_t *v, int depth) {
     }
 }
 
+void graft_json_print(graft_buf *out, const json_t *value) {
+    print_value(out, value, 0);
+}
+
 int graft_json_write(const char *path, const json_t *value, graft_err *err) {
     graft_buf b;
     graft_buf_init(&b, 0);
-    print_value(&b, value, 0);
+    graft_json_print(&b, value);
     graft_buf_text(&b, "\n");
     int rc = b.failed ? graft_err_nomem(err) : graft_file_write(path, b.data, b.size, err);
     graft_buf_done(&b);

@@ -3,6 +3,7 @@
 #define GRAFT_BASE_JSON_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "graft.h"
 #include <jansson.h>
 
@@ -12,7 +13,10 @@ int graft_json_parse(json_t **out, graft_arena *arena, const char *text, size_t 
                      graft_err *err);
 /** Reads and parses a file of at most 100 MB. */
 int graft_json_read(json_t **out, graft_arena *arena, const char *path, graft_err *err);
-/** Writes a value atomically: keys sorted (decimal ones by number), two spaces of indent, final newline. */
+/** Appends the value's text: keys sorted (decimal ones by number), two spaces of indent, reals in the fewest
+ * digits that read back the same. */
+void graft_json_print(graft_buf *out, const json_t *value);
+/** Writes that text and a final newline atomically. */
 int graft_json_write(const char *path, const json_t *value, graft_err *err);
 
 /** Members of an object with a default when absent or null; EFORMAT with `origin` and key when of another

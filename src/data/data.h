@@ -160,6 +160,8 @@ typedef struct graft_raw {
  *  sample's origin, ENOMEM. */
 int graft_data_read(const graft_data *d, int64_t i, graft_raw *raw, graft_err *err);
 void graft_raw_done(graft_raw *raw);
+/** The content hash that a sample read as `raw` has. */
+graft_hash graft_raw_content(const graft_raw *raw);
 
 /* ---- Loader ---- */
 
@@ -185,7 +187,7 @@ typedef struct graft_loader_options {
     bool mix; /* the policy's mixup or cutmix, a function of (seed, epoch, batch): batches carry targets */
     uint64_t seed;
     int threads;  /* 0: env's */
-    int prefetch; /* batches decoded ahead, 0: 3 */
+    int prefetch; /* batches decoded ahead, 0: 2 */
     bool check; /* the pass that sees every sample: bad ones are noted and left out of their batch (n shrinks,
                    0 is possible), EDATA once they are more than max_bad allows */
 } graft_loader_options;

@@ -15,7 +15,10 @@ static void assert_checkpoint(const char *path, const char *format) {
     assert_all_types(&ts);
     float counted[24], transposed[24];
     for (int i = 0; i < 24; i++) counted[i] = (float)i;
-    for (int i = 0; i < 24; i++) transposed[i] = (float)(i % 4 * 6 + i / 4);
+    for (int i = 0; i < 24; i++) {
+        int row = i / 4, column = i % 4;
+        transposed[i] = (float)(column * 6 + row);
+    }
     const float sliced[] = {8, 9, 10, 14, 15, 16}, sevens[] = {7, 7, 7, 7, 7, 7}, parameter[] = {1.5f, 1.5f};
     assert_tensor(&ts, "transposed", GRAFT_F32, "[6, 4]", transposed, 24);
     assert_tensor(&ts, "sliced", GRAFT_F32, "[2, 3]", sliced, 6);

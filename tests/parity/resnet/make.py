@@ -56,7 +56,7 @@ TRAIN = {
 FULL_TRAIN = {
     "sgd": dict(PLAIN, optimizer=dict(SGD, lr=0.001, weight_decay=1e-4)),
     "sgd_frozen_bn": dict(PLAIN, optimizer=dict(SGD, lr=0.001, weight_decay=1e-4), batch_norm="frozen", clip_norm=1.0),
-    "adamw": dict(PLAIN, optimizer=dict(ADAM, kind="adamw", lr=2e-5, eps=1e-5)),
+    "adamw": dict(PLAIN, optimizer=dict(ADAM, kind="adamw", lr=2e-5, eps=1e-3)),
 }
 
 

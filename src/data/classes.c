@@ -1,0 +1,265 @@
+/* Labels and groups are texts in the data and numbers inside. Class names are sorted bytewise, or as numbers
+ * when all of them are numbers ("10" after "2"); a fixed order, from a model or a file, comes before either.
+ */
+#include "data/data_impl.h"
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LISTED = 5, MAX_CLASSES = 1 << 20 };
+
+typedef struct class_name {
+    const char *text;
+    double number;
+    int64_t found; /* its number in the order of first appearance */
+} class_name;
+
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(((const class_name *)a)->text, ((const class_name *)b)->text);
+}
+
+static int by_number(const void *a, const void *b) {
+    double x = ((const class_name *)a)->number, y = ((const class_name *)b)->number;
+    return x < y ? -1 : x > y ? 1 : by_bytes(a, b);
+}
+
+/* Every distinct label text, numbered as they first appear. */
+static int gather(class_name **out, size_t *n_out, graft_map *seen, const graft_listing *l,
+                  graft_arena *arena, graft_err *err) {
+    for (size_t i = 0; i < l->n_items; i++) {
+        const char *text = l->items[i].label;
+        if (!text || graft_map_get_str(seen, text) >= 0) continue;
+        if (graft_map_put_str(seen, text, (int64_t)graft_map_count(seen)) < 0) return graft_err_nomem(err);
+    }
+    size_t n = graft_map_count(seen);
+    class_name *names = graft_arena_array(arena, n, sizeof *names);
+    if (!names) return graft_err_nomem(err);
+    if (n > MAX_CLASSES)
+        return graft_err_set(err, GRAFT_EDATA, "%zu different labels: is this the column of the labels?", n);
+    for (size_t i = 0; i < l->n_items; i++)
+        if (l->items[i].label) {
+            int64_t id = graft_map_get_str(seen, l->items[i].label);
+            names[id] = (class_name){l->items[i].label, 0, id};
+        }
+    *out = names;
+    *n_out = n;
+    return 0;
+}
+
+static bool all_numbers(class_name *names, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        char *end;
+        if (strspn(names[i].text, "0123456789+-.eE") != strlen(names[i].text)) return false;
+        names[i].number = strtod(names[i].text, &end);
+        if (end == names[i].text || *end) return false;
+    }
+    return true;
+}
+
+/* The order that the data themselves give. position[found] is a class's index. */
+static int own_order(graft_data *d, class_name *names, size_t n, int32_t *position, graft_err *err) {
+    bool numbers = all_numbers(names, n), same = true;
+    qsort(names, n, sizeof *names, numbers ? by_number : by_bytes);
+    for (size_t i = 1; i < n; i++) same = same && strcmp(names[i - 1].text, names[i].text) < 0;
+    if (numbers && !same)
+        graft_env_log(d->env, GRAFT_LOG_INFO,
+                      "the class names are numbers and are sorted as numbers: %s, ..., %s", names[0].text,
+                      names[n - 1].text);
+    if (!(d->classes = graft_arena_array(d->arena, n, sizeof *d->classes))) return graft_err_nomem(err);
+    for (size_t i = 0; i < n; i++) {
+        position[names[i].found] = (int32_t)i;
+        if (!(d->classes[i] = graft_arena_strdup(d->arena, names[i].text))) return graft_err_nomem(err);
+    }
+    d->n_classes = (int32_t)n;
+    return 0;
+}
+
+/* The fixed order's names, from a file, a line each. */
+static int names_from_file(graft_data *d, const char *path, graft_err *err) {
+    char *text;
+    size_t size, n = 0;
+    int rc = graft_file_read(&text, &size, d->arena, path, (size_t)64 << 20, err);
+    if (rc < 0) return rc;
+    for (size_t i = 0; i < size; i++) n += text[i] == '\n';
+    if (!(d->classes = graft_arena_array(d->arena, n + 1, sizeof *d->classes))) return graft_err_nomem(err);
+    for (char *line = text; line < text + size;) {
+        char *end = line + strcspn(line, "\n"), *next = end + 1;
+        while (end > line && (end[-1] == '\r' || end[-1] == ' ')) end--;
+        *end = '\0';
+        if (end > line) d->classes[d->n_classes++] = line;
+        line = next;
+    }
+    if (d->n_classes == 0) return graft_err_set(err, GRAFT_EDATA, "'%s' holds no class name", path);
+    return 0;
+}
+
+static int take_fixed_names(graft_data *d, const graft_data_options *o, graft_map *index, graft_err *err) {
+    if (o->labels_file) {
+        int rc = names_from_file(d, o->labels_file, err);
+        if (rc < 0) return rc;
+    } else {
+        if (!(d->classes = graft_arena_array(d->arena, (size_t)o->n_class_names, sizeof *d->classes)))
+            return graft_err_nomem(err);
+        d->n_classes = o->n_class_names;
+        for (int32_t i = 0; i < d->n_classes; i++)
+            if (!(d->classes[i] = graft_arena_strdup(d->arena, o->class_names[i])))
+                return graft_err_nomem(err);
+    }
+    for (int32_t i = 0; i < d->n_classes; i++) {
+        if (graft_map_get_str(index, d->classes[i]) >= 0)
+            return graft_err_set(err, GRAFT_EDATA, "two classes of the fixed order are called '%s'",
+                                 d->classes[i]);
+        if (graft_map_put_str(index, d->classes[i], i) < 0) return graft_err_nomem(err);
+    }
+    return 0;
+}
+
+/* Labels that are indices into the fixed order: whole numbers, none of which is a name. */
+static bool are_indices(class_name *names, size_t n, int32_t n_classes) {
+    if (!all_numbers(names, n)) return false;
+    for (size_t i = 0; i < n; i++)
+        if (names[i].number < 0 || names[i].number >= n_classes ||
+            names[i].number != (double)(int32_t)names[i].number)
+            return false;
+    return true;
+}
+
+/* position[found] is a class's index in the fixed order, -1 when it has none. */
+static int fixed_order(graft_data *d, const graft_listing *l, const graft_data_options *o, class_name *names,
+                       size_t n, int32_t *position, graft_err *err) {
+    graft_map *index = graft_map_new(d->arena);
+    if (!index) return graft_err_nomem(err);
+    int rc = take_fixed_names(d, o, index, err);
+    if (rc < 0) return rc;
+    size_t known = 0;
+    for (size_t i = 0; i < n; i++) {
+        position[names[i].found] = (int32_t)graft_map_get_str(index, names[i].text);
+        known += position[names[i].found] >= 0;
+    }
+    if (known == 0 && n && (l->labels_are_numbers || o->labels_file) && are_indices(names, n, d->n_classes)) {
+        graft_env_log(d->env, GRAFT_LOG_INFO,
+                      "the labels are numbers: taken as positions in the %d class names, 0 is '%s'",
+                      d->n_classes, d->classes[0]);
+        for (size_t i = 0; i < n; i++) position[names[i].found] = (int32_t)names[i].number;
+    }
+    return 0;
+}
+
+/* What is done about labels that the fixed order lacks: an error, or samples left out with a word. */
+static int judge_unknown(graft_data *d, const graft_listing *l, const graft_data_options *o,
+                         const graft_map *seen, const int32_t *position, graft_err *err) {
+    int64_t n_unknown = 0, n_none = 0, first_none = -1, first_unknown = -1;
+    for (int64_t i = 0; i < d->n; i++) {
+        const char *text = l->items[i].label;
+        if (!text) {
+            if (n_none++ == 0) first_none = i;
+            continue;
+        }
+        d->samples[i].label = position[graft_map_get_str(seen, text)];
+        if (d->samples[i].label >= 0) continue;
+        if (n_unknown++ == 0) first_unknown = i;
+        if (o->drop_unknown_labels && n_unknown <= LISTED)
+            graft_env_log(d->env, GRAFT_LOG_WARNING, "%s: the model does not know its label '%s': left out",
+                          d->samples[i].origin, text);
+    }
+    if (n_unknown && !o->drop_unknown_labels)
+        return graft_err_set(
+            err, GRAFT_EDATA,
+            "%s: the label '%s' is none of the model's %d classes ('%s', ...); %lld samples have such "
+            "labels",
+            d->samples[first_unknown].origin, l->items[first_unknown].label, d->n_classes, d->classes[0],
+            (long long)n_unknown);
+    if (n_unknown > LISTED)
+        graft_env_log(d->env, GRAFT_LOG_WARNING,
+                      "%lld samples in all have labels that the model does not know", (long long)n_unknown);
+    if (n_unknown == d->n - n_none)
+        return graft_err_set(err, GRAFT_EDATA, "%s: no sample has a label that the model knows", d->path);
+    if (n_none)
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld samples have no label and are left out, the first: %s",
+                      (long long)n_none, d->samples[first_none].origin);
+    return 0;
+}
+
+int graft_classes_assign(graft_data *d, const graft_listing *l, const graft_data_options *o, graft_err *err) {
+    bool fixed = o->labels_file || (o->class_names && o->n_class_names > 0);
+    graft_arena *scratch = graft_arena_new(NULL);
+    graft_map *seen = scratch ? graft_map_new(scratch) : NULL;
+    class_name *names = NULL;
+    size_t n = 0;
+    int rc = seen ? 0 : graft_err_nomem(err);
+    if (rc == 0 && o->labels != GRAFT_LABELS_IGNORED) rc = gather(&names, &n, seen, l, scratch, err);
+    if (rc == 0 && n == 0 && o->labels == GRAFT_LABELS_NEEDED)
+        rc = graft_err_set(
+            err, GRAFT_EDATA,
+            "'%s' has no labels: make a folder a class, or give a table with --label, or an array of "
+            "labels",
+            d->path);
+    if (rc < 0 || n == 0) goto done;
+    int32_t *position = graft_arena_array(scratch, n, sizeof *position);
+    if (!position) {
+        rc = graft_err_nomem(err);
+        goto done;
+    }
+    d->has_labels = true;
+    rc = fixed ? fixed_order(d, l, o, names, n, position, err) : own_order(d, names, n, position, err);
+    if (rc == 0) rc = judge_unknown(d, l, o, seen, position, err);
+    if (rc == 0 && !fixed && n == 1 && o->labels == GRAFT_LABELS_NEEDED)
+        rc = graft_err_set(
+            err, GRAFT_EDATA,
+            "'%s' has one class only, '%s': there is nothing to tell apart; add pictures of at least one "
+            "other class",
+            d->path, d->classes[0]);
+done:
+    graft_arena_free(scratch);
+    return rc;
+}
+
+/* The text that a pattern finds in a name: its first capture, or all of the match. */
+static char *captured(const regex_t *pattern, const char *name, graft_arena *arena, bool *matched) {
+    regmatch_t m[2];
+    *matched = regexec(pattern, name, 2, m, 0) == 0;
+    if (!*matched) return NULL;
+    const regmatch_t *take = pattern->re_nsub > 0 && m[1].rm_so >= 0 ? &m[1] : &m[0];
+    return graft_arena_strndup(arena, name + take->rm_so, (size_t)(take->rm_eo - take->rm_so));
+}
+
+int graft_groups_assign(graft_data *d, const graft_listing *l, const graft_data_options *o, graft_err *err) {
+    regex_t pattern;
+    bool by_pattern = o->group_pattern != NULL;
+    if (by_pattern) {
+        int failed = regcomp(&pattern, o->group_pattern, REG_EXTENDED);
+        if (failed) {
+            char why[128];
+            regerror(failed, &pattern, why, sizeof why);
+            return graft_err_set(err, GRAFT_EUSAGE, "the group pattern '%s' is no regular expression: %s",
+                                 o->group_pattern, why);
+        }
+    }
+    graft_arena *scratch = graft_arena_new(NULL);
+    graft_map *seen = scratch ? graft_map_new(scratch) : NULL;
+    int rc = seen ? 0 : graft_err_nomem(err);
+    int64_t n_without = 0;
+    for (int64_t i = 0; rc == 0 && i < d->n; i++) {
+        bool matched = true;
+        const char *text = l->items[i].group;
+        if (!text && by_pattern) text = captured(&pattern, l->items[i].relative, scratch, &matched);
+        if (!text) {
+            if (by_pattern && matched) rc = graft_err_nomem(err);
+            n_without++;
+            continue;
+        }
+        int64_t group = graft_map_get_str(seen, text);
+        if (group < 0) group = (int64_t)graft_map_count(seen);
+        if (graft_map_put_str(seen, text, group) < 0) rc = graft_err_nomem(err);
+        d->samples[i].group = group;
+    }
+    if (rc == 0 && by_pattern && n_without == d->n)
+        rc = graft_err_set(err, GRAFT_EUSAGE, "the group pattern '%s' matches no name, such as '%s'",
+                           o->group_pattern, l->items[0].relative);
+    if (rc == 0 && seen && graft_map_count(seen))
+        graft_env_log(d->env, GRAFT_LOG_INFO, "%zu groups; %lld samples belong to none",
+                      graft_map_count(seen), (long long)n_without);
+    if (by_pattern) regfree(&pattern);
+    graft_arena_free(scratch);
+    return rc;
+}

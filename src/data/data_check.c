@@ -1,0 +1,219 @@
+/* The first pass: every sample is read, hashed and decoded once, on all threads, before anything is trained.
+ * And its end: what was bad, which samples are whose twins, the validation part, the balance of the classes.
+ */
+#include "data/data_impl.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LISTED = 5, FEW = 5, UNEVEN = 3 };
+
+typedef struct pass {
+    graft_data *d;
+    graft_eye *eyes; /* one a thread */
+    graft_err *errs;
+    bool decode;
+    atomic_llong done;
+    double began, told;
+    const char *phase;
+} pass;
+
+static void tell(pass *p, bool last) {
+    double now = graft_now();
+    if (!last && now - p->told < 0.1) return;
+    p->told = now;
+    graft_progress g = {p->phase, atomic_load(&p->done), p->d->n, now - p->began, NULL};
+    graft_env_progress(p->d->env, &g);
+}
+
+static int see_one(void *user, size_t i, int thread) {
+    pass *p = user;
+    graft_err *err = &p->errs[thread];
+    const graft_sample *s = &p->d->samples[i];
+    bool hashed = s->content.lo || s->content.hi;
+    int rc = graft_env_check(p->d->env, err);
+    if (rc == 0 && s->state == GRAFT_UNSEEN && (p->decode || !hashed))
+        rc = graft_data_see(p->d, (int64_t)i, p->decode, &p->eyes[thread], err);
+    atomic_fetch_add(&p->done, 1);
+    if (thread == 0) tell(p, false);
+    return rc;
+}
+
+static int run_pass(graft_data *d, bool decode, const char *phase, graft_err *err) {
+    int threads = graft_env_threads(d->env), rc;
+    pass p = {.d = d, .decode = decode, .began = graft_now(), .phase = phase};
+    p.eyes = calloc((size_t)threads, sizeof *p.eyes);
+    p.errs = calloc((size_t)threads, sizeof *p.errs);
+    if (!p.eyes || !p.errs) {
+        rc = graft_err_nomem(err);
+        goto done;
+    }
+    rc = graft_parallel_for(threads, (size_t)d->n, see_one, &p);
+    for (int t = 0; rc < 0 && t < threads; t++)
+        if (p.errs[t].code == rc) {
+            if (err) *err = p.errs[t];
+            break;
+        }
+    if (rc == 0) tell(&p, true);
+done:
+    for (int t = 0; p.eyes && t < threads; t++) graft_eye_done(&p.eyes[t]);
+    free(p.eyes);
+    free(p.errs);
+    return rc;
+}
+
+int graft_data_check(graft_data *d, graft_err *err) {
+    int rc = run_pass(d, true, "checking pictures", err);
+    return rc < 0 ? rc : graft_data_settle(d, err);
+}
+
+int graft_data_hash(graft_data *d, graft_err *err) {
+    return run_pass(d, false, "reading pictures", err);
+}
+
+/* ---- Settling ---- */
+
+static int judge_bad(const graft_data *d, graft_err *err) {
+    int64_t listed = 0, first = -1;
+    for (int64_t i = 0; i < d->n && listed < LISTED; i++) {
+        const graft_sample *s = &d->samples[i];
+        if (s->state != GRAFT_BAD) continue;
+        if (listed++ == 0) first = i;
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%s: %s: left out", s->origin, s->reason);
+    }
+    if (d->n_bad > listed)
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "and %lld more", (long long)(d->n_bad - listed));
+    if (d->n_bad)
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld of %lld pictures cannot be used", (long long)d->n_bad,
+                      (long long)d->n);
+    if (d->n_bad <= graft_data_bad_allowed(d)) return 0;
+    return graft_err_set(
+        err, GRAFT_EDATA,
+        "%lld of %lld pictures cannot be used, more than the %.3g%% of --max-bad; the first: %s: %s",
+        (long long)d->n_bad, (long long)d->n, d->max_bad * 100, d->samples[first].origin,
+        d->samples[first].reason);
+}
+
+static void warn_twins(const graft_data *d, const int64_t (*pairs)[2], int64_t n, const char *what) {
+    if (n == 0) return;
+    graft_env_log(d->env, GRAFT_LOG_WARNING,
+                  "%lld val or test pictures %s one of train: scores on them are better than they should be",
+                  (long long)n, what);
+    for (int64_t i = 0; i < n && i < LISTED; i++)
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "  %s and %s", d->samples[pairs[i][0]].origin,
+                      d->samples[pairs[i][1]].origin);
+}
+
+/* Groups that stand on both sides of a given split. */
+static int warn_groups(const graft_data *d, graft_err *err) {
+    int64_t n_groups = 0, n_shared = 0;
+    for (int64_t i = 0; i < d->n; i++)
+        if (d->samples[i].group >= n_groups) n_groups = d->samples[i].group + 1;
+    if (n_groups == 0) return 0;
+    unsigned char *parts = calloc((size_t)n_groups, 1);
+    if (!parts) return graft_err_nomem(err);
+    for (int64_t i = 0; i < d->n; i++)
+        if (d->samples[i].group >= 0) parts[d->samples[i].group] |= (unsigned char)(1u << d->samples[i].part);
+    for (int64_t g = 0; g < n_groups; g++) n_shared += (parts[g] & 1) && (parts[g] & ~1);
+    free(parts);
+    if (n_shared)
+        graft_env_log(d->env, GRAFT_LOG_WARNING,
+                      "%lld of %lld groups have samples in train and in val or test: scores are better than "
+                      "they should be",
+                      (long long)n_shared, (long long)n_groups);
+    return 0;
+}
+
+/* The same content under two labels: one of them is wrong. */
+static int warn_conflicts(const graft_data *d, graft_err *err) {
+    graft_arena *scratch = graft_arena_new(NULL);
+    graft_map *seen = scratch ? graft_map_new(scratch) : NULL;
+    int rc = seen ? 0 : graft_err_nomem(err);
+    int64_t n = 0;
+    for (int64_t i = 0; rc == 0 && i < d->n; i++) {
+        const graft_sample *s = &d->samples[i];
+        if (s->label < 0 || s->state == GRAFT_BAD || !(s->content.lo || s->content.hi)) continue;
+        int64_t first = graft_map_get(seen, (const char *)&s->content, sizeof s->content);
+        if (first < 0) {
+            if (graft_map_put(seen, (const char *)&s->content, sizeof s->content, i) < 0)
+                rc = graft_err_nomem(err);
+        } else if (d->samples[first].label != s->label && n++ < LISTED)
+            graft_env_log(d->env, GRAFT_LOG_WARNING, "the same picture is '%s' in %s and '%s' in %s",
+                          d->classes[d->samples[first].label], d->samples[first].origin, d->classes[s->label],
+                          s->origin);
+    }
+    if (rc == 0 && n > LISTED)
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld pictures in all have two labels", (long long)n);
+    graft_arena_free(scratch);
+    return rc;
+}
+
+static int report_balance(const graft_data *d, graft_err *err) {
+    int64_t *counts = calloc((size_t)d->n_classes + 1, sizeof *counts);
+    if (!counts) return graft_err_nomem(err);
+    int32_t least = -1, most = -1, n_empty = 0, n_few = 0;
+    for (int64_t i = 0; i < d->n_members[GRAFT_TRAIN]; i++) {
+        int32_t label = d->samples[d->members[GRAFT_TRAIN][i]].label;
+        if (label >= 0) counts[label]++;
+    }
+    for (int32_t c = 0; c < d->n_classes; c++) {
+        n_empty += counts[c] == 0;
+        n_few += counts[c] > 0 && counts[c] < FEW;
+        if (counts[c] && (least < 0 || counts[c] < counts[least])) least = c;
+        if (counts[c] && (most < 0 || counts[c] > counts[most])) most = c;
+    }
+    if (least >= 0 && counts[most] >= UNEVEN * counts[least])
+        graft_env_log(
+            d->env, GRAFT_LOG_WARNING,
+            "the classes are uneven: '%s' has %lld training pictures, '%s' %lld; --class-weights auto or "
+            "--sampler balanced make up for it, and macro F1 tells more than accuracy",
+            d->classes[most], (long long)counts[most], d->classes[least], (long long)counts[least]);
+    if (least >= 0 && n_few)
+        graft_env_log(d->env, GRAFT_LOG_WARNING,
+                      "%d classes have fewer than %d training pictures, such as '%s' with %lld", n_few, FEW,
+                      d->classes[least], (long long)counts[least]);
+    if (least >= 0 && n_empty)
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%d of %d classes have no training picture", n_empty,
+                      d->n_classes);
+    free(counts);
+    return 0;
+}
+
+/* A sum does not depend on the order of its terms. */
+static int take_fingerprint(graft_data *d, graft_err *err) {
+    graft_hash sum = {0, 0};
+    for (int64_t i = 0; i < d->n; i++) {
+        const graft_sample *s = &d->samples[i];
+        if (s->state == GRAFT_BAD) continue;
+        const char *label = s->label < 0 ? "" : d->classes[s->label];
+        struct {
+            graft_hash content, label;
+            uint64_t part;
+        } term = {s->content, graft_hash_bytes(label, strlen(label)), (uint64_t)s->part};
+        graft_hash h = graft_hash_bytes(&term, sizeof term);
+        unsigned __int128 total =
+            ((unsigned __int128)sum.hi << 64 | sum.lo) + ((unsigned __int128)h.hi << 64 | h.lo);
+        sum = (graft_hash){(uint64_t)total, (uint64_t)(total >> 64)};
+    }
+    d->fingerprint = sum;
+    return d->n_bad == d->n ? graft_err_set(err, GRAFT_EDATA, "'%s': no picture can be used", d->path) : 0;
+}
+
+int graft_data_settle(graft_data *d, graft_err *err) {
+    if (d->settled) return 0;
+    int rc = judge_bad(d, err);
+    if (rc < 0) return rc;
+    graft_members_rebuild(d);
+    if ((rc = take_fingerprint(d, err)) < 0) return rc;
+    if (d->has_labels && !d->part_given[GRAFT_VAL] && d->validation > 0 && d->n_members[GRAFT_TRAIN] > 0) {
+        if ((rc = graft_split_make(d, err)) < 0) return rc;
+        graft_members_rebuild(d);
+    } else if ((rc = warn_groups(d, err)) < 0)
+        return rc;
+    if ((rc = graft_duplicates_across(d, err)) < 0) return rc;
+    warn_twins(d, d->duplicates.pairs, d->duplicates.n_same, "are the same as");
+    warn_twins(d, d->duplicates.pairs + d->duplicates.n_same, d->duplicates.n_near, "look the same as");
+    if (d->has_labels && ((rc = warn_conflicts(d, err)) < 0 || (rc = report_balance(d, err)) < 0)) return rc;
+    d->settled = true;
+    return 0;
+}
