@@ -2,8 +2,8 @@
 
     glyphs.py --fonts PACKAGES --out DIR [--classes digits|alnum] [--per-class N] [--seed S]
 
-PACKAGES is a text file, one Debian package a line. DIR/train.npz and DIR/val.npz receive `images` uint8 [N,8,8] and
-`labels` int64 [N]; the validation part comes from packages of its own (every eighth), so it measures unseen typefaces.
+PACKAGES is a text file, one Debian package a line. DIR/glyphs.npz receives `x_train`, `x_val` uint8 [N,8,8] and `y_train`,
+`y_val` int64 [N]; the validation part comes from packages of its own (every eighth), so it measures unseen typefaces.
 
 The UCI digits were scanned to 32x32 black-and-white pictures, each digit filling the height, and counted in 4x4 blocks
 (0..16). A glyph goes the same way: drawn large, turned, sheared, stretched and bent a little, cut to its bounding box, scaled
@@ -121,11 +121,12 @@ def main():
     val = families[::8]
     train = [f for i, f in enumerate(families) if i % 8]
     os.makedirs(args.out, exist_ok=True)
+    arrays = {}
     for name, part, n, seed in (("train", train, args.per_class, args.seed), ("val", val, max(args.per_class // 10, 10), args.seed + 1)):
         images, labels = render(part, characters, n, seed)
-        np.savez_compressed(f"{args.out}/{name}.npz", images=images, labels=labels)
-        print(f"{args.out}/{name}.npz: {len(images)} pictures of {len(characters)} classes from "
-              f"{sum(map(len, part))} fonts of {len(part)} packages")
+        arrays |= {f"x_{name}": images, f"y_{name}": labels}
+        print(f"{name}: {len(images)} pictures of {len(characters)} classes from {sum(map(len, part))} fonts of {len(part)} packages")
+    np.savez_compressed(f"{args.out}/glyphs.npz", **arrays)
 
 
 if __name__ == "__main__":
