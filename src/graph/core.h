@@ -1,5 +1,5 @@
-/* What a graph is inside. Values, nodes, outputs and assigns are arrays that double within the graph's arena. The
- * builder, the verifier and the printer see it; passes go through graph.h and rewrite.h. */
+/* What a graph is inside. Values, nodes, outputs and assigns are arrays that double within the graph's arena.
+ * The builder, the verifier and the printer see it; passes go through graph.h and rewrite.h. */
 #ifndef GRAFT_GRAPH_CORE_H
 #define GRAFT_GRAPH_CORE_H
 

@@ -1,8 +1,8 @@
-/* The door of graph/: a model, its loss, its gradient and its optimiser are one list of nodes in topological order
- * over typed values. Nothing here computes: shapes are inferred, gradients add nodes, a plan derives what is frozen,
- * passes write a new graph from an old one. A backend compiles a graph into a program. The graph is its own
- * builder: it keeps the first error together with the node's name, later calls do nothing, graft_graph_end
- * returns it. */
+/* The door of graph/: a model, its loss, its gradient and its optimiser are one list of nodes in topological
+ * order over typed values. Nothing here computes: shapes are inferred, gradients add nodes, a plan derives
+ * what is frozen, passes write a new graph from an old one. A backend compiles a graph into a program. The
+ * graph is its own builder: it keeps the first error together with the node's name, later calls do nothing,
+ * graft_graph_end returns it. */
 #ifndef GRAFT_GRAPH_H
 #define GRAFT_GRAPH_H
 
@@ -20,15 +20,16 @@ enum { GRAFT_DIM_BATCH = -1 };
 typedef enum graft_value_kind {
     GRAFT_INPUT,  /* set before each run, by name */
     GRAFT_PARAM,  /* a weight or a statistic, by the name it has in the model's file */
-    GRAFT_STATE,  /* what training keeps beside the weights: moments, counters; starts at zero unless source says */
+    GRAFT_STATE,  /* what training keeps beside the weights: moments, counters; starts at zero unless source
+                     says */
     GRAFT_RESULT, /* what a node computes */
 } graft_value_kind;
 
 /** Where a parameter's initial value comes from. Sources are read when a program is compiled, not before. */
 typedef struct graft_source {
     const graft_tensor *tensor; /* its own data; NULL: zeros */
-    /* A batch norm folded into the convolution before it (fold.c): w' = w g / sqrt(v + eps) per output channel,
-     * b' = beta + (b - m) g / sqrt(v + eps). All NULL when nothing is folded. */
+    /* A batch norm folded into the convolution before it (fold.c): w' = w g / sqrt(v + eps) per output
+     * channel, b' = beta + (b - m) g / sqrt(v + eps). All NULL when nothing is folded. */
     const graft_tensor *gamma, *beta, *mean, *variance;
     double eps;
     bool is_bias; /* this is b', and `tensor` is b (NULL: 0) */
@@ -40,7 +41,8 @@ typedef struct graft_value_info {
     graft_shape shape; /* may hold GRAFT_DIM_BATCH */
     const char *name;  /* unique among inputs, parameters and states; NULL for most results */
     int32_t node;      /* RESULT: the node that computes it */
-    bool trained;      /* PARAM: updated by this graph, so never folded, packed for good or turned to bf16 for good */
+    bool trained; /* PARAM: updated by this graph, so never folded, packed for good or turned to bf16 for good
+                   */
     graft_source source;
 } graft_value_info;
 
@@ -74,17 +76,19 @@ graft_arena *graft_graph_arena(const graft_graph *g);
 
 graft_value graft_graph_input(graft_graph *g, const char *name, graft_dtype dtype, graft_shape shape);
 /** `tensor` may be NULL (zeros) and must outlive the graph. */
-graft_value graft_graph_param(graft_graph *g, const char *name, const graft_tensor *tensor, graft_shape shape);
+graft_value graft_graph_param(graft_graph *g, const char *name, const graft_tensor *tensor,
+                              graft_shape shape);
 graft_value graft_graph_state(graft_graph *g, const char *name, graft_shape shape);
 void graft_graph_output(graft_graph *g, const char *name, graft_value v);
 void graft_graph_assign(graft_graph *g, graft_value target, graft_value value);
 /** Name given to the nodes built from here on; the string is copied. */
 void graft_graph_scope(graft_graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Adds a node of `op`; results are written to out[0 .. op's n_out), GRAFT_NONE each after an error. */
-void graft_graph_node(graft_graph *g, const graft_op *op, const void *attr, const graft_value *in, size_t n_in,
-                      graft_value *out);
+void graft_graph_node(graft_graph *g, const graft_op *op, const void *attr, const graft_value *in,
+                      size_t n_in, graft_value *out);
 /** Records an error unless there is one already. */
-void graft_graph_fail(graft_graph *g, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void graft_graph_fail(graft_graph *g, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 bool graft_graph_failed(const graft_graph *g);
 /** The first error met while building, or 0. */
 int graft_graph_end(const graft_graph *g, graft_err *err);
@@ -115,41 +119,43 @@ int graft_source_read(const graft_source *s, const graft_shape *shape, float *ou
 
 /* ---- Passes: each writes a new graph in `arena` -------------------------------------------------------------- */
 
-/** The part of g between `inputs` (any values; they become INPUTs named `input_names[i]`) and `outputs`. Values that
- *  are INPUT, PARAM or STATE in g keep kind and name. extract.c */
-int graft_graph_extract(graft_graph **out, graft_arena *arena, const graft_graph *g, const graft_value *inputs,
-                        const char *const *input_names, size_t n_inputs, const graft_output *outputs,
-                        size_t n_outputs, graft_err *err);
+/** The part of g between `inputs` (any values; they become INPUTs named `input_names[i]`) and `outputs`.
+ * Values that are INPUT, PARAM or STATE in g keep kind and name. extract.c */
+int graft_graph_extract(graft_graph **out, graft_arena *arena, const graft_graph *g,
+                        const graft_value *inputs, const char *const *input_names, size_t n_inputs,
+                        const graft_output *outputs, size_t n_outputs, graft_err *err);
 /** Frozen batch norms folded into the convolution before them. fold.c */
 int graft_graph_fold(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
-/** conv + relu, conv + add + relu, linear + relu, batch norm + relu, add + relu joined where nothing else reads the
- *  value between. fuse.c */
+/** conv + relu, conv + add + relu, linear + relu, batch norm + relu, add + relu joined where nothing else
+ * reads the value between. fuse.c */
 int graft_graph_fuse(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
-/** Before the gradient is added: relu joined only with ops whose gradient rule knows of it (batch norm in both forms,
- *  add), so that the backward pass is one node less; convolutions stay as they are. fuse.c */
+/** Before the gradient is added: relu joined only with ops whose gradient rule knows of it (batch norm in
+ * both forms, add), so that the backward pass is one node less; convolutions stay as they are. fuse.c */
 int graft_graph_fuse_training(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
-/** Every batch norm whose running mean is marked trained uses the batch's statistics and assigns the running ones; the
- *  others keep theirs. norms.c */
+/** Every batch norm whose running mean is marked trained uses the batch's statistics and assigns the running
+ * ones; the others keep theirs. norms.c */
 int graft_graph_train_norms(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Marks in place what may be computed in bf16: results of ops whose row allows it. precision.c */
 int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
-/** Adds the nodes that compute d(loss)/d(wrt[i]) into grads[i] (GRAFT_NONE when loss does not depend on it). Reverse
- *  accumulation over the ops' gradient rules. grad.c */
-int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt, graft_value *grads,
-                     graft_err *err);
-/** Forward values that the backward part reads are computed again from the values that cross `keep` segments (about
- *  equal in bytes), so that fewer are alive at once (Chen et al. 2016, "Training deep nets with sublinear memory
- *  cost"). `n_forward` = nodes before the gradient's. recompute.c */
+/** Adds the nodes that compute d(loss)/d(wrt[i]) into grads[i] (GRAFT_NONE when loss does not depend on it).
+ * Reverse accumulation over the ops' gradient rules. grad.c */
+int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt,
+                     graft_value *grads, graft_err *err);
+/** Forward values that the backward part reads are computed again from the values that cross `keep` segments
+ * (about equal in bytes), so that fewer are alive at once (Chen et al. 2016, "Training deep nets with
+ * sublinear memory cost"). `n_forward` = nodes before the gradient's. recompute.c */
 int graft_graph_recompute(graft_graph **out, graft_arena *arena, const graft_graph *g, size_t n_forward,
                           int n_segments, graft_err *err);
 
 /* ---- Plan ------------------------------------------------------------------------------------------------- */
 
-/** What a set of marks means: the frozen prefix (nodes without a path from a trained parameter) and the boundary
- *  (what the suffix reads of it). Derived by graft_plan_derive; policy (which parameters) is not made here. */
+/** What a set of marks means: the frozen prefix (nodes without a path from a trained parameter) and the
+ * boundary (what the suffix reads of it). Derived by graft_plan_derive; policy (which parameters) is not made
+ * here. */
 typedef struct graft_plan {
-    bool *prefix;          /* per node of the graph */
-    graft_value *boundary; /* results of prefix nodes, or INPUTs, read by suffix nodes or outputs; in value order */
+    bool *prefix; /* per node of the graph */
+    graft_value
+        *boundary; /* results of prefix nodes, or INPUTs, read by suffix nodes or outputs; in value order */
     size_t n_boundary;
     size_t n_prefix, n_suffix; /* nodes */
 } graft_plan;
