@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { MAX_COLUMNS = 65536, PROBED = 20 };
+enum { MAX_COLUMNS = 4096, PROBED = 20 };
 
 void graft_table_done(graft_table *t) {
     free(t->columns);

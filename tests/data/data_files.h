@@ -68,7 +68,8 @@ static inline const char *bench_path(bench *b, const char *name) {
 }
 
 static inline void bench_write(bench *b, const char *name, const void *bytes, size_t size) {
-    FILE *f = fopen(bench_path(b, name), "wb"); /* without the writer's fsync: tests write thousands of files */
+    FILE *f =
+        fopen(bench_path(b, name), "wb"); /* without the writer's fsync: tests write thousands of files */
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, size, f), size);
     assert_int_equal(fclose(f), 0);

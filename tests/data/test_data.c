@@ -1,4 +1,5 @@
 #include "data/data_files.h"
+#include <sys/stat.h>
 
 static void class_folders_become_labels(void **state) {
     bench *b = *state;
@@ -180,6 +181,23 @@ static void truncated_jpegs_are_found_by_the_check(void **state) {
     graft_arena_free(arena);
 }
 
+static void what_is_no_file_is_a_bad_sample_and_does_not_hang(void **state) {
+    bench *b = *state;
+    bench_class(b, "d/a", 1, 4, 16);
+    bench_class(b, "d/b", 20, 4, 16);
+    assert_int_equal(mkfifo(bench_path(b, "d/a/pipe.png"), 0600), 0);
+    assert_int_equal(graft_dir_make(bench_path(b, "d/b/folder.jpg"), NULL), 0);
+    assert_int_equal(symlink("/nowhere", bench_path(b, "d/b/link.jpg")), 0);
+    graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    o.max_bad = 0.3;
+    graft_data *d = bench_open(b, "d", &o);
+    assert_int_equal(graft_data_check(d, &b->err), 0);
+    assert_int_equal(graft_data_n_bad(d), 3);
+    assert_non_null(strstr(b->log, "pipe.png: not a file"));
+    assert_non_null(strstr(b->log, "link.jpg: cannot open"));
+    graft_data_close(d);
+}
+
 static void pictures_without_labels_keep_the_order_of_their_inputs(void **state) {
     bench *b = *state;
     bench_class(b, "d/sub", 1, 2, 8);
@@ -291,6 +309,7 @@ int main(void) {
         BENCH_TEST(files_that_are_no_pictures_are_left_out_and_counted),
         BENCH_TEST(bad_pictures_are_listed_and_skipped_up_to_the_limit),
         BENCH_TEST(truncated_jpegs_are_found_by_the_check),
+        BENCH_TEST(what_is_no_file_is_a_bad_sample_and_does_not_hang),
         BENCH_TEST(pictures_without_labels_keep_the_order_of_their_inputs),
         BENCH_TEST(one_sample_is_read_as_it_is_stored),
         BENCH_TEST(the_fingerprint_follows_contents_not_places),

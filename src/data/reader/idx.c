@@ -149,7 +149,7 @@ static int read_labels(int64_t **out, graft_listing *l, const char *path, int64_
     const unsigned char *p = idx.data;
     for (int64_t i = 0; i < n; i++) {
         if (idx.dtype == GRAFT_U8) (*out)[i] = p[i];
-        if (idx.dtype == GRAFT_I8) (*out)[i] = (int8_t)p[i];
+        if (idx.dtype == GRAFT_I8) (*out)[i] = p[i] < 128 ? p[i] : p[i] - 256;
         if (idx.dtype == GRAFT_I16) (*out)[i] = (int16_t)(p[2 * i] << 8 | p[2 * i + 1]);
         if (idx.dtype == GRAFT_I32) (*out)[i] = (int32_t)big_endian(p + 4 * i);
     }
