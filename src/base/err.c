@@ -22,12 +22,14 @@ static void make_one_line(char *s) {
 
 int graft_err_set(graft_err *err, int code, const char *format, ...) {
     if (!err) return code;
-    err->code = code;
+    char text[sizeof err->message]; /* the arguments may be err's own message, put into a longer one */
     va_list args;
     va_start(args, format);
-    vsnprintf(err->message, sizeof err->message, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    make_one_line(err->message);
+    make_one_line(text);
+    err->code = code;
+    memcpy(err->message, text, strlen(text) + 1);
     return code;
 }
 

@@ -145,6 +145,7 @@ enum { WRITER_BUFFER = 1 << 16 };
 struct graft_writer {
     int fd;
     bool failed;
+    bool is_named; /* the temporary file has its name already; else it goes by itself when the process dies */
     char *path, *temporary; /* in one allocation with the struct */
     size_t used;
     char buffer[WRITER_BUFFER];
@@ -160,28 +161,68 @@ static void temporary_name(char *out, size_t out_size, const char *path, unsigne
              (unsigned long)t.tv_sec * 1000000000ul + (unsigned long)t.tv_nsec, attempt);
 }
 
+/* The folder of a path, ".": the present one. NULL when out of memory. */
+static char *folder_of(const char *path) {
+    size_t size = (size_t)(graft_path_name(path) - path);
+    return size ? strndup(path, size) : strdup(".");
+}
+
+/* A file without a name in the folder of `path`, or -1 where the file system has none such or /proc, through
+ * which it gets its name, is not there. */
+static int open_nameless(const char *path) {
+    char link[64];
+    char *folder = folder_of(path);
+    int fd = folder ? open(folder, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666) : -1;
+    free(folder);
+    if (fd < 0) return -1;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (access(link, F_OK) == 0) return fd;
+    close(fd);
+    return -1;
+}
+
+static int open_named(graft_writer *w, size_t name_size) {
+    int fd = -1;
+    for (unsigned attempt = 0; attempt < 100; attempt++) {
+        temporary_name(w->temporary, name_size, w->path, attempt);
+        fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) break;
+    }
+    return fd;
+}
+
 int graft_writer_open(graft_writer **out, const char *path, graft_err *err) {
     *out = NULL;
     size_t path_size = strlen(path) + 1, name_size = path_size + 80;
     graft_writer *w = malloc(sizeof *w + path_size + name_size);
     if (!w) return graft_err_nomem(err);
-    w->fd = -1;
     w->failed = false;
     w->used = 0;
     w->path = (char *)(w + 1);
     w->temporary = w->path + path_size;
     memcpy(w->path, path, path_size);
-    for (unsigned attempt = 0; attempt < 100; attempt++) {
-        temporary_name(w->temporary, name_size, path, attempt);
-        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (w->fd >= 0 || errno != EEXIST) break;
-    }
+    temporary_name(w->temporary, name_size, path, 0);
+    w->fd = open_nameless(path);
+    w->is_named = w->fd < 0;
+    if (w->is_named) w->fd = open_named(w, name_size);
     if (w->fd < 0) {
         int rc = graft_err_errno(err, "write", path);
         free(w);
         return rc;
     }
     *out = w;
+    return 0;
+}
+
+/* Gives a nameless file its temporary name, from which it can be renamed over another. */
+static int give_name(graft_writer *w, graft_err *err) {
+    char link[64];
+    if (w->is_named) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", w->fd);
+    if (linkat(AT_FDCWD, link, AT_FDCWD, w->temporary, AT_SYMLINK_FOLLOW) < 0) {
+        return graft_err_errno(err, "write", w->path);
+    }
+    w->is_named = true;
     return 0;
 }
 
@@ -220,8 +261,7 @@ int graft_writer_write(graft_writer *w, const void *data, size_t size, graft_err
 
 /* The rename is on the disk only once its folder is. File systems that cannot sync a folder say EINVAL. */
 static int sync_folder(const char *path, graft_err *err) {
-    size_t folder = (size_t)(graft_path_name(path) - path);
-    char *name = strndup(folder ? path : ".", folder ? folder : 1);
+    char *name = folder_of(path);
     if (!name) return graft_err_nomem(err);
     int rc = 0, fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 ? errno != EACCES : (fsync(fd) < 0 && errno != EINVAL && errno != EROFS)) {
@@ -236,6 +276,7 @@ int graft_writer_commit(graft_writer *w, graft_err *err) {
     int rc = w->failed ? graft_err_set(err, GRAFT_EIO, "cannot write '%s': an earlier write failed", w->path)
                        : flush(w, err);
     if (rc == 0 && fsync(w->fd) < 0) rc = graft_err_errno(err, "sync", w->path);
+    if (rc == 0) rc = give_name(w, err);
     if (close(w->fd) < 0 && rc == 0) rc = graft_err_errno(err, "write", w->path);
     w->fd = -1;
     if (rc == 0 && rename(w->temporary, w->path) < 0) rc = graft_err_errno(err, "replace", w->path);
@@ -251,7 +292,7 @@ int graft_writer_commit(graft_writer *w, graft_err *err) {
 void graft_writer_abort(graft_writer *w) {
     if (!w) return;
     if (w->fd >= 0) close(w->fd);
-    unlink(w->temporary);
+    if (w->is_named) unlink(w->temporary);
     free(w);
 }
 

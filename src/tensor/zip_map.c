@@ -95,8 +95,10 @@ int graft_zip_open(graft_zip **out, graft_arena *arena, const void *data, size_t
     zip_source_t *source = zip_source_function_create(source_call, z, &error);
     if (source) z->archive = zip_open_from_source(source, ZIP_RDONLY, &error);
     if (!z->archive) {
-        int rc = graft_err_set(err, GRAFT_EFORMAT, "%s: not a whole zip archive: %s", origin,
-                               zip_error_strerror(&error));
+        int rc = zip_error_code_zip(&error) == ZIP_ER_MEMORY
+                     ? graft_err_nomem(err)
+                     : graft_err_set(err, GRAFT_EFORMAT, "%s: not a whole zip archive: %s", origin,
+                                     zip_error_strerror(&error));
         if (source) zip_source_free(source);
         zip_error_fini(&error);
         zip_error_fini(&z->error);
@@ -130,23 +132,26 @@ static int bad_member(const graft_zip *z, size_t i, const char *why, graft_err *
                          name ? name : "?", why);
 }
 
+/* libzip's own reason why member i failed. */
+static int failed_member(const graft_zip *z, size_t i, zip_error_t *error, graft_err *err) {
+    int code = zip_error_code_zip(error);
+    if (code == ZIP_ER_MEMORY) return graft_err_nomem(err);
+    if (code == ZIP_ER_CRC) return bad_member(z, i, "its checksum is wrong, the file is damaged", err);
+    return bad_member(z, i, zip_error_strerror(error), err);
+}
+
 /* Reads the member through libzip, which checks its checksum: into `into`, or past a scratch buffer. */
 static int read_through(graft_zip *z, size_t i, unsigned char *into, size_t size, graft_err *err) {
     unsigned char scratch[SCRATCH];
     zip_file_t *f = zip_fopen_index(z->archive, i, 0);
-    if (!f) return bad_member(z, i, zip_strerror(z->archive), err);
+    if (!f) return failed_member(z, i, zip_get_error(z->archive), err);
     z->has_read = false;
     int rc = 0;
     size_t got = 0;
     for (;;) { /* one read past the end makes libzip compare the checksum */
         size_t want = into ? size - got : SCRATCH;
         zip_int64_t n = want ? zip_fread(f, into ? into + got : scratch, want) : zip_fread(f, scratch, 1);
-        if (n < 0) {
-            const char *why = zip_file_strerror(f);
-            rc = bad_member(
-                z, i, strcmp(why, "CRC error") == 0 ? "its checksum is wrong, the file is damaged" : why,
-                err);
-        }
+        if (n < 0) rc = failed_member(z, i, zip_file_get_error(f), err);
         if (n <= 0) break;
         got += (size_t)n;
         if (got > size) break;
@@ -160,7 +165,8 @@ int graft_zip_read(graft_zip *z, size_t i, const unsigned char **out, size_t *ou
     member *m = &z->members[i];
     if (!m->is_read) {
         zip_stat_t st;
-        if (zip_stat_index(z->archive, i, 0, &st) < 0) return bad_member(z, i, zip_strerror(z->archive), err);
+        if (zip_stat_index(z->archive, i, 0, &st) < 0)
+            return failed_member(z, i, zip_get_error(z->archive), err);
         if (st.encryption_method != ZIP_EM_NONE) return bad_member(z, i, "it is encrypted", err);
         if (st.comp_method != ZIP_CM_STORE && st.comp_method != ZIP_CM_DEFLATE) {
             return bad_member(z, i, "it is neither stored nor deflated", err);

@@ -31,6 +31,9 @@ static void messages_stay_on_one_line(void **state) {
     assert_string_equal(err.message, "tensor 'a?b?[31m'");
     assert_int_equal(err.code, GRAFT_EFORMAT);
     assert_int_equal(graft_err_set(NULL, GRAFT_EIO, "x"), GRAFT_EIO);
+    graft_err_set(&err, GRAFT_EIO, "inner");
+    graft_err_set(&err, GRAFT_EDATA, "outer: %s", err.message);
+    assert_string_equal(err.message, "outer: inner");
     errno = ENOSPC;
     assert_int_equal(graft_err_errno(&err, "write", "model.safetensors"), GRAFT_EIO);
     assert_string_equal(err.message, "cannot write 'model.safetensors': No space left on device");
