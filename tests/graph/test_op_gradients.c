@@ -136,12 +136,12 @@ static double value_at(problem *p, double *const *u, double h) {
     return sum;
 }
 
-/* Whether differences of width h agree within `tolerance` of the slope's terms. Of the value's own size,
+/* Whether differences of width h agree with the slope to a millionth of its terms; of the value's own size,
  * rounding may cost about 1e-16 / h. */
-static bool agrees(problem *p, double *const *u, double h, double tolerance, double slope, double size) {
+static bool agrees(problem *p, double *const *u, double h, double slope, double size) {
     double above = value_at(p, u, h), below = value_at(p, u, -h);
     double rounding = (fabs(above) + 1) * 1e-15 / h;
-    return fabs((above - below) / (2 * h) - slope) <= tolerance * (size + 1e-2) + rounding;
+    return fabs((above - below) / (2 * h) - slope) <= 1e-6 * (size + 1e-2) + rounding;
 }
 
 static void compare(problem *p, double *const *u, const char *along) {
@@ -154,7 +154,7 @@ static void compare(problem *p, double *const *u, const char *along) {
     }
     /* Of many coordinates one may stand so near a kink (relu, max) that only a narrower look stays on its
      * side. */
-    if (!agrees(p, u, 1e-5, 1e-6, slope, size) && !agrees(p, u, 1e-8, 1e-4, slope, size))
+    if (!agrees(p, u, 1e-5, slope, size) && !agrees(p, u, 1e-7, slope, size))
         fail_msg("%s, %s, along %s: gradient %.12g is not what differences say", p->op->name, p->test->name,
                  along, slope);
 }

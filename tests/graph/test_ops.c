@@ -575,6 +575,7 @@ int main(void) {
         cmocka_unit_test(max_pool_takes_the_first_of_equals),
         cmocka_unit_test(average_counts_the_padding),
         cmocka_unit_test(dropout_keeps_the_right_part_and_differs_by_seed_salt_and_sample),
+        cmocka_unit_test(dropout_scales_what_it_keeps_and_the_gradient_alike),
         cmocka_unit_test(optimisers_assign_the_parameter_and_their_states),
         cmocka_unit_test(batch_norm_train_assigns_the_running_statistics),
         cmocka_unit_test(dropouts_of_one_graph_have_salts_of_their_own),
