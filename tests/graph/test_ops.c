@@ -494,6 +494,32 @@ static void dropout_keeps_the_right_part_and_differs_by_seed_salt_and_sample(voi
     assert_true(graft_dropout_keeps(keys[0], 0, graft_dropout_threshold(0)));
 }
 
+static void dropout_scales_what_it_keeps_and_the_gradient_alike(void **state) {
+    (void)state;
+    const graft_dropout_attr a = {.p = 0.75};
+    const graft_op *const ops[2] = {&graft_op_dropout, &graft_op_dropout_grad};
+    const double seed[2] = {5, -6};
+    double x[64], y[2][64];
+    int n_kept = 0;
+    for (int i = 0; i < 64; i++) x[i] = i + 1;
+    for (int k = 0; k < 2; k++) {
+        graft_op_call call = {(const double *const[]){x, seed},
+                              (const graft_shape[]){{2, {2, 32}}, {1, {2}}},
+                              2,
+                              (double *const[]){y[k]},
+                              &(const graft_shape){2, {2, 32}},
+                              1,
+                              &a};
+        ops[k]->reference(&call);
+    }
+    for (int i = 0; i < 64; i++) {
+        assert_true(y[0][i] == 0 || y[0][i] == 4 * x[i]);
+        n_kept += y[0][i] != 0;
+    }
+    assert_in_range(n_kept, 4, 32);
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+}
+
 /* ---- Builders
  * ---------------------------------------------------------------------------------------------- */
 
