@@ -228,6 +228,7 @@ int graft_groups_assign(graft_data *d, const graft_listing *l, const graft_data_
     bool by_pattern = o->group_pattern != NULL;
     if (by_pattern) {
         int failed = regcomp(&pattern, o->group_pattern, REG_EXTENDED);
+        if (failed == REG_ESPACE) return graft_err_nomem(err);
         if (failed) {
             char why[128];
             regerror(failed, &pattern, why, sizeof why);

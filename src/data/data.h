@@ -200,4 +200,9 @@ typedef struct graft_loader_options {
 int graft_loader_open(graft_batches *out, graft_data *d, const graft_transform *transform,
                       const graft_loader_options *options, graft_err *err);
 
+/** Bytes of the batches that such a loader holds, for knowing a run's memory before it starts; decoding needs
+ * a few pictures more a thread. */
+uint64_t graft_loader_bytes(const graft_data *d, const graft_transform *transform,
+                            const graft_loader_options *options);
+
 #endif

@@ -12,6 +12,7 @@ typedef struct pass {
     graft_data *d;
     graft_eye *eyes; /* one a thread */
     graft_err *errs;
+    size_t *failed; /* the sample that each thread failed at */
     bool decode;
     atomic_llong done;
     double began, told;
@@ -34,31 +35,41 @@ static int see_one(void *user, size_t i, int thread) {
     int rc = graft_env_check(p->d->env, err);
     if (rc == 0 && s->state == GRAFT_UNSEEN && (p->decode || !hashed))
         rc = graft_data_see(p->d, (int64_t)i, p->decode, &p->eyes[thread], err);
+    if (rc < 0) p->failed[thread] = i;
     atomic_fetch_add(&p->done, 1);
     if (thread == 0) tell(p, false);
     return rc;
 }
 
+/* The error of the first sample in order, among those that failed before the rest was stopped. */
+static void take_first_error(const pass *p, int threads, graft_err *err) {
+    int first = -1;
+    for (int t = 0; t < threads; t++)
+        if (p->errs[t].code && (first < 0 || p->failed[t] < p->failed[first])) first = t;
+    if (first >= 0 && err) *err = p->errs[first];
+}
+
 static int run_pass(graft_data *d, bool decode, const char *phase, graft_err *err) {
     int threads = graft_env_threads(d->env), rc;
+    size_t n = (size_t)threads;
     pass p = {.d = d, .decode = decode, .began = graft_now(), .phase = phase};
-    p.eyes = calloc((size_t)threads, sizeof *p.eyes);
-    p.errs = calloc((size_t)threads, sizeof *p.errs);
-    if (!p.eyes || !p.errs) {
+    p.eyes = calloc(n, sizeof *p.eyes);
+    p.errs = calloc(n, sizeof *p.errs);
+    p.failed = calloc(n, sizeof *p.failed);
+    if (!p.eyes || !p.errs || !p.failed) {
         rc = graft_err_nomem(err);
         goto done;
     }
     rc = graft_parallel_for(threads, (size_t)d->n, see_one, &p);
-    for (int t = 0; rc < 0 && t < threads; t++)
-        if (p.errs[t].code == rc) {
-            if (err) *err = p.errs[t];
-            break;
-        }
-    if (rc == 0) tell(&p, true);
+    if (rc < 0)
+        take_first_error(&p, threads, err);
+    else
+        tell(&p, true);
 done:
-    for (int t = 0; p.eyes && t < threads; t++) graft_eye_done(&p.eyes[t]);
+    for (size_t t = 0; p.eyes && t < n; t++) graft_eye_done(&p.eyes[t]);
     free(p.eyes);
     free(p.errs);
+    free(p.failed);
     return rc;
 }
 

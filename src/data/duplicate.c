@@ -177,8 +177,9 @@ static int64_t twin(const graft_data *d, int64_t i, const int64_t *first, const 
 
 int graft_duplicates_across(graft_data *d, graft_err *err) {
     size_t n = (size_t)d->n;
-    int64_t *set = calloc(3 * n + 1, sizeof *set), *first = set + n, *next = set + 2 * n;
+    int64_t *set = calloc(3 * n + 1, sizeof *set);
     if (!set) return graft_err_nomem(err);
+    int64_t *first = set + n, *next = set + 2 * n;
     int rc = graft_duplicate_sets(d, set, false, err);
     int64_t(*near)[2] = NULL, (*pairs)[2] = NULL;
     int64_t n_same = 0, n_near = 0;

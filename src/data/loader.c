@@ -339,6 +339,15 @@ static void close_loader(void *self) {
 
 /* ---- Opening ---- */
 
+/* What the options come to for n samples: batch, and slots of the ring. */
+static void resolve(const graft_loader_options *o, int64_t n, int64_t *batch, int64_t *n_slots) {
+    *batch = o->batch > 0 ? o->batch : DEFAULT_BATCH;
+    if (*batch > n) *batch = n;
+    int64_t n_batches = (n + *batch - 1) / *batch;
+    *n_slots = (o->prefetch > 0 ? o->prefetch : DEFAULT_PREFETCH) + 1;
+    if (*n_slots > n_batches) *n_slots = n_batches;
+}
+
 static int make_slots(loader *l, graft_err *err) {
     const graft_transform *t = l->transform;
     size_t b = (size_t)l->batch, floats, bytes;
@@ -369,7 +378,7 @@ static int make_order(loader *l, graft_err *err) {
         return graft_err_set(err, GRAFT_EDATA, "%s: there are no samples in the part '%s'", l->d->path,
                              l->o.samples ? "given" : graft_part_name(l->o.part));
     l->n = n;
-    if (l->batch > n) l->batch = n;
+    resolve(&l->o, n, &l->batch, &l->n_slots);
     l->n_batches = (n + l->batch - 1) / l->batch;
     l->members = graft_arena_array(l->arena, (size_t)n, sizeof *l->members);
     l->order = graft_arena_array(l->arena, (size_t)n, sizeof *l->order);
@@ -417,6 +426,16 @@ static int start_workers(loader *l, graft_err *err) {
     return started ? 0 : graft_err_set(err, GRAFT_EIO, "cannot start a thread to read pictures with");
 }
 
+uint64_t graft_loader_bytes(const graft_data *d, const graft_transform *transform,
+                            const graft_loader_options *options) {
+    graft_loader_options none = GRAFT_LOADER_OPTIONS_INIT;
+    const graft_loader_options *o = options ? options : &none;
+    int64_t n = o->samples ? o->n_samples : d->n_members[o->part], batch, n_slots;
+    if (n <= 0) return 0;
+    resolve(o, n, &batch, &n_slots);
+    return (uint64_t)batch * (uint64_t)n_slots * graft_transform_count(transform) * sizeof(float);
+}
+
 int graft_loader_open(graft_batches *out, graft_data *d, const graft_transform *transform,
                       const graft_loader_options *options, graft_err *err) {
     graft_loader_options none = GRAFT_LOADER_OPTIONS_INIT;
@@ -427,16 +446,13 @@ int graft_loader_open(graft_batches *out, graft_data *d, const graft_transform *
     l->d = d;
     l->transform = transform;
     l->o = options ? *options : none;
-    l->batch = l->o.batch > 0 ? l->o.batch : DEFAULT_BATCH;
     l->count = graft_transform_count(transform);
-    l->n_slots = (l->o.prefetch > 0 ? l->o.prefetch : DEFAULT_PREFETCH) + 1;
     if (l->o.threads <= 0) l->o.threads = graft_env_threads(d->env);
     if (l->o.threads > MAX_THREADS) l->o.threads = MAX_THREADS;
     l->n_classes = graft_data_n_classes(d);
     l->mixes =
         l->o.mix && l->n_classes > 0 && (transform->augment.mixup > 0 || transform->augment.cutmix > 0);
     if (rc == 0) rc = make_order(l, err);
-    if (rc == 0 && l->n_slots > l->n_batches) l->n_slots = l->n_batches;
     if (rc == 0) rc = make_slots(l, err);
     if (rc == 0) rc = make_locks(l, err);
     if (rc == 0) rc = start_workers(l, err);

@@ -37,6 +37,17 @@ static void parts_are_taken_from_folders_of_their_names(void **state) {
     graft_data_close(d);
 }
 
+static void a_class_called_train_is_a_class(void **state) {
+    bench *b = *state;
+    bench_class(b, "d/bus", 1, 2, 8);
+    bench_class(b, "d/train", 10, 2, 8);
+    graft_data *d = bench_open(b, "d", NULL);
+    assert_int_equal(graft_data_n_classes(d), 2);
+    assert_string_equal(graft_data_class(d, 1), "train");
+    assert_int_equal(bench_n(d, GRAFT_TRAIN), 4);
+    graft_data_close(d);
+}
+
 static void numeric_class_names_are_sorted_as_numbers(void **state) {
     bench *b = *state;
     bench_class(b, "d/10", 1, 1, 8);
@@ -301,6 +312,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         BENCH_TEST(class_folders_become_labels),
         BENCH_TEST(parts_are_taken_from_folders_of_their_names),
+        BENCH_TEST(a_class_called_train_is_a_class),
         BENCH_TEST(numeric_class_names_are_sorted_as_numbers),
         BENCH_TEST(a_models_order_of_classes_is_kept),
         BENCH_TEST(a_label_that_the_model_does_not_know_is_named),

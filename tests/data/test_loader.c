@@ -323,6 +323,20 @@ static void a_loader_closes_and_restarts_in_mid_epoch(void **state) {
     graft_data_close(d);
 }
 
+static void the_memory_of_a_loader_is_known_before(void **state) {
+    bench *b = *state;
+    make_data(b);
+    graft_data *d = bench_open(b, "d", NULL);
+    graft_transform t = transform_of("none");
+    graft_loader_options o = {.part = GRAFT_ALL, .batch = 4, .prefetch = 3};
+    assert_int_equal(graft_loader_bytes(d, &t, &o), 4 * 4 * PICTURE * sizeof(float));
+    o.batch = 1000; /* one batch of all 23 is the epoch */
+    assert_int_equal(graft_loader_bytes(d, &t, &o), 23 * PICTURE * sizeof(float));
+    o.part = GRAFT_TEST;
+    assert_int_equal(graft_loader_bytes(d, &t, &o), 0);
+    graft_data_close(d);
+}
+
 static void rows_of_arrays_are_loaded_too(void **state) {
     bench *b = *state;
     unsigned char pixels[6 * 12 * 12];
@@ -357,6 +371,7 @@ int main(void) {
         BENCH_TEST(too_many_bad_pictures_end_a_checking_pass),
         BENCH_TEST(a_cancelled_loader_stops),
         BENCH_TEST(a_loader_closes_and_restarts_in_mid_epoch),
+        BENCH_TEST(the_memory_of_a_loader_is_known_before),
         BENCH_TEST(rows_of_arrays_are_loaded_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,19 +43,33 @@ static int list_classes(graft_listing *out, const char *path, const char *relati
     return rc;
 }
 
-/* The folder is divided when one of its folders is called train, or all of them are called like parts. */
+static bool has_folders(graft_arena *arena, const char *path) {
+    char **names, *full;
+    size_t n;
+    if (graft_dir_list(&names, &n, arena, path, NULL) < 0) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!graft_is_picture_name(names[i]) && is_folder(arena, path, names[i], &full)) return true;
+    return false;
+}
+
+/* A part is called like one and holds folders; a folder "train" of pictures alone may well be a class of
+ * vehicles. */
+static bool is_part(graft_listing *out, const char *path, const char *name, char **full, graft_part *part) {
+    return graft_part_from_name(name, strlen(name), part) && is_folder(out->arena, path, name, full) &&
+           has_folders(out->arena, *full);
+}
+
+/* The folder is divided when one of its folders is the part train, or all of them are parts. */
 static bool is_divided(graft_listing *out, const char *path, char *const *names, size_t n) {
     bool has_train = false, has_part = false, has_other = false;
     for (size_t i = 0; i < n; i++) {
         char *full;
         graft_part part;
-        if (!is_folder(out->arena, path, names[i], &full)) continue;
-        if (!graft_part_from_name(names[i], strlen(names[i]), &part))
-            has_other = true;
-        else {
+        if (is_part(out, path, names[i], &full, &part)) {
             has_part = true;
-            if (part == GRAFT_TRAIN) has_train = true;
-        }
+            has_train = has_train || part == GRAFT_TRAIN;
+        } else if (is_folder(out->arena, path, names[i], &full))
+            has_other = true;
     }
     return has_train || (has_part && !has_other);
 }
@@ -66,10 +80,11 @@ static int list_parts(graft_listing *out, const char *path, char *const *names, 
     for (size_t i = 0; rc == 0 && i < n; i++) {
         char *full;
         graft_part part;
-        if (!is_folder(out->arena, path, names[i], &full)) continue;
-        if (!graft_part_from_name(names[i], strlen(names[i]), &part)) {
-            graft_env_log(out->env, GRAFT_LOG_WARNING,
-                          "the folder '%s' is neither train, val nor test: left out", full);
+        if (!is_part(out, path, names[i], &full, &part)) {
+            if (is_folder(out->arena, path, names[i], &full))
+                graft_env_log(out->env, GRAFT_LOG_WARNING,
+                              "the folder '%s' is no train, val or test with class folders in it: left out",
+                              full);
             continue;
         }
         size_t before = out->n_items;

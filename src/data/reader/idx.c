@@ -69,6 +69,7 @@ static int inflate_all(z_stream *z, graft_buf *b, unsigned char *chunk, const ch
         z->avail_out = known ? CHUNK : HEADER_MAX;
         size_t room = z->avail_out;
         state = inflate(z, Z_NO_FLUSH);
+        if (state == Z_MEM_ERROR) return graft_err_nomem(err);
         if (state != Z_OK && state != Z_STREAM_END)
             return graft_err_set(err, GRAFT_EFORMAT,
                                  "%s: the gzip stream is truncated or damaged after %zu bytes", origin,
