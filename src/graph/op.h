@@ -1,4 +1,5 @@
-/* An op is one row: its rules beside it, its reference in double, its cases. Kernels sit in each backend's table. */
+/* An op is one row: its rules beside it, its reference in double, its cases. Kernels sit in each backend's
+ * table. */
 #ifndef GRAFT_GRAPH_OP_H
 #define GRAFT_GRAPH_OP_H
 
@@ -45,18 +46,19 @@ struct graft_op {
     size_t n_out;
     /** Infers outputs; a description of what is wrong goes to `err`. */
     int (*shape)(const graft_op_types *t, graft_err *err);
-    /** Adds nodes that compute din[i] for every i with wanted[i], from dout (GRAFT_NONE where no gradient arrives).
-     *  NULL: no gradient (a node on a gradient path is then an error). */
-    void (*grad)(graft_graph *g, const graft_node *n, const graft_value *dout, const bool *wanted, graft_value *din);
+    /** Adds nodes that compute din[i] for every i with wanted[i], from dout (GRAFT_NONE where no gradient
+     * arrives). NULL: no gradient (a node on a gradient path is then an error). */
+    void (*grad)(graft_graph *g, const graft_node *n, const graft_value *dout, const bool *wanted,
+                 graft_value *din);
     /** Plain loops in double. */
     void (*reference)(const graft_op_call *c);
-    /** Output o may take the storage of input alias[o] when nothing reads that input later and no other input of the
-     *  node is the same value; -1: never. */
+    /** Output o may take the storage of input alias[o] when nothing reads that input later and no other input
+     * of the node is the same value; -1: never. */
     int8_t alias[GRAFT_MAX_RESULTS];
-    uint8_t bf16; /* bit o: result o may be bf16 when a program asks for it (activations and their gradients; never
-                     statistics, gradients of parameters, losses, updates); `true` is result 0 alone */
+    uint8_t bf16; /* bit o: result o may be bf16 when a program asks for it (activations and their gradients;
+                     never statistics, gradients of parameters, losses, updates); `true` is result 0 alone */
     bool view;    /* output 0 has the bytes of input 0: nothing runs */
-    bool loss;    /* output 0 is a loss: its gradient rule takes a missing dout[0] as 1, and input 0 stays F32 */
+    bool loss; /* output 0 is a loss: its gradient rule takes a missing dout[0] as 1, and input 0 stays F32 */
     /** Bit i: of input i only the shape is read, so its bytes need not be kept for this node. */
     uint32_t shape_only;
     const graft_op_case *cases;

@@ -1,37 +1,37 @@
 /* One line an op; included where the rows are declared and where the table is made. */
 GRAFT_OP(relu)
-GRAFT_OP(relu_grad)           /* dy, y -> dx where y > 0 */
-GRAFT_OP(add)                 /* a, b; attr graft_linear_attr {relu} */
-GRAFT_OP(sum_into)            /* a, b -> a + b: accumulation of gradients, output may overwrite a */
-GRAFT_OP(conv2d)              /* x, w, b?, residual? -> y */
-GRAFT_OP(conv2d_dx)           /* dy, w, x (shape only) -> dx */
-GRAFT_OP(conv2d_dw)           /* x, dy, w (shape only) -> dw, db */
-GRAFT_OP(linear)              /* x, w, b? -> y; attr relu */
-GRAFT_OP(linear_dx)           /* dy, w -> dx */
-GRAFT_OP(linear_dw)           /* x, dy -> dw, db */
-GRAFT_OP(batch_norm)          /* x, gamma, beta, mean, var -> y; attr relu */
-GRAFT_OP(batch_norm_grad)     /* x, dy, gamma, beta (shape only), mean, var -> dx, dgamma, dbeta; statistics constant */
-GRAFT_OP(batch_norm_train)    /* x, gamma, beta -> y, mean, var (biased), mask (U8 like x; without relu one 1) */
-GRAFT_OP(batch_norm_train_grad) /* x, dy, gamma, beta (shape only), mean, var, mask? (relu) -> dx, dgamma, dbeta */
-GRAFT_OP(running_update)      /* running, batch, x (shape only); attr graft_running_attr -> running' */
-GRAFT_OP(max_pool2d)          /* x -> y, index (I32: offset within the window, first of equals) */
-GRAFT_OP(max_pool2d_grad)     /* dy, index, x (shape only) -> dx */
+GRAFT_OP(relu_grad)        /* dy, y -> dx where y > 0 */
+GRAFT_OP(add)              /* a, b; attr graft_linear_attr {relu} */
+GRAFT_OP(sum_into)         /* a, b -> a + b: accumulation of gradients, output may overwrite a */
+GRAFT_OP(conv2d)           /* x, w, b?, residual? -> y */
+GRAFT_OP(conv2d_dx)        /* dy, w, x (shape only) -> dx */
+GRAFT_OP(conv2d_dw)        /* x, dy, w (shape only) -> dw, db */
+GRAFT_OP(linear)           /* x, w, b? -> y; attr relu */
+GRAFT_OP(linear_dx)        /* dy, w -> dx */
+GRAFT_OP(linear_dw)        /* x, dy -> dw, db */
+GRAFT_OP(batch_norm)       /* x, gamma, beta, mean, var -> y; attr relu */
+GRAFT_OP(batch_norm_grad)  /* x, dy, gamma, beta (shape only), mean, var -> dx, dgamma, dbeta */
+GRAFT_OP(batch_norm_train) /* x, gamma, beta -> y, mean, var (biased), mask (U8 like x; without relu one 1) */
+GRAFT_OP(batch_norm_train_grad) /* x, dy, gamma, beta (shape), mean, var, mask? -> dx, dgamma, dbeta */
+GRAFT_OP(running_update)        /* running, batch, x (shape only); attr graft_running_attr -> running' */
+GRAFT_OP(max_pool2d)            /* x -> y, index (I32: offset within the window, first of equals) */
+GRAFT_OP(max_pool2d_grad)       /* dy, index, x (shape only) -> dx */
 GRAFT_OP(avg_pool2d)
-GRAFT_OP(avg_pool2d_grad)     /* dy, x (shape only) -> dx */
+GRAFT_OP(avg_pool2d_grad) /* dy, x (shape only) -> dx */
 GRAFT_OP(global_avg_pool)
 GRAFT_OP(global_avg_pool_grad) /* dy, x (shape only) -> dx */
 GRAFT_OP(subsample_pad)
-GRAFT_OP(subsample_pad_grad)  /* dy, x (shape only) -> dx */
+GRAFT_OP(subsample_pad_grad) /* dy, x (shape only) -> dx */
 GRAFT_OP(flatten)
-GRAFT_OP(flatten_grad)        /* dy, x (shape only) -> dx; a view */
-GRAFT_OP(dropout)             /* x, seed -> y */
-GRAFT_OP(dropout_grad)        /* dy, seed -> dx */
-GRAFT_OP(cross_entropy)       /* logits, target, weight -> loss, probabilities */
-GRAFT_OP(cross_entropy_grad)  /* dloss?, probabilities, target, weight -> dlogits */
-GRAFT_OP(bce_logits)          /* logits, target, weight -> loss */
-GRAFT_OP(bce_logits_grad)     /* dloss?, logits, target, weight */
-GRAFT_OP(mse)                 /* y, target, weight -> loss */
-GRAFT_OP(mse_grad)            /* dloss?, y, target, weight */
-GRAFT_OP(sgd)                 /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
-GRAFT_OP(adam)                /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
-GRAFT_OP(clip_scale)          /* gradients... -> scale */
+GRAFT_OP(flatten_grad)       /* dy, x (shape only) -> dx; a view */
+GRAFT_OP(dropout)            /* x, seed -> y */
+GRAFT_OP(dropout_grad)       /* dy, seed -> dx */
+GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
+GRAFT_OP(cross_entropy_grad) /* dloss?, probabilities, target, weight -> dlogits */
+GRAFT_OP(bce_logits)         /* logits, target, weight -> loss */
+GRAFT_OP(bce_logits_grad)    /* dloss?, logits, target, weight */
+GRAFT_OP(mse)                /* y, target, weight -> loss */
+GRAFT_OP(mse_grad)           /* dloss?, y, target, weight */
+GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
+GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
+GRAFT_OP(clip_scale)         /* gradients... -> scale */

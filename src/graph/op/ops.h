@@ -1,9 +1,10 @@
-/* The graph builders of all ops: each adds one node and returns its (first) result. x is (N,C,H,W) or (N,D); w of a
- * convolution (O, I/groups, KH, KW); w of a linear layer (O, I). Part of graph.h. */
+/* The graph builders of all ops: each adds one node and returns its (first) result. x is (N,C,H,W) or (N,D);
+ * w of a convolution (O, I/groups, KH, KW); w of a linear layer (O, I). Part of graph.h. */
 #ifndef GRAFT_GRAPH_OPS_H
 #define GRAFT_GRAPH_OPS_H
 
-/* Attribute structs have no padding bytes (flags beside doubles are int64_t), so that equal attributes hash equal. */
+/* Attribute structs have no padding bytes (flags beside doubles are int64_t), so that equal attributes hash
+ * equal. */
 typedef struct graft_conv_attr {
     int32_t stride[2], pad[2], dilation[2], groups; /* pad on both sides; dilation 1 = dense */
     int32_t relu;                                   /* fused by fuse.c: y = max(0, ...) */
@@ -38,8 +39,8 @@ graft_value graft_conv2d(graft_graph *g, graft_value x, graft_value w, graft_val
 graft_value graft_linear(graft_graph *g, graft_value x, graft_value w, graft_value b);
 /* norm.c */
 /** Batch norm with given statistics (inference, or frozen in training); Ioffe and Szegedy 2015. */
-graft_value graft_batch_norm(graft_graph *g, graft_value x, graft_value gamma, graft_value beta, graft_value mean,
-                             graft_value variance, graft_norm_attr a);
+graft_value graft_batch_norm(graft_graph *g, graft_value x, graft_value gamma, graft_value beta,
+                             graft_value mean, graft_value variance, graft_norm_attr a);
 /** Batch norm with the batch's statistics; assigns the running ones (unbiased variance, as PyTorch). */
 graft_value graft_batch_norm_train(graft_graph *g, graft_value x, graft_value gamma, graft_value beta,
                                    graft_value mean, graft_value variance, graft_norm_attr a);
@@ -59,8 +60,8 @@ graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
 } graft_subsample_attr;
-/** Every stride-th row and column, then `front` and `back` zero channels: the parameter-free shortcut of He et al.
- *  2016 for CIFAR ("option A"). */
+/** Every stride-th row and column, then `front` and `back` zero channels: the parameter-free shortcut of He
+ * et al. 2016 for CIFAR ("option A"). */
 graft_value graft_subsample_pad(graft_graph *g, graft_value x, int32_t stride, int32_t front, int32_t back);
 /** (N,C,H,W) -> (N, C H W). */
 graft_value graft_flatten(graft_graph *g, graft_value x);
@@ -69,12 +70,13 @@ typedef struct graft_dropout_attr {
     double p;     /* the part that is dropped, 0 <= p < 1 */
     int64_t salt; /* tells the dropouts of one graph apart: their number before this one */
 } graft_dropout_attr;
-/** x / (1 - p) where a hash of (seed input, this dropout's place in the graph, sample, element) keeps it, else 0
- *  (mix.h). seed is an input (2,) I32, to be set anew before each step. */
+/** x / (1 - p) where a hash of (seed input, this dropout's place in the graph, sample, element) keeps it,
+ * else 0 (mix.h). seed is an input (2,) I32, to be set anew before each step. */
 graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p);
 
-/* loss.c: scalars []. weight (N,) multiplies a sample's loss; the caller puts 1/(sum of weights) into it, so that a
- * micro-batch of a larger batch is scaled as the whole. target (N,K) carries smoothing and class weights. */
+/* loss.c: scalars []. weight (N,) multiplies a sample's loss; the caller puts 1/(sum of weights) into it, so
+ * that a micro-batch of a larger batch is scaled as the whole. target (N,K) carries smoothing and class
+ * weights. */
 /** sum_i weight_i sum_c -target_ic log softmax(logits_i)_c */
 graft_value graft_cross_entropy(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
 /** sum_i weight_i (1/K) sum_c [max(z,0) - z t + log(1 + exp(-|z|))] */
@@ -83,20 +85,23 @@ graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value tar
 graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
 
 /* optim.c: updates of one parameter; every one assigns w and its own state, named "<param>/momentum" or
- * "<param>/exp_avg" and "<param>/exp_avg_sq". lr (1,) is an input; g_scale (1,) multiplies the gradient (clipping;
- * GRAFT_NONE: 1). */
+ * "<param>/exp_avg" and "<param>/exp_avg_sq". lr (1,) is an input; g_scale (1,) multiplies the gradient
+ * (clipping; GRAFT_NONE: 1). */
 typedef struct graft_sgd_attr {
     double momentum, weight_decay, lr_scale; /* decay is added to the gradient (PyTorch's SGD) */
     int64_t nesterov;
 } graft_sgd_attr;
 typedef struct graft_adam_attr {
     double beta1, beta2, eps, weight_decay, lr_scale;
-    int64_t decoupled; /* AdamW (Loshchilov and Hutter 2019): decay multiplies w by 1 - lr decay; else Adam's */
+    /* AdamW (Loshchilov and Hutter 2019): decay multiplies w by 1 - lr decay; else it is added to the
+     * gradient */
+    int64_t decoupled;
 } graft_adam_attr;
-void graft_sgd(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value g_scale, graft_sgd_attr a);
+void graft_sgd(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value g_scale,
+               graft_sgd_attr a);
 /** step (1,) F32 input: 1 for the first update (bias correction; Kingma and Ba 2015). */
-void graft_adam(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value step, graft_value g_scale,
-                graft_adam_attr a);
+void graft_adam(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value step,
+                graft_value g_scale, graft_adam_attr a);
 typedef struct graft_clip_attr {
     double max_norm;
 } graft_clip_attr;
