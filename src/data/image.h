@@ -46,8 +46,10 @@ typedef struct graft_decode_options {
 /** A picture 30,000 pixels wide is fine; 268 million pixels in all are not. */
 #define GRAFT_IMAGE_MAX_PIXELS ((uint64_t)256 << 20)
 enum { GRAFT_IMAGE_MAX_SIDE = 1000000 };
-/** How many times larger than the target a JPEG decoded at reduced scale must still be, so that the
- * antialiased resize that follows gives nearly the same picture (tests/data/test_transform.c measures it). */
+/** How many times larger than the target a JPEG decoded at reduced scale must still be. The antialiased
+ * resize that follows then gives nearly the same picture: on the photos of tests/data/test_transform.c half
+ * of the size differs by 0.5 grey levels on average and 16 at most from the full decode, a quarter by 0.9
+ * and 12. */
 #define GRAFT_JPEG_MARGIN 2
 
 /** "JPEG", "PNG", "WebP", "unknown". */

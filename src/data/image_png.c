@@ -1,6 +1,7 @@
 /* PNG through libspng: every colour type and depth to 8-bit RGB. 16-bit samples give their high byte, grey
  * ones too, where PIL clips at 255 and so whitens the picture. */
 #include "data/image_private.h"
+#include <string.h>
 
 #include <spng.h>
 
@@ -27,10 +28,17 @@ static int open_png(spng_ctx **ctx, struct spng_ihdr *header, const uint8_t *byt
     return png_error(rc, origin, err);
 }
 
-static int orientation_of(spng_ctx *ctx) {
-    struct spng_exif exif;
-    if (spng_get_exif(ctx, &exif) != 0) return 1;
-    return graft_exif_orientation((const uint8_t *)exif.data, exif.length);
+/* The eXIf chunk may stand before or after the pixels; a walk over {size, four letters, bytes, CRC} finds it
+ * without decoding them. */
+static int orientation_of(const uint8_t *bytes, size_t size) {
+    for (size_t at = 8; at < size && size - at >= 12;) {
+        const uint8_t *chunk = bytes + at;
+        size_t n = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | (size_t)chunk[3];
+        if (n > size - at - 12 || memcmp(chunk + 4, "IEND", 4) == 0) break;
+        if (memcmp(chunk + 4, "eXIf", 4) == 0) return graft_exif_orientation(chunk + 8, n);
+        at += 12 + n;
+    }
+    return 1;
 }
 
 int graft_png_probe(graft_image_info *out, const uint8_t *bytes, size_t size, const char *origin,
@@ -41,7 +49,7 @@ int graft_png_probe(graft_image_info *out, const uint8_t *bytes, size_t size, co
     if (rc < 0) return rc;
     out->width = (int)header.width; /* below 2^31, which libspng checks */
     out->height = (int)header.height;
-    out->orientation = orientation_of(ctx);
+    out->orientation = orientation_of(bytes, size);
     spng_ctx_free(ctx);
     return 0;
 }
@@ -66,7 +74,7 @@ int graft_png_decode(graft_image *out, int *orientation, graft_image_scratch *s,
         rc = png_error(png, origin, err);
         goto done;
     }
-    *orientation = orientation_of(ctx);
+    *orientation = orientation_of(bytes, size);
 done:
     spng_ctx_free(ctx);
     return rc;

@@ -65,7 +65,7 @@ typedef struct axis {
 /* In the order of operations that PIL has, since the last bit of a double decides a rounding now and then. */
 static int make_taps(graft_taps *t, graft_image_scratch *s, graft_slot slot, const axis *a,
                      graft_resample resample, graft_err *err) {
-    int in_size = a->in_size, n = a->n;
+    int in_size = a->in_size, n = a->n, most = 0;
     double scale = a->shown / a->out_size, widen = scale < 1.0 ? 1.0 : scale;
     double support = filters[resample].support * widen, shrink = 1.0 / widen;
     size_t stride = graft_size_align((size_t)ceil(support) * 2 + 1, 8), bytes, all;
@@ -85,6 +85,7 @@ static int make_taps(graft_taps *t, graft_image_scratch *s, graft_slot slot, con
         if (high > in_size) high = in_size;
         first[i] = low;
         count[i] = high - low;
+        if (count[i] > most) most = count[i];
         for (int j = 0; j < high - low; j++) {
             weight[j] = filters[resample].weight((j + low - centre + 0.5) * shrink);
             sum += weight[j];
@@ -96,7 +97,7 @@ static int make_taps(graft_taps *t, graft_image_scratch *s, graft_slot slot, con
         }
         memset(k + (high - low), 0, (stride - (size_t)(high - low)) * sizeof *k);
     }
-    *t = (graft_taps){n, (int)stride, first, count, taps};
+    *t = (graft_taps){n, (int)stride, most, first, count, taps};
     return 0;
 }
 
@@ -160,7 +161,8 @@ void graft_normalise_row3(float *out, size_t plane_stride, const uint8_t *in, si
             out[(size_t)c * plane_stride + x] = (float)in[x * 3 + (size_t)c] * scale[c] + shift[c];
 }
 
-static const graft_resize_path plain = {horizontal3, NULL, 1, 0, graft_resize_vertical, graft_normalise_row3};
+static const graft_resize_path plain = {horizontal3,          NULL, 1, 0, graft_resize_vertical,
+                                        graft_normalise_row3, NULL};
 
 bool graft_simd_runs(graft_simd level) {
 #if defined(__x86_64__)
@@ -257,6 +259,7 @@ static int pass_across(graft_image *out, graft_slot slot, const graft_image *in,
         return 0;
     }
     if (t->stride > GRAFT_RESIZE_VECTOR_TAPS) path = &plain;
+    if (path->narrow && t->most <= path->narrow->group) path = path->narrow;
     int16_t *pairs = NULL;
     if (path->prepare3) {
         size_t groups = (size_t)(t->stride + path->group - 1) / (size_t)path->group;

@@ -33,10 +33,15 @@ static void prepare3(int16_t *pairs, const graft_taps *t) {
     }
 }
 
-AVX2 static inline __m128i finish(__m256i low, __m256i high) {
+/* The sums of two rows, each in two halves of a register, as one register: row r in the low lanes, q in the
+ * high. */
+AVX2 static inline __m256i finish(__m256i low_r, __m256i high_r, __m256i low_q, __m256i high_q) {
+    __m256i low = _mm256_add_epi32(_mm256_permute2x128_si256(low_r, low_q, 0x20),
+                                   _mm256_permute2x128_si256(low_r, low_q, 0x31));
+    __m256i high = _mm256_add_epi32(_mm256_permute2x128_si256(high_r, high_q, 0x20),
+                                    _mm256_permute2x128_si256(high_r, high_q, 0x31));
     __m256i sum = _mm256_add_epi32(low, _mm256_slli_epi32(high, GRAFT_RESIZE_SPLIT));
-    __m128i both = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    return _mm_srai_epi32(_mm_add_epi32(both, _mm_set1_epi32(GRAFT_RESIZE_HALF)), GRAFT_RESIZE_BITS);
+    return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(GRAFT_RESIZE_HALF)), GRAFT_RESIZE_BITS);
 }
 
 /* One output pixel of four rows: each needs the same taps. */
@@ -56,11 +61,12 @@ AVX2 static inline void pixel_of_rows(uint8_t *const out[4], size_t at, const ui
             high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(p, kh));
         }
     }
-    __m128i a = _mm_packs_epi32(finish(low[0], high[0]), finish(low[1], high[1]));
-    __m128i b = _mm_packs_epi32(finish(low[2], high[2]), finish(low[3], high[3]));
-    __m128i bytes = _mm_packus_epi16(a, b);
-    int v[4];
-    _mm_storeu_si128((__m128i *)(void *)v, bytes);
+    /* Lanes after packing: rows 0, 2 in the low half, 1, 3 in the high one, four bytes each. */
+    __m256i words = _mm256_packs_epi32(finish(low[0], high[0], low[1], high[1]),
+                                       finish(low[2], high[2], low[3], high[3]));
+    __m256i bytes = _mm256_packus_epi16(words, words);
+    int64_t even = _mm256_extract_epi64(bytes, 0), odd = _mm256_extract_epi64(bytes, 2);
+    int32_t v[4] = {(int32_t)even, (int32_t)odd, (int32_t)(even >> 32), (int32_t)(odd >> 32)};
     for (int r = 0; r < 4; r++) memcpy(out[r] + at, &v[r], 4);
 }
 
@@ -154,5 +160,5 @@ AVX2 static void normalise3(float *out, size_t plane_stride, const uint8_t *in, 
     graft_normalise_row3(out + x, plane_stride, in + x * 3, n - x, scale, shift);
 }
 
-const graft_resize_path graft_resize_avx2 = {horizontal3, prepare3, GROUP, PAIRS, vertical, normalise3};
+const graft_resize_path graft_resize_avx2 = {horizontal3, prepare3, GROUP, PAIRS, vertical, normalise3, NULL};
 #endif

@@ -152,5 +152,6 @@ AVX512 static void normalise3(float *out, size_t plane_stride, const uint8_t *in
     graft_normalise_row3(out + x, plane_stride, in + x * 3, n - x, scale, shift);
 }
 
-const graft_resize_path graft_resize_avx512 = {horizontal3, prepare3, GROUP, PAIRS, vertical, normalise3};
+const graft_resize_path graft_resize_avx512 = {horizontal3, prepare3,          GROUP, PAIRS, vertical,
+                                               normalise3,  &graft_resize_avx2};
 #endif

@@ -15,7 +15,7 @@ enum { GRAFT_RESIZE_SPLIT = 12, GRAFT_RESIZE_VECTOR_TAPS = 1024 };
 /** One axis: output i is the sum of taps[i * stride + j] * input[first[i] + j] for j < count[i]; taps beyond
  * count are 0. stride is a multiple of 8. */
 typedef struct graft_taps {
-    int n, stride;
+    int n, stride, most;
     int *first;
     const int *count;
     const int32_t *taps;
@@ -41,6 +41,8 @@ typedef struct graft_resize_path {
                      int count);
     void (*normalise3)(float *out, size_t plane_stride, const uint8_t *in, size_t n, const float *scale,
                        const float *shift);
+    /** The path for fewer taps than a group of this one has; NULL: none. */
+    const struct graft_resize_path *narrow;
 } graft_resize_path;
 
 /** The plain loops that the other paths have to equal. */

@@ -70,11 +70,8 @@ static int bad_key(const char *origin, const char *key, const char *want, graft_
 }
 
 static int side_of(const json_t *v, int *out, const char *origin, const char *key, graft_err *err) {
-    json_int_t n = json_is_integer(v) ? json_integer_value(v)
-                   : json_is_real(v)  ? (json_int_t)json_real_value(v)
-                                      : 0;
-    if (json_is_real(v) && !(json_real_value(v) >= 1 && json_real_value(v) <= GRAFT_MAX_PICTURE_SIDE)) n = 0;
-    if (n < 1 || n > GRAFT_MAX_PICTURE_SIDE) return bad_key(origin, key, "pixels, from 1 to 65535", err);
+    double n = json_is_number(v) ? json_number_value(v) : 0;
+    if (!(n >= 1 && n <= GRAFT_MAX_PICTURE_SIDE)) return bad_key(origin, key, "pixels, from 1 to 65535", err);
     *out = (int)n;
     return 0;
 }

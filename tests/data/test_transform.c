@@ -37,6 +37,13 @@ static void evaluation_equals_transformers_and_timm(void **state) {
                                        : graft_preprocess_parse(&p, o, path, &err);
         if (rc == 0) rc = graft_transform_init(&t, &p, NULL, &err);
         if (rc < 0) fail_msg("%s", err.message);
+        if (!strncmp(name, "written_",
+                     8)) { /* the file that Transformers was tried with is the one graft writes */
+            json_t *written;
+            assert_int_equal(graft_preprocess_json(&written, &p, NULL, NULL, NULL), 0);
+            if (!json_equal(written, o)) fail_msg("%s: %s", name, json_dumps(written, 0));
+            json_decref(written);
+        }
         assert_int_equal(t.height, oh);
         assert_int_equal(t.width, ow);
         n++;
@@ -44,10 +51,11 @@ static void evaluation_equals_transformers_and_timm(void **state) {
         size_t size;
         snprintf(path, sizeof path, FOLDER "preprocess/%s.f32", name);
         float *want = formula_file(path, &size), *got = malloc(graft_transform_count(&t) * sizeof *got);
-        uint8_t *picture = formula_picture(w, h, 3, (uint32_t)seed);
+        int channels = t.channels;
+        uint8_t *picture = formula_picture(w, h, channels, (uint32_t)seed);
         assert_true(want && got && picture);
         assert_int_equal(size, graft_transform_count(&t) * sizeof *got);
-        graft_image image = {picture, w, h, 3, (size_t)w * 3};
+        graft_image image = {picture, w, h, channels, (size_t)w * (size_t)channels};
         assert_int_equal(graft_transform_image(&t, &image, NULL, got, *state, NULL), 0);
         for (size_t i = 0; i < graft_transform_count(&t); i++)
             if (!(fabsf(got[i] - want[i]) <= 2e-6f * (1 + fabsf(want[i]))))
@@ -58,7 +66,7 @@ static void evaluation_equals_transformers_and_timm(void **state) {
     }
     fclose(f);
     graft_arena_free(arena);
-    assert_int_equal(n, 20);
+    assert_int_equal(n, 26);
 }
 
 static graft_transform small_transform(const char *policy) {
@@ -200,7 +208,7 @@ static void reduced_decoding_stays_within_its_tolerance(void **state) {
         print_message("%d photos to %d: mean difference %.3f of 255, largest %.0f\n", n, sizes[i][0], mean,
                       most);
         assert_int_equal(n, 60);
-        assert_true(mean > 0 && mean < 1.0 && most <= 32);
+        assert_true(mean > 0 && mean < 1.0 && most <= 24);
     }
     fclose(tar);
 }

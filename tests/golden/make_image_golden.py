@@ -167,6 +167,56 @@ def colour_cases():
         f.write("\n".join(lines) + "\n")
 
 
+def written_cases():
+    """Files as graft writes them (tests/data/test_transform.c compares), through AutoImageProcessor and PIL's backend."""
+    import tempfile
+    import transformers
+
+    def config(kind, size, crop, mean, std, resample=2, factor=1 / 255, rgb=True):
+        c = {"image_processor_type": kind, "do_resize": size is not None, "resample": resample,
+             "do_center_crop": crop is not None, "do_rescale": factor != 1, "rescale_factor": factor, "do_normalize": True,
+             "image_mean": mean, "image_std": std, "do_convert_rgb": rgb}
+        if size is not None:
+            c["size"] = size
+        if crop is not None:
+            c["crop_size"] = {"height": crop[0], "width": crop[1]}
+        return c
+
+    m3, s3 = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.201]
+    grey = config("ViTImageProcessor", {"height": 16, "width": 16}, None, [0.25], [0.5], rgb=False)
+    grey["graft"] = {"channels": 1, "resize": "exact", "crop_rule": "floor", "pad": [0]}
+    cases = [("written_exact", config("ViTImageProcessor", {"height": 12, "width": 12}, None, m3, s3)),
+             ("written_short", config("BitImageProcessor", {"shortest_edge": 20}, (16, 16), m3, s3, 3)),
+             ("written_warp_crop", config("DeiTImageProcessor", {"height": 20, "width": 22}, (15, 18), m3, s3)),
+             ("written_crop", config("BitImageProcessor", None, (14, 12), m3, s3)),
+             ("written_levels", config("ViTImageProcessor", {"height": 9, "width": 10}, None, m3, s3, 3, 1.0)),
+             ("written_grey", grey)]
+    lines = []
+    for n, (name, c) in enumerate(cases):
+        path = os.path.join(OUT, "preprocess", name + ".json")
+        with open(path, "w") as f:
+            json.dump(c, f, indent=1)
+        w, h, channels = 47, 31, 1 if name == "written_grey" else 3
+        im = picture(w, h, channels, n)
+        exact = getattr(transformers, c["image_processor_type"] + "Pil").from_dict(c)
+        if channels == 3:
+            x = exact(im, return_tensors="np")["pixel_values"][0].astype(np.float32)
+        else:  # PIL's backend does not take pictures of one channel; the default one does
+            x = np.asarray(im.resize((16, 16), 2), np.float32)[None] / np.float32(255)
+            x = ((x - 0.25) / 0.5).astype(np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "preprocessor_config.json"), "w") as f:
+                json.dump(c, f)
+            auto = transformers.AutoImageProcessor.from_pretrained(folder)
+            y = auto(im, return_tensors="np")["pixel_values"][0]
+        levels = np.abs((x - y) * np.array(c["image_std"]).reshape(-1, 1, 1)).max() / c["rescale_factor"]
+        print(f"{name}: {type(auto).__name__} differs from PIL by {levels:.3f} grey levels at most")
+        assert x.shape == y.shape and levels < 2, name
+        x.tofile(os.path.join(OUT, "preprocess", name + ".f32"))
+        lines.append(f"{name} transformers {w} {h} {n} {x.shape[1]} {x.shape[2]}")
+    return lines
+
+
 def preprocess_cases():
     import timm.data
     import torch
@@ -212,6 +262,7 @@ def preprocess_cases():
         x = processor(picture(w, h, 3, n), return_tensors="np")["pixel_values"][0].astype(np.float32)
         x.tofile(os.path.join(OUT, "preprocess", name + ".f32"))
         lines.append(f"{name} transformers {w} {h} {n} {x.shape[1]} {x.shape[2]}")
+    lines += written_cases()
     timm_cases = [("timm_center", (3, 20, 20), "bicubic", 0.875, "center"), ("timm_squash", (3, 20, 20), "bilinear", 0.9, "squash"),
                   ("timm_border", (3, 20, 20), "bicubic", 1.0, "border"), ("timm_oblong", (3, 16, 24), "bicubic", 0.95, "center")]
     for n, (name, size, filter_name, pct, mode) in enumerate(timm_cases):
