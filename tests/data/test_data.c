@@ -308,6 +308,36 @@ static void a_cancelled_check_is_interrupted(void **state) {
     graft_data_close(d);
 }
 
+/* Ants and bees, where they lie beside the project; one of the photos is cut short. */
+static void a_truncated_photo_among_hundreds_is_skipped_with_its_name(void **state) {
+    bench *b = *state;
+    const char *const tar = "../shared/data/hymenoptera.tar";
+    char command[256];
+    (void)snprintf(command, sizeof command, "tar xf %s -C %s", tar, b->dir);
+    if (!graft_path_is_file(tar) || system(command) != 0) {
+        print_message("skipped: no %s, or no tar\n", tar);
+        skip();
+    }
+    assert_int_equal(truncate(bench_path(b, "hymenoptera/train/ants/0013035.jpg"), 9000), 0);
+    graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    o.labels = GRAFT_LABELS_NEEDED;
+    graft_data *d = bench_open(b, "hymenoptera", &o);
+    assert_int_equal(graft_data_n_samples(d), 396);
+    assert_int_equal(graft_data_check(d, &b->err), 0);
+    assert_int_equal(graft_data_n_bad(d), 1);
+    assert_int_equal(bench_n(d, GRAFT_TRAIN), 242);
+    assert_int_equal(bench_n(d, GRAFT_VAL), 153);
+    assert_non_null(strstr(b->log, "ants/0013035.jpg: "));
+    assert_non_null(strstr(b->log, "1 of 396 pictures cannot be used"));
+    assert_int_equal(graft_data_duplicates(d)->n_same + graft_data_duplicates(d)->n_near, 0);
+    graft_data_close(d);
+    o.strict = true;
+    d = bench_open(b, "hymenoptera", &o);
+    assert_int_equal(graft_data_check(d, &b->err), GRAFT_EFORMAT);
+    assert_non_null(strstr(b->err.message, "ants/0013035.jpg"));
+    graft_data_close(d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         BENCH_TEST(class_folders_become_labels),
@@ -327,6 +357,7 @@ int main(void) {
         BENCH_TEST(the_fingerprint_follows_contents_not_places),
         BENCH_TEST(class_weights_are_inverse_frequencies_with_mean_one),
         BENCH_TEST(imbalance_and_label_conflicts_are_reported),
+        BENCH_TEST(a_truncated_photo_among_hundreds_is_skipped_with_its_name),
         BENCH_TEST(a_cancelled_check_is_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
