@@ -33,7 +33,7 @@ static int check_names(const char *const *names, size_t n, graft_arena *scratch,
             return graft_err_set(err, GRAFT_EUSAGE, "the class '%s' is named twice", names[i]);
         if (graft_map_put_str(seen, names[i], (int64_t)i) < 0) return graft_err_nomem(err);
     }
-    return 0;
+    return graft_check_labels(names, n, err);
 }
 
 /* What is left of the head before: its labels and its parameters. */
@@ -141,6 +141,13 @@ int graft_model_head(graft_model *m, const char *head, const char *const *names,
     size_t kept = 0;
     int rc = replace(m, row, names, n, seed, scratch, &kept, err);
     graft_arena_free(scratch);
-    if (rc == 0 && n_kept) *n_kept = kept;
-    return rc;
+    if (rc < 0) return rc;
+    if (n_kept) *n_kept = kept;
+    if (kept)
+        graft_env_log(m->env, GRAFT_LOG_INFO,
+                      "a new head of %zu classes; the rows of %zu are kept from the old one", n, kept);
+    else
+        graft_env_log(m->env, GRAFT_LOG_INFO, "a new head of %zu classes, initialised from seed %llu", n,
+                      (unsigned long long)seed);
+    return 0;
 }

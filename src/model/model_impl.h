@@ -64,6 +64,8 @@ int graft_model_initialise(graft_model *m, uint64_t seed, graft_err *err);
 /** Decides how many classes there are and what they are called, from options, config and the head in the
  * file. */
 int graft_model_decide_labels(graft_model *m, const graft_model_options *o, graft_err *err);
+/** EDATA when a name is not UTF-8, which a config could not hold. */
+int graft_check_labels(const char *const *names, size_t n, graft_err *err);
 
 /* model_card.c */
 /** README.md's text. */

@@ -35,7 +35,20 @@ static int read_labels_file(graft_labels *out, graft_arena *arena, const char *p
     return 0;
 }
 
+int graft_check_labels(const char *const *names, size_t n, graft_err *err) {
+    for (size_t i = 0; i < n; i++) {
+        json_t *text = json_string(names[i]); /* NULL for what is not UTF-8 */
+        if (!text)
+            return graft_err_set(err, GRAFT_EDATA, "the name of class %zu ('%s') is not UTF-8; rename it", i,
+                                 names[i]);
+        json_decref(text);
+    }
+    return 0;
+}
+
 static int copy_labels(graft_model *m, const char *const *names, size_t n, graft_err *err) {
+    int rc = graft_check_labels(names, n, err);
+    if (rc < 0) return rc;
     const char **copy = graft_arena_array(m->arena, n, sizeof *copy);
     if (!copy) return graft_err_nomem(err);
     for (size_t i = 0; i < n; i++)

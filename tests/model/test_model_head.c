@@ -23,6 +23,7 @@ static void rows_of_equal_names_are_kept(void **state) {
     assert_false(graft_model_head_is_new(m));
     assert_int_equal(graft_model_find_param(m, "classifier.1.weight")->stage, 5);
     assert_int_equal(graft_model_n_stages(m), 6);
+    assert_string_equal(r->log.data, "a new head of 3 classes; the rows of 2 are kept from the old one\n");
     graft_model_close(m);
 }
 
@@ -70,9 +71,12 @@ static void wrong_heads_are_refused(void **state) {
     assert_error(graft_model_head(m, "crf", new_names, 3, 1, NULL, &err), GRAFT_EUSAGE, "linear");
     assert_error(graft_model_head(m, "linear", twice, 3, 1, NULL, &err), GRAFT_EUSAGE, "'x'");
     assert_error(graft_model_head(m, "linear", NULL, 0, 1, NULL, &err), GRAFT_EUSAGE, "class");
+    static const char *const latin[] = {"caf\xe9", "tea"};
+    assert_error(graft_model_head(m, "linear", latin, 2, 1, NULL, &err), GRAFT_EDATA, "UTF-8");
     size_t n;
     graft_model_labels(m, &n);
     assert_int_equal(n, 5);
+    assert_int_equal(r->log.size, 0);
     graft_model_close(m);
 }
 

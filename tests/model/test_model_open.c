@@ -132,6 +132,31 @@ static void old_names_and_missing_counters_are_read(void **state) {
     graft_model_close(m);
 }
 
+static void a_sharded_folder_is_read_as_one(void **state) {
+    room *r = *state;
+    graft_err err;
+    const char *folder = copy_folder(r, "hf_bottleneck");
+    graft_tensors ts = get_tensors(r, golden(r, "hf_bottleneck"), 0);
+    static const char *const shards[] = {"model-00001-of-00002.safetensors",
+                                         "model-00002-of-00002.safetensors"};
+    json_t *map = json_object(), *index = json_pack("{s:{}}", "metadata");
+    size_t half = ts.n_items / 2;
+    for (size_t i = 0; i < ts.n_items; i++)
+        json_object_set_new(map, ts.items[i].name, json_string(shards[i >= half]));
+    json_object_set_new(index, "weight_map", map);
+    assert_ok(graft_json_write(file_of(r, folder, "model.safetensors.index.json"), index, &err));
+    assert_ok(graft_safetensors_write(file_of(r, folder, shards[0]), ts.items, half, NULL, &err));
+    assert_ok(graft_safetensors_write(file_of(r, folder, shards[1]), ts.items + half, ts.n_items - half, NULL,
+                                      &err));
+    assert_int_equal(unlink(file_of(r, folder, "model.safetensors")), 0);
+    json_decref(index);
+    graft_model *whole = open_model(r, golden(r, "hf_bottleneck"), NULL), *m = open_model(r, folder, NULL);
+    same_params(whole, m);
+    assert_false(graft_model_head_is_new(m) || graft_model_is_scratch(m));
+    graft_model_close(whole);
+    graft_model_close(m);
+}
+
 static void a_config_alone_is_a_new_model(void **state) {
     room *r = *state;
     const char *path = in_room(r, "config.json");
@@ -371,6 +396,7 @@ int main(void) {
         room_test(a_bare_checkpoint_is_recognised_by_its_tensors),
         room_test(a_backbone_without_prefix_gets_a_new_head),
         room_test(old_names_and_missing_counters_are_read),
+        room_test(a_sharded_folder_is_read_as_one),
         room_test(a_config_alone_is_a_new_model),
         room_test(missing_and_misshaped_tensors_are_named),
         room_test(a_head_that_misfits_is_made_anew),
