@@ -28,12 +28,10 @@ static bool is_hub_name(const char *s) {
     return slashes <= 1 && s[-1] != '/';
 }
 
-/* The license lines of the source's own card, copied as they are. */
-static int copy_license(graft_buf *out, const graft_model *m, bool *found) {
-    *found = false;
-    graft_arena *scratch = m->folder ? graft_arena_new(NULL) : NULL;
-    if (!scratch) return 0;
-    const char *path = graft_path_join(scratch, m->folder, "README.md");
+/* The license lines of the source's own card, copied as they are; a card that cannot be read names none. */
+static void copy_license(graft_buf *out, const graft_model *m) {
+    graft_arena *scratch = graft_arena_new(NULL);
+    const char *path = scratch && m->folder ? graft_path_join(scratch, m->folder, "README.md") : NULL;
     char *text = NULL;
     size_t size = 0;
     bool read = path && graft_path_is_file(path) &&
@@ -45,12 +43,9 @@ static int copy_license(graft_buf *out, const graft_model *m, bool *found) {
         if (end) *end = '\0';
         bool wanted = !strncmp(line, "license: ", 9) || !strncmp(line, "license_name: ", 14) ||
                       !strncmp(line, "license_link: ", 14);
-        if (!wanted || strlen(line) > 300) continue;
-        graft_buf_printf(out, "%s\n", line);
-        *found = true;
+        if (wanted && strlen(line) < 300) graft_buf_printf(out, "%s\n", line);
     }
     graft_arena_free(scratch);
-    return 0;
 }
 
 static void front_metrics(graft_buf *out, const graft_save_info *info, const char *name) {
@@ -85,14 +80,13 @@ static bool has_metrics(const graft_save_info *info) {
 
 static void front_matter(graft_buf *out, const graft_model *m, const graft_save_info *info,
                          const char *name) {
-    bool licensed = false;
     graft_buf_text(out, "---\n");
     if (info->license) {
         graft_buf_text(out, "license: ");
         quoted(out, info->license);
         graft_buf_text(out, "\n");
     } else {
-        copy_license(out, m, &licensed);
+        copy_license(out, m);
     }
     graft_buf_printf(
         out, "library_name: %s\npipeline_tag: image-classification\ntags:\n- image-classification\n- graft\n",

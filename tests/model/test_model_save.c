@@ -183,7 +183,11 @@ static void a_timm_folder_stays_one(void **state) {
     room *r = *state;
     graft_err err;
     static const char *const names[] = {"x", "y"};
-    graft_model *m = open_model(r, golden(r, "timm_basic"), NULL);
+    const char *folder = copy_folder(r, "timm_basic");
+    set_config(r, folder, "model_args",
+               json_pack("{s:[iiii],s:[iiii],s:i}", "channels", 8, 12, 16, 24, "layers", 2, 1, 1, 1,
+                         "num_classes", 5));
+    graft_model *m = open_model(r, folder, NULL);
     assert_ok(graft_model_head(m, "linear", names, 2, 1, NULL, &err));
     json_t *c = read_json(r, file_of(r, save_to(r, m, "out", NULL), "config.json"));
     assert_string_equal(json_string_value(json_object_get(c, "architecture")), "resnet18");
@@ -192,7 +196,9 @@ static void a_timm_folder_stays_one(void **state) {
                      2);
     assert_string_equal(json_string_value(json_array_get(json_object_get(c, "label_names"), 1)), "y");
     assert_null(json_object_get(c, "model_type"));
-    assert_non_null(json_object_get(json_object_get(c, "model_args"), "channels"));
+    const json_t *args = json_object_get(c, "model_args");
+    assert_non_null(json_object_get(args, "channels"));
+    assert_int_equal(json_integer_value(json_object_get(args, "num_classes")), 2);
     graft_model_close(m);
 }
 

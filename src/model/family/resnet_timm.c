@@ -298,6 +298,9 @@ static int write_config(json_t *config, const graft_model *m, const graft_hyper 
     }
     if (!bad && (new_cfg || graft_model_preprocess_is_changed(m))) bad |= describe_pictures(cfg, m);
     if (!bad) bad |= json_object_set_new(cfg, "num_classes", json_integer((json_int_t)n));
+    json_t *args = json_object_get(config, "model_args");
+    if (json_object_get(args, "num_classes"))
+        bad |= json_object_set_new(args, "num_classes", json_integer((json_int_t)n));
     /* The folder is written as timm's, so the marks of Transformers' wrapper go. */
     json_object_del(config, "model_type");
     json_object_del(config, "architectures");
