@@ -214,13 +214,18 @@ done:
     return rc;
 }
 
-/* The text that a pattern finds in a name: its first capture, or all of the match. */
-static char *captured(const regex_t *pattern, const char *name, graft_arena *arena, bool *matched) {
+/* The text that a pattern finds in a name: its first capture, or all of the match; NULL when it matches
+ * nothing. */
+static int capture(const char **out, const regex_t *pattern, const char *name, graft_arena *arena,
+                   graft_err *err) {
     regmatch_t m[2];
-    *matched = regexec(pattern, name, 2, m, 0) == 0;
-    if (!*matched) return NULL;
+    *out = NULL;
+    int failed = regexec(pattern, name, 2, m, 0);
+    if (failed == REG_NOMATCH) return 0;
+    if (failed) return graft_err_nomem(err);
     const regmatch_t *take = pattern->re_nsub > 0 && m[1].rm_so >= 0 ? &m[1] : &m[0];
-    return graft_arena_strndup(arena, name + take->rm_so, (size_t)(take->rm_eo - take->rm_so));
+    *out = graft_arena_strndup(arena, name + take->rm_so, (size_t)(take->rm_eo - take->rm_so));
+    return *out ? 0 : graft_err_nomem(err);
 }
 
 int graft_groups_assign(graft_data *d, const graft_listing *l, const graft_data_options *o, graft_err *err) {
@@ -241,11 +246,9 @@ int graft_groups_assign(graft_data *d, const graft_listing *l, const graft_data_
     int rc = seen ? 0 : graft_err_nomem(err);
     int64_t n_without = 0;
     for (int64_t i = 0; rc == 0 && i < d->n; i++) {
-        bool matched = true;
         const char *text = l->items[i].group;
-        if (!text && by_pattern) text = captured(&pattern, l->items[i].relative, scratch, &matched);
+        if (!text && by_pattern) rc = capture(&text, &pattern, l->items[i].relative, scratch, err);
         if (!text) {
-            if (by_pattern && matched) rc = graft_err_nomem(err);
             n_without++;
             continue;
         }

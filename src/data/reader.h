@@ -55,7 +55,7 @@ typedef struct graft_sniffed {
 typedef struct graft_reader {
     const char *name;                     /* "folders", "csv" */
     const char *about;                    /* one line for help and messages */
-    int (*sniff)(const graft_sniffed *s); /* 0: not mine, 100: certain */
+    int (*sniff)(const graft_sniffed *s); /* 0: not mine, 100: certain; negative: ENOMEM */
     int (*list)(graft_listing *out, const char *path, graft_err *err);
 } graft_reader;
 

@@ -47,6 +47,10 @@ int graft_sniff(const graft_reader **out, const char *path, const char *format, 
     *out = NULL;
     for (size_t i = 0; i < GRAFT_COUNT(readers); i++) {
         int sure = readers[i]->sniff(&s);
+        if (sure < 0) {
+            rc = graft_err_nomem(err);
+            goto done;
+        }
         if (sure <= best) continue;
         best = sure;
         *out = readers[i];

@@ -3,22 +3,24 @@
 #include "data/reader.h"
 #include <string.h>
 
-static bool is_folder(graft_arena *arena, const char *path, const char *name, char **full) {
+/* 1 when an entry is a folder that counts, with its path in *full; 0 when not; negative: an error. */
+static int is_folder(graft_arena *arena, const char *path, const char *name, char **full, graft_err *err) {
     *full = graft_path_join(arena, path, name);
-    return *full && name[0] != '.' && strcmp(name, "__MACOSX") != 0 && graft_path_is_dir(*full);
+    if (!*full) return graft_err_nomem(err);
+    return name[0] != '.' && strcmp(name, "__MACOSX") != 0 && graft_path_is_dir(*full);
 }
 
 static int sniff(const graft_sniffed *s) {
     if (!s->is_dir) return 0;
     graft_arena *arena = graft_arena_new(NULL);
-    if (!arena) return 0;
-    int sure = 0;
-    for (size_t i = 0; i < s->n_names && !sure; i++) {
+    if (!arena) return GRAFT_ENOMEM;
+    int found = 0;
+    for (size_t i = 0; i < s->n_names && found == 0; i++) {
         char *full;
-        if (!graft_is_picture_name(s->names[i]) && is_folder(arena, s->path, s->names[i], &full)) sure = 50;
+        if (!graft_is_picture_name(s->names[i])) found = is_folder(arena, s->path, s->names[i], &full, NULL);
     }
     graft_arena_free(arena);
-    return sure;
+    return found > 0 ? 50 : found;
 }
 
 /* One folder whose folders are classes. Pictures beside them belong to no class. */
@@ -28,8 +30,10 @@ static int list_classes(graft_listing *out, const char *path, const char *relati
     size_t n;
     int rc = graft_dir_list(&names, &n, out->arena, path, err);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (!is_folder(out->arena, path, names[i], &full)) {
-            if (graft_is_picture_name(names[i])) ++*n_loose;
+        int found = is_folder(out->arena, path, names[i], &full, err);
+        if (found < 0) return found;
+        if (!found) {
+            *n_loose += graft_is_picture_name(names[i]);
             continue;
         }
         size_t before = out->n_items;
@@ -43,33 +47,40 @@ static int list_classes(graft_listing *out, const char *path, const char *relati
     return rc;
 }
 
-static bool has_folders(graft_arena *arena, const char *path) {
+static int has_folders(graft_arena *arena, const char *path, graft_err *err) {
     char **names, *full;
     size_t n;
-    if (graft_dir_list(&names, &n, arena, path, NULL) < 0) return false;
-    for (size_t i = 0; i < n; i++)
-        if (!graft_is_picture_name(names[i]) && is_folder(arena, path, names[i], &full)) return true;
-    return false;
+    int found = graft_dir_list(&names, &n, arena, path, err);
+    for (size_t i = 0; found == 0 && i < n; i++)
+        if (!graft_is_picture_name(names[i])) found = is_folder(arena, path, names[i], &full, err);
+    return found;
 }
 
-/* A part is called like one and holds folders; a folder "train" of pictures alone may well be a class of
- * vehicles. */
-static bool is_part(graft_listing *out, const char *path, const char *name, char **full, graft_part *part) {
-    return graft_part_from_name(name, strlen(name), part) && is_folder(out->arena, path, name, full) &&
-           has_folders(out->arena, *full);
+/* What an entry is: a part is called like one and holds folders, for a folder "train" of pictures alone may
+ * well be a class of vehicles. */
+typedef enum entry { NO_FOLDER, A_FOLDER, A_PART } entry;
+
+static int entry_of(graft_listing *out, const char *path, const char *name, char **full, graft_part *part,
+                    graft_err *err) {
+    int found = is_folder(out->arena, path, name, full, err);
+    if (found <= 0) return found < 0 ? found : NO_FOLDER;
+    if (!graft_part_from_name(name, strlen(name), part)) return A_FOLDER;
+    found = has_folders(out->arena, *full, err);
+    return found < 0 ? found : found ? A_PART : A_FOLDER;
 }
 
-/* The folder is divided when one of its folders is the part train, or all of them are parts. */
-static bool is_divided(graft_listing *out, const char *path, char *const *names, size_t n) {
+/* The folder is divided when one of its folders is the part train, or all of them are parts. 1, 0 or an
+ * error. */
+static int is_divided(graft_listing *out, const char *path, char *const *names, size_t n, graft_err *err) {
     bool has_train = false, has_part = false, has_other = false;
     for (size_t i = 0; i < n; i++) {
         char *full;
         graft_part part;
-        if (is_part(out, path, names[i], &full, &part)) {
-            has_part = true;
-            has_train = has_train || part == GRAFT_TRAIN;
-        } else if (is_folder(out->arena, path, names[i], &full))
-            has_other = true;
+        int is = entry_of(out, path, names[i], &full, &part, err);
+        if (is < 0) return is;
+        has_part = has_part || is == A_PART;
+        has_train = has_train || (is == A_PART && part == GRAFT_TRAIN);
+        has_other = has_other || is == A_FOLDER;
     }
     return has_train || (has_part && !has_other);
 }
@@ -80,13 +91,13 @@ static int list_parts(graft_listing *out, const char *path, char *const *names, 
     for (size_t i = 0; rc == 0 && i < n; i++) {
         char *full;
         graft_part part;
-        if (!is_part(out, path, names[i], &full, &part)) {
-            if (is_folder(out->arena, path, names[i], &full))
-                graft_env_log(out->env, GRAFT_LOG_WARNING,
-                              "the folder '%s' is no train, val or test with class folders in it: left out",
-                              full);
-            continue;
-        }
+        int is = entry_of(out, path, names[i], &full, &part, err);
+        if (is < 0) return is;
+        if (is == A_FOLDER)
+            graft_env_log(out->env, GRAFT_LOG_WARNING,
+                          "the folder '%s' is no train, val or test with class folders in it: left out",
+                          full);
+        if (is != A_PART) continue;
         size_t before = out->n_items;
         rc = list_classes(out, full, names[i], part, n_other, n_loose, err);
         if (out->n_items == before) continue;
@@ -106,10 +117,13 @@ static int list(graft_listing *out, const char *path, graft_err *err) {
     graft_buf_init(&said, 0);
     graft_buf_text(&said, "class folders");
     int rc = graft_dir_list(&names, &n, out->arena, path, err);
-    if (rc == 0 && is_divided(out, path, names, n)) {
+    int divided = rc == 0 ? is_divided(out, path, names, n, err) : rc;
+    if (divided < 0)
+        rc = divided;
+    else if (divided) {
         graft_buf_text(&said, " under ");
         rc = list_parts(out, path, names, n, &said, &n_other, &n_loose, err);
-    } else if (rc == 0)
+    } else
         rc = list_classes(out, path, "", GRAFT_TRAIN, &n_other, &n_loose, err);
     if (rc == 0 && out->n_items == before)
         rc = graft_err_set(err, GRAFT_EDATA,
