@@ -10,14 +10,6 @@
 
 enum { GROUP = 4, PAIRS = 32 };
 
-static int16_t low_half(int32_t k) {
-    return (int16_t)(k & ((1 << GRAFT_RESIZE_SPLIT) - 1));
-}
-
-static int16_t high_half(int32_t k) {
-    return (int16_t)(k >> GRAFT_RESIZE_SPLIT);
-}
-
 /* A group of four taps is 16 low halves and 16 high halves: four lanes (r, g, b, unused) of the pair (0, 1),
  * four of the pair (2, 3). */
 static void prepare3(int16_t *pairs, const graft_taps *t) {
@@ -27,8 +19,8 @@ static void prepare3(int16_t *pairs, const graft_taps *t) {
             for (int lane = 0; lane < 8; lane++)
                 for (int e = 0; e < 2; e++) {
                     int32_t tap = k[j + lane / 4 * 2 + e];
-                    pairs[lane * 2 + e] = low_half(tap);
-                    pairs[16 + lane * 2 + e] = high_half(tap);
+                    pairs[lane * 2 + e] = graft_tap_low(tap);
+                    pairs[16 + lane * 2 + e] = graft_tap_high(tap);
                 }
     }
 }
@@ -112,8 +104,8 @@ AVX2 static inline void column32(uint8_t *out, const uint8_t *in, size_t stride,
         __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)row);
         __m256i b = two ? _mm256_loadu_si256((const __m256i *)(const void *)(row + stride)) : zero;
         int32_t k0 = taps[j], k1 = two ? taps[j + 1] : 0;
-        __m256i kl = _mm256_set1_epi32((uint16_t)low_half(k0) | (int32_t)low_half(k1) * 65536);
-        __m256i kh = _mm256_set1_epi32((uint16_t)high_half(k0) | (int32_t)high_half(k1) * 65536);
+        __m256i kl = _mm256_set1_epi32((uint16_t)graft_tap_low(k0) | (int32_t)graft_tap_low(k1) * 65536);
+        __m256i kh = _mm256_set1_epi32((uint16_t)graft_tap_high(k0) | (int32_t)graft_tap_high(k1) * 65536);
         __m256i ab = _mm256_unpacklo_epi8(a, b), cd = _mm256_unpackhi_epi8(a, b);
         __m256i p[4] = {_mm256_unpacklo_epi8(ab, zero), _mm256_unpackhi_epi8(ab, zero),
                         _mm256_unpacklo_epi8(cd, zero), _mm256_unpackhi_epi8(cd, zero)};

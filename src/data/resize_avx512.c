@@ -10,14 +10,6 @@
 
 enum { GROUP = 8, PAIRS = 64 };
 
-static int16_t low_half(int32_t k) {
-    return (int16_t)(k & ((1 << GRAFT_RESIZE_SPLIT) - 1));
-}
-
-static int16_t high_half(int32_t k) {
-    return (int16_t)(k >> GRAFT_RESIZE_SPLIT);
-}
-
 /* A group of eight taps is 32 low halves and 32 high halves: four lanes (r, g, b, unused) for each of four
  * pairs. */
 static void prepare3(int16_t *pairs, const graft_taps *t) {
@@ -27,8 +19,8 @@ static void prepare3(int16_t *pairs, const graft_taps *t) {
             for (int lane = 0; lane < 16; lane++)
                 for (int e = 0; e < 2; e++) {
                     int32_t tap = k[j + lane / 4 * 2 + e];
-                    pairs[lane * 2 + e] = low_half(tap);
-                    pairs[32 + lane * 2 + e] = high_half(tap);
+                    pairs[lane * 2 + e] = graft_tap_low(tap);
+                    pairs[32 + lane * 2 + e] = graft_tap_high(tap);
                 }
     }
 }
@@ -108,8 +100,8 @@ AVX512 static inline void column64(uint8_t *out, const uint8_t *in, size_t strid
         const uint8_t *row = in + (size_t)j * stride;
         __m512i a = _mm512_loadu_si512(row), b = two ? _mm512_loadu_si512(row + stride) : zero;
         int32_t k0 = taps[j], k1 = two ? taps[j + 1] : 0;
-        __m512i kl = _mm512_set1_epi32((uint16_t)low_half(k0) | (int32_t)low_half(k1) * 65536);
-        __m512i kh = _mm512_set1_epi32((uint16_t)high_half(k0) | (int32_t)high_half(k1) * 65536);
+        __m512i kl = _mm512_set1_epi32((uint16_t)graft_tap_low(k0) | (int32_t)graft_tap_low(k1) * 65536);
+        __m512i kh = _mm512_set1_epi32((uint16_t)graft_tap_high(k0) | (int32_t)graft_tap_high(k1) * 65536);
         __m512i ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpackhi_epi8(a, b);
         __m512i p[4] = {_mm512_unpacklo_epi8(ab, zero), _mm512_unpackhi_epi8(ab, zero),
                         _mm512_unpacklo_epi8(cd, zero), _mm512_unpackhi_epi8(cd, zero)};

@@ -12,6 +12,14 @@ enum { GRAFT_RESIZE_BITS = 32 - 8 - 2, GRAFT_RESIZE_HALF = 1 << (GRAFT_RESIZE_BI
  * most GRAFT_RESIZE_VECTOR_TAPS products of a half and a grey level stay within 31 bits. */
 enum { GRAFT_RESIZE_SPLIT = 12, GRAFT_RESIZE_VECTOR_TAPS = 1024 };
 
+static inline int16_t graft_tap_low(int32_t k) {
+    return (int16_t)(k & ((1 << GRAFT_RESIZE_SPLIT) - 1));
+}
+
+static inline int16_t graft_tap_high(int32_t k) {
+    return (int16_t)(k >> GRAFT_RESIZE_SPLIT);
+}
+
 /** One axis: output i is the sum of taps[i * stride + j] * input[first[i] + j] for j < count[i]; taps beyond
  * count are 0. stride is a multiple of 8. */
 typedef struct graft_taps {

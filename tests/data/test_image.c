@@ -123,6 +123,26 @@ static void a_jpeg_cut_in_the_middle_is_called_truncated(void **state) {
     free(data);
 }
 
+/* Cameras and editors leave bytes before the end marker; the picture is whole. */
+static void stray_bytes_before_the_end_do_no_harm(void **state) {
+    size_t size;
+    uint8_t *data = golden("rgb_sub0.jpg", &size), *stray = malloc(size + 7);
+    assert_non_null(stray);
+    assert_true(data[size - 2] == 0xFF && data[size - 1] == 0xD9);
+    memcpy(stray, data, size - 2);
+    memset(stray + size - 2, 0x11, 7);
+    memcpy(stray + size + 5, data + size - 2, 2);
+    graft_image image;
+    graft_err err;
+    if (graft_image_decode(&image, *state, stray, size + 7, NULL, "s.jpg", &err) < 0)
+        fail_msg("%s", err.message);
+    uint64_t with = formula_hash(image.data, 37 * 29 * 3);
+    assert_int_equal(graft_image_decode(&image, *state, data, size, NULL, "s.jpg", &err), 0);
+    assert_true(with == formula_hash(image.data, 37 * 29 * 3));
+    free(stray);
+    free(data);
+}
+
 static void flipped_bytes_never_crash(void **state) {
     static const char *const names[] = {"rgb_sub1.jpg", "progressive.jpg", "ycck.jpg",  "palette.png",
                                         "rgb16.png",    "lossy.webp",      "alpha.webp"};
@@ -226,6 +246,7 @@ int main(void) {
         cmocka_unit_test(grey_is_asked_for_and_is_pils_luma),
         cmocka_unit_test(every_truncation_is_an_error_and_says_so),
         cmocka_unit_test(a_jpeg_cut_in_the_middle_is_called_truncated),
+        cmocka_unit_test(stray_bytes_before_the_end_do_no_harm),
         cmocka_unit_test(flipped_bytes_never_crash),
         cmocka_unit_test(what_is_no_picture_is_named),
         cmocka_unit_test(too_many_pixels_are_refused_before_memory_is_taken),

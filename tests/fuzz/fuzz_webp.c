@@ -1,7 +1,6 @@
 /* Any bytes through the WEBP decoder: probed, decoded at full and at reduced size, in colour and in grey. */
 #include "data/image.h"
 
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

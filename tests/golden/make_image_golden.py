@@ -71,6 +71,7 @@ def decode_cases():
         add(f"rgb_sub{sub}.jpg", save(rgb, "JPEG", quality=90, subsampling=sub))
     add("progressive.jpg", save(rgb, "JPEG", quality=85, progressive=True))
     add("grey.jpg", save(grey, "JPEG", quality=85))
+    add("wide.jpg", save(Image.new("L", (30000, 1), 90), "JPEG", quality=50, optimize=True))
     add("one_pixel.jpg", save(picture(1, 1, 3, 3), "JPEG"))
     cmyk = Image.merge("CMYK", [smooth(37, 29, 1, s) for s in (4, 5, 6, 7)])
     add("cmyk.jpg", save(cmyk, "JPEG", quality=90))
