@@ -81,7 +81,6 @@ bench-peers: build
 	@GRAFT=$(BUILD)/graft bench/peers.sh
 
 models: build
-	@scripts/setup.sh fonts
 	@GRAFT=$(BUILD)/graft scripts/models.sh
 
 golden:

@@ -2,7 +2,7 @@
 # Puts in place what graft is built with: Debian packages, and oneDNN >= 3.2 under .deps/onednn.
 #
 #   scripts/setup.sh                    what the build, the demo and the tests need
-#   scripts/setup.sh lint fuzz          also what these need (groups: clang lint fuzz coverage fonts peers)
+#   scripts/setup.sh lint fuzz          also what these need (groups: clang lint fuzz coverage peers)
 #   scripts/setup.sh --package NAME...  these Debian packages, when missing
 #
 # Nothing is done and nothing printed when all is there. GRAFT_ONEDNN names another oneDNN prefix.
@@ -28,9 +28,8 @@ packages_of() {
     lint) echo clang clang-tidy clang-format cppcheck libomp-dev ;;
     fuzz) echo clang libclang-rt-14-dev libomp-dev llvm ;;
     coverage) echo gcovr ;;
-    fonts) echo fonts-dejavu fonts-liberation fonts-freefont-ttf fonts-noto-core ;;
     peers) echo python3 python3-venv ;;
-    *) fail "unknown group '$1', one of: clang lint fuzz coverage fonts peers" ;;
+    *) fail "unknown group '$1', one of: clang lint fuzz coverage peers" ;;
     esac
 }
 

@@ -153,7 +153,7 @@ int graft_cpu_global_avg_pool(graft_lowering *l, const graft_node *n, graft_err 
     const_dnnl_memory_desc_t xm;
     dnnl_memory_desc_t rows, plain;
     dnnl_primitive_desc_t pd = NULL;
-    graft_buffer xb, pooled, yb;
+    graft_buffer xb, pooled, yb = 0;
     int rc = x_md(l, x, dtype, &xm, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
     if (rc == 0) rc = forward_pd(&pd, l, &d, xm, dtype, &picture, false, err);
