@@ -85,6 +85,17 @@ GRAFT_API void graft_env_cancel(graft_env *env);
 /** The library's version, "0.1.0". */
 GRAFT_API const char *graft_version(void);
 
+/** A string that graft made (JSON mostly). NULL allowed. */
+GRAFT_API void graft_text_free(char *text);
+
+/* ---- The bottleneck cache ------------------------------------------------------------------------------ */
+
+/** What the bottleneck cache holds, as a JSON object: directory, bytes, limit, and entries, the last used
+ * first, of key, rows, bytes, row_size, last_used (UTC) and description. */
+GRAFT_API int graft_cache_list(char **result, graft_env *env, graft_err *err);
+/** Empties it; *freed (may be NULL): bytes. Entries in use by another process stay. */
+GRAFT_API int graft_cache_clear(graft_env *env, uint64_t *freed, graft_err *err);
+
 #ifdef __cplusplus
 }
 #endif

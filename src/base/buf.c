@@ -1,6 +1,7 @@
 #include "base/buf.h"
 
 #include "base/size.h"
+#include "graft.h"
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,6 +44,16 @@ static bool reserve(graft_buf *b, size_t more) {
     b->capacity = capacity;
     b->data[b->size] = '\0';
     return true;
+}
+
+char *graft_buf_take(graft_buf *b) {
+    char *data = b->failed ? NULL : b->capacity ? b->data : calloc(1, 1);
+    if (data && b->capacity) *b = (graft_buf){.data = "", .ceiling = b->ceiling};
+    return data;
+}
+
+void graft_text_free(char *text) {
+    free(text);
 }
 
 void graft_buf_append(graft_buf *b, const void *data, size_t size) {

@@ -16,6 +16,9 @@ typedef struct graft_buf {
 void graft_buf_init(graft_buf *b, size_t ceiling);
 void graft_buf_done(graft_buf *b);
 void graft_buf_clear(graft_buf *b);
+/** Takes the bytes out, to be freed with free(), and leaves the buffer empty; NULL when it has failed or
+ * there is no memory. */
+char *graft_buf_take(graft_buf *b);
 void graft_buf_append(graft_buf *b, const void *data, size_t size);
 void graft_buf_text(graft_buf *b, const char *s);
 void graft_buf_printf(graft_buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -55,17 +55,26 @@ typedef struct graft_cache graft_cache;
 graft_hash graft_cache_key(graft_hash prefix, graft_hash preprocessing, graft_dtype dtype, int64_t variant);
 
 /** Opens or makes the store `key` whose rows are `row_size` bytes, in $GRAFT_CACHE, else
- * $XDG_CACHE_HOME/graft, else
- *  ~/.cache/graft. `limit` bytes for the whole cache; 0: a tenth of what the disk has free, 20 GB at most. */
+ * $XDG_CACHE_HOME/graft, else ~/.cache/graft. `limit` bytes for the whole cache; 0: what GRAFT_CACHE_LIMIT
+ * says
+ * ("500M", "20G"), else a tenth of what the disk has free, 20 GB at most. A store that is damaged or has rows
+ * of another size is made anew; EFORMAT when that is in use. EIO when the folder cannot be written: go on
+ * without. `env` (may be NULL) outlives the cache, which is used by one thread at a time. */
 int graft_cache_open(graft_cache **out, const graft_env *env, graft_hash key, size_t row_size,
                      const char *description, uint64_t limit, graft_err *err);
+/** Writes what is pending; NULL allowed. */
 void graft_cache_close(graft_cache *c);
-/** The row of a sample's content; NULL when it is not there. Valid until closed. */
+/** The row of a sample's content, aligned to 64 bytes; NULL when it is not there or is damaged. Valid until
+ * closed. A row that was put is always there. */
 const void *graft_cache_get(graft_cache *c, graft_hash content);
-/** Adds a row unless it is there. Visible to other processes once complete. */
+/** Adds a copy of the row unless it is there. Visible to other processes once complete. When the store cannot
+ * grow (limit, full disk), this is said once as a warning to the env, and this row and all later ones are
+ * kept in memory until the close: the caller need not care, and the only error is ENOMEM. */
 int graft_cache_put(graft_cache *c, graft_hash content, const void *row, graft_err *err);
-/** Makes what was put durable. */
+/** Writes what is pending, makes it durable, and takes in what other processes have added. EIO when the disk
+ * fails in keeping what it had taken. */
 int graft_cache_flush(graft_cache *c, graft_err *err);
+/** Rows that are there (damaged ones count until they are asked for). */
 int64_t graft_cache_count(const graft_cache *c);
 
 #endif
