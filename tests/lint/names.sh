@@ -1,5 +1,5 @@
 #!/bin/bash
-# No two .c files share a name; no file is longer than 600 lines, no function of src/ than 80. Run from the repository's root.
+# No two .c files share a name; no file is longer than 600 lines (a test 900), no function of src/ than 80. Run from the repository's root.
 set -euo pipefail
 bad=0
 folders=()
@@ -10,8 +10,10 @@ for name in $same; do
     bad=1
 done
 while read -r lines file; do
-    if [ "$file" != total ] && ((lines > 600)); then
-        echo "$file: $lines lines; a file is one subject and at most 600"
+    most=600
+    case $file in tests/*) most=900 ;; total) continue ;; esac
+    if ((lines > most)); then
+        echo "$file: $lines lines; a file is one subject and at most $most"
         bad=1
     fi
 done < <(find "${folders[@]}" -name '*.[ch]' -exec wc -l {} +)
