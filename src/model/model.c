@@ -150,7 +150,7 @@ static int read_preprocess(graft_model *m, graft_err *err) {
     return graft_preprocess_check(&m->preprocess, err);
 }
 
-static int bind(graft_model *m, uint64_t seed, graft_err *err) {
+static int bind(graft_model *m, const graft_model_options *o, graft_err *err) {
     bool head_fits = false;
     int rc;
     if (!m->is_scratch) {
@@ -158,10 +158,14 @@ static int bind(graft_model *m, uint64_t seed, graft_err *err) {
     } else {
         graft_env_log(m->env, GRAFT_LOG_INFO,
                       "%s: no weights beside it: a new model, initialised from seed %llu", m->config_path,
-                      (unsigned long long)seed);
+                      (unsigned long long)o->seed);
     }
     m->head_is_new = !head_fits;
-    return graft_model_initialise(m, seed, err);
+    if (m->head_is_new && o->needs_head)
+        return graft_err_set(err, GRAFT_EDATA,
+                             "%s: it holds no trained head for its %zu classes; adapt it with graft fit",
+                             m->path, m->n_labels);
+    return graft_model_initialise(m, o->seed, err);
 }
 
 static int open_model(graft_model *m, const graft_model_options *o, graft_err *err) {
@@ -187,7 +191,7 @@ static int open_model(graft_model *m, const graft_model_options *o, graft_err *e
         (rc = graft_model_list(m, err)) < 0)
         return rc;
     m->description = m->family->describe(m->arena, &m->hyper);
-    return m->description ? bind(m, o->seed, err) : graft_err_nomem(err);
+    return m->description ? bind(m, o, err) : graft_err_nomem(err);
 }
 
 int graft_model_open(graft_model **out, const graft_env *env, const char *path,

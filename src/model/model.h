@@ -23,9 +23,11 @@ typedef struct graft_model_options {
     size_t n_labels;
     const char *labels_file; /* the same, one name a line; NULL: none */
     uint64_t seed;           /* of what has to be initialised */
+    bool needs_head; /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
+                        eval) */
 } graft_model_options;
 #define GRAFT_MODEL_OPTIONS_INIT                                                                             \
-    { NULL, NULL, 0, NULL, 0 }
+    { NULL, NULL, 0, NULL, 0, false }
 
 /** Opens a folder (Transformers' or timm's), a config.json (a new model), or a bare checkpoint. Without
  * weights the model is initialised; a head that is missing or that does not fit is initialised, with a line

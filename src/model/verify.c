@@ -80,7 +80,9 @@ int graft_model_verify(graft_verification *out, const graft_env *env, const char
     graft_arena *scratch = graft_arena_new(NULL);
     const char *path = scratch ? graft_path_join(scratch, dir, "graft_probe.safetensors") : NULL;
     graft_model *m = NULL;
-    int rc = path ? graft_model_open(&m, env, dir, NULL, err) : graft_err_nomem(err);
+    graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
+    o.needs_head = true;
+    int rc = path ? graft_model_open(&m, env, dir, &o, err) : graft_err_nomem(err);
     if (rc == 0) rc = replay(out, env, m, path, scratch, err);
     graft_model_close(m);
     graft_arena_free(scratch);

@@ -231,6 +231,14 @@ static void a_head_that_misfits_is_made_anew(void **state) {
     assert_non_null(strstr(r->log.data, "[3, 24]"));
     assert_ptr_equal(strchr(r->log.data, '\n') + 1, r->log.data + r->log.size);
     graft_model_close(m);
+    /* Where answers are wanted of the head, that is an error. */
+    graft_err err;
+    graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
+    o.needs_head = true;
+    m = NULL;
+    assert_error(graft_model_open(&m, r->env, folder, &o, &err), GRAFT_EDATA, "3 classes");
+    assert_null(m);
+    graft_model_close(open_model(r, golden(r, "timm_basic"), &o));
 }
 
 static void tensors_without_a_place_are_listed(void **state) {
