@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -185,8 +186,8 @@ def train(bench):
                     seconds, folder=folder, batch=16, dtype=dtype, train=part)
 
 
-def whole(bench, what, ours, theirs, rounds, table):
-    """Whole processes: seconds of graft and of each peer in turn; `ours` may be a list of commands to make one afresh."""
+def whole(bench, what, ours, theirs, rounds):
+    """Whole processes: seconds of graft and of each peer in turn; `ours()` makes graft's command afresh."""
     results = {name: [] for name in theirs}
     try:
         for _ in range(rounds):
@@ -204,8 +205,6 @@ def whole(bench, what, ours, theirs, rounds, table):
         low, high = min(f["ratio"] for f in found), max(f["ratio"] for f in found)
         print(f"| {what} | {name} | {m['graft']:.2f} | {m['peer']:.2f} | **{m['ratio']:.1f}** ({low:.1f}–{high:.1f}) | "
               f"{m['graft_mib']:.0f} / {m['peer_mib']:.0f} | {m['graft_mib'] / m['peer_mib']:.2f} |", flush=True)
-    if table:
-        table()
 
 
 def photos(bench):
@@ -261,7 +260,7 @@ def fit(bench):
                 return [bench.args.graft, "fit", f, data, "-o", out, "--train", "head", "--epochs", "10", "--early-stop", "-1", "--augment",
                         "none", "--batch", "32", "--dtype", d, "--threads", str(bench.args.threads), "-q"]
             theirs = bench.worker("fit", folder=folder, data=data, batch=32, epochs=10, dtype=dtype, peer="torch")
-            whole(bench, f"{architecture}, {dtype}", ours, {"PyTorch, the tutorial's loop": theirs}, max(1, bench.args.rounds // 3), None)
+            whole(bench, f"{architecture}, {dtype}", ours, {"PyTorch, the tutorial's loop": theirs}, max(1, bench.args.rounds // 3))
 
 
 def predict(bench):
@@ -272,7 +271,7 @@ def predict(bench):
     peers = {"PyTorch + timm": bench.worker("predict", folder=folder, photo=photo, peer="torch"),
              "ONNX Runtime from Python": bench.worker("predict", folder=folder, photo=photo, peer="onnxruntime")}
     command = [bench.args.graft, "predict", folder, photo, "--threads", str(bench.args.threads), "-q"]
-    whole(bench, "predict", lambda: command, peers, bench.args.rounds, None)
+    whole(bench, "predict", lambda: command, peers, bench.args.rounds)
     shown = []
     for _ in range(10):
         shown.append(run_timed([bench.args.graft, "--help"], bench.env)[0])
@@ -280,18 +279,41 @@ def predict(bench):
 
 
 def decode(bench):
-    data, name = resized(bench, (500, 375))
-    head(f"Decoding + preprocessing, {name} at 500×375", "pictures/s")
-    seconds = bench.args.seconds
-    peers = {"torchvision + PIL, DataLoader": Peer(bench, "decode", photos=data)}
+    photos, name = resized(bench, (500, 375))
+    archive = f"{photos}.tar"
+    if not os.path.exists(archive):
+        with tarfile.open(archive, "w") as t:
+            t.add(photos, "photos")
+    program = os.path.join(os.path.dirname(bench.args.graft), "bench_decode")
+    seconds, threads, found = str(bench.args.seconds), str(bench.args.threads), []
+    ours = [program, "--tar", archive, "--threads", threads, "--seconds", seconds]
+    theirs = [sys.executable, f"{HERE}/decode_peer.py", archive, threads, seconds, "eval"]
+    print(f"\n### Decoding + preprocessing, {name} at 500×375 to 224×224\n", flush=True)
     try:
-        graft = lambda: bench.graft("bench_decode", data, "--seconds", seconds)  # noqa: E731
-        rows(bench, "JPEG → 224×224 float", pairs(bench, graft, peers, seconds), peers)
+        before = rate(ours, r"graft ([0-9.]+)/s", bench.env)
+        for _ in range(bench.args.rounds):
+            peer, after = rate(theirs, r"([0-9.]+)", bench.env), rate(ours, r"graft ([0-9.]+)/s", bench.env)
+            found.append({"graft": (before + after) / 2, "peer": peer, "ratio": (before + after) / 2 / peer})
+            before = after
     except Failed as failure:
-        print(f"| JPEG → 224×224 float | | not measured: {failure} | | | | |", flush=True)
-    finally:
-        for peer in peers.values():
-            peer.close()
+        print(f"not measured: {failure}")
+        return
+    bench.log.append({"what": "decode", "peer": "torchvision + PIL", "pairs": found})
+    m = {k: statistics.median(f[k] for f in found) for k in found[0]}
+    print(f"graft {m['graft']:.0f} pictures/s, torchvision + PIL {m['peer']:.0f}: ratio **{m['ratio']:.2f}** "
+          f"({min(f['ratio'] for f in found):.2f}–{max(f['ratio'] for f in found):.2f})", flush=True)
+
+
+def rate(command, pattern, env):
+    """The number that a program prints."""
+    try:
+        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError as error:
+        raise Failed(f"{command[0]}: {error.strerror}") from error
+    match = re.search(pattern, done.stdout)
+    if not match:
+        raise Failed(f"{os.path.basename(command[0])}: {(done.stdout + done.stderr).strip()[-200:] or 'no answer'}")
+    return float(match.group(1))
 
 
 def processor():

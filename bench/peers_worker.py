@@ -1,6 +1,6 @@
 """One peer in one process: makes itself ready, then measures whenever the orchestrator (peers.py) writes a line "go SECONDS".
 
-    peers_worker.py KIND JSON      KIND: prepare, forward, train, fit, predict, decode; JSON: its options
+    peers_worker.py KIND JSON      KIND: prepare, forward, train, fit, predict; JSON: its options
 
 Answers are JSON lines on stdout: {"ready": seconds}, {"images_per_second": …, "peak_mib": …} or {"error": …}.
 """
@@ -192,31 +192,13 @@ def predict(o):
             say(best=int(model(transform()(Image.open(o["photo"]).convert("RGB"))[None]).argmax()))
 
 
-def decode(o):
-    """Pictures a second through decoding, resizing, cropping and normalising, in a DataLoader with one process a thread."""
-    import torch
-    from torchvision.datasets import ImageFolder
-    torch.set_num_threads(1)
-    photos = ImageFolder(o["photos"], transform())
-    loader = torch.utils.data.DataLoader(photos, batch_size=32, num_workers=o["threads"], persistent_workers=True)
-    for _ in loader:
-        pass
-    say(ready=0)
-    for line in sys.stdin:
-        seconds, n = float(line.split()[1]), 0
-        begun = time.perf_counter()
-        while n == 0 or time.perf_counter() - begun < seconds:
-            n += sum(len(y) for _, y in loader)
-        say(images_per_second=n / (time.perf_counter() - begun), peak_mib=peak_mib())
-
-
 def main():
     kind, o = sys.argv[1], json.loads(sys.argv[2])
     try:
         if kind in STEPS:
             serve(kind, o)
         else:
-            {"prepare": prepare, "fit": fit, "predict": predict, "decode": decode}[kind](o)
+            {"prepare": prepare, "fit": fit, "predict": predict}[kind](o)
     except BrokenPipeError:
         pass
     except Exception as error:  # the orchestrator prints it in the row's place
