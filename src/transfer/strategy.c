@@ -1,0 +1,74 @@
+/* From a plan's text to phases, and from a phase to marks on a graph. */
+#include "transfer/strategies.h"
+
+#include <string.h>
+
+#define GRAFT_STRATEGY(name) &graft_strategy_##name,
+static const graft_strategy *const strategies[] = {
+#include "transfer/strategy/list.h"
+};
+#undef GRAFT_STRATEGY
+
+int graft_phase_from(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
+                     size_t first, graft_err *err) {
+    size_t n = graft_model_n_stages(m);
+    graft_phase *phase = graft_arena_alloc(arena, sizeof *phase);
+    bool *trains = graft_arena_array(arena, n, sizeof *trains);
+    if (!phase || !trains) return graft_err_nomem(err);
+    for (size_t i = first; i < n; i++) trains[i] = true;
+    *phase = (graft_phase){.trains = trains, .share = 1.0};
+    *out = phase;
+    *n_phases = 1;
+    return 0;
+}
+
+/* Without a wish: everything when there is nothing to keep; the head alone when there are few pictures a
+ * class, whose number cannot pay for more than a linear layer; the last stage too when there are more;
+ * everything when there are many (Kornblith et al. 2019: fine-tuning overtakes a linear head at some dozens
+ * to hundreds a class). */
+static const char *choose(const graft_evidence *e) {
+    if (e->is_scratch) return "full";
+    int64_t per_class = e->n_train / (e->n_classes > 0 ? e->n_classes : 1);
+    if (per_class < 30) return "head";
+    return per_class < 200 ? "top:1" : "full";
+}
+
+static int unknown(const char *plan, graft_err *err) {
+    graft_buf usages;
+    graft_buf_init(&usages, 0);
+    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++)
+        graft_buf_printf(&usages, "%s%s", i ? ", " : "", strategies[i]->usage);
+    int rc = graft_err_set(err, GRAFT_EUSAGE, "unknown plan '%s' for --train, one of: %s", plan,
+                           usages.failed ? "" : usages.data);
+    graft_buf_done(&usages);
+    return rc;
+}
+
+int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
+                          const graft_model *m, const char *plan, const graft_evidence *evidence,
+                          graft_err *err) {
+    if (!plan) plan = choose(evidence);
+    const char *colon = strchr(plan, ':');
+    size_t name_size = colon ? (size_t)(colon - plan) : strlen(plan);
+    *chosen = graft_arena_strdup(arena, plan);
+    if (!*chosen) return graft_err_nomem(err);
+    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++) {
+        const graft_strategy *s = strategies[i];
+        if (strlen(s->name) == name_size && strncmp(s->name, plan, name_size) == 0)
+            return s->phases(out, n_phases, arena, m, colon ? colon + 1 : NULL, evidence, err);
+    }
+    return unknown(plan, err);
+}
+
+int graft_mark_trained(graft_graph *g, const graft_model *m, const graft_phase *phase, bool train_statistics,
+                       graft_err *err) {
+    size_t n = graft_graph_n_values(g);
+    for (size_t v = 0; v < n; v++) {
+        graft_value_info *info = graft_graph_value_mut(g, (graft_value)v);
+        if (info->kind != GRAFT_PARAM) continue;
+        const graft_param *p = graft_model_find_param(m, info->name);
+        if (!p) return graft_err_set(err, GRAFT_EINTERNAL, "the model has no parameter '%s'", info->name);
+        info->trained = phase->trains[p->stage] && (train_statistics || p->kind != GRAFT_PARAM_STATISTIC);
+    }
+    return 0;
+}

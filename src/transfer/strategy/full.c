@@ -1,0 +1,14 @@
+/* Every layer. */
+#include "transfer/strategies.h"
+
+static int phases(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
+                  const char *argument, const graft_evidence *evidence, graft_err *err) {
+    (void)evidence;
+    if (argument)
+        return graft_err_set(err, GRAFT_EUSAGE, "--train full takes nothing after a colon, not '%s'",
+                             argument);
+    return graft_phase_from(out, n_phases, arena, m, 0, err);
+}
+
+const graft_strategy graft_strategy_full = {
+    .name = "full", .usage = "full", .help = "every layer", .phases = phases};
