@@ -84,6 +84,91 @@ GRAFT_API void graft_env_cancel(graft_env *env);
 
 /** The library's version, "0.1.0". */
 GRAFT_API const char *graft_version(void);
+/* ---- What is done with a model and data -------------------------------------------------------------------
+ *
+ * Each function below is one command of the program. Options are structs that zero or their initialiser fills
+ * with the defaults; results are structs whose memory is freed by graft_text_free or the named function. A
+ * model is named by its path (a folder of Transformers or timm, a config.json, a checkpoint), data by theirs.
+ */
+
+typedef enum graft_precision { GRAFT_PRECISION_FP32, GRAFT_PRECISION_BF16 } graft_precision;
+
+/** How labelled data are read; shared by fit, eval, predict and embed. */
+typedef struct graft_data_choice {
+    const char *input_column, *label_column; /* of a table; NULL: guessed, and said */
+    const char *group_column;                /* samples with one value stay on one side of a split */
+    const char *group_pattern; /* POSIX regex on the file name; its first capture is the group */
+    const char *labels_file;   /* class names in order, one a line; NULL: the model's, else the data's */
+    double max_bad;            /* share of samples that may be unreadable; 0: 0.01 */
+    bool strict;               /* the first unreadable sample is an error */
+    double validation;         /* share made into a validation part where there is none; 0: 0.2 */
+} graft_data_choice;
+
+typedef struct graft_fit_options {
+    graft_data_choice data;
+    const char *family; /* of a bare checkpoint; NULL: recognised */
+    const char *train;  /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    int64_t epochs;     /* 0: chosen from the data's size */
+    int64_t batch;      /* 0: 32, less for few samples */
+    double lr;          /* base rate; 0: the optimiser's for this plan */
+    double head_lr;     /* rate of the head; 0: lr */
+    double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
+                                  one, else 1 */
+    double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */
+    const char *optimizer;     /* "sgd", "adam", "adamw"; NULL: chosen */
+    const char *schedule;      /* "constant", "linear", "cosine", "one_cycle"; NULL: cosine */
+    double warmup;             /* share of the updates; negative: chosen */
+    double clip_norm;          /* negative: 1; 0: none */
+    double label_smoothing;    /* negative: 0.1 when fine-tuning, 0 for a head alone */
+    const char *augment;       /* "none", "light", "standard", "strong" or parts, see docs; NULL: chosen */
+    const char *class_weights; /* "none", "auto"; NULL: none */
+    const char *sampler;       /* "shuffle", "balanced"; NULL: shuffle */
+    const char
+        *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
+    int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
+    int64_t eval_every; /* epochs; 0: 1 */
+    uint64_t seed;
+    uint64_t memory; /* bytes; 0: what the machine has */
+    graft_precision precision;
+    int64_t cache_variants; /* augmented variants a sample in the bottleneck cache; 0: chosen; negative: no
+                               cache */
+    bool from_scratch;      /* the model's weights are not used, only its architecture */
+    bool restart;           /* an interrupted run in `out` is not taken up */
+    bool dry_run;           /* plan, memory and schedule are said, nothing is trained */
+} graft_fit_options;
+#define GRAFT_FIT_OPTIONS_INIT                                                                               \
+    { .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1 }
+
+/** Adapts `model` to labelled `data` and writes the folder `out`, which is verified before it is called done.
+ * *result (may be NULL) is a JSON object: plan, epochs, metrics of the best epoch, seconds, peak memory, out.
+ * A run that was interrupted or killed goes on where it stopped when the same call is made again, and ends
+ * with the same bits. */
+GRAFT_API int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
+                        const graft_fit_options *options, graft_err *err);
+
+typedef struct graft_use_options {
+    graft_data_choice data;
+    const char *family; /* of a bare checkpoint; NULL: recognised */
+    const char *part;   /* eval: "train", "val", "test", "all"; NULL: test, else val, else all */
+    int64_t batch;      /* 0: 32 */
+    graft_precision precision;
+    double min_confidence; /* predict: below it the answer is no class */
+    int64_t top;           /* predict: classes told; 0: 5 at most */
+    bool no_cache;         /* embed, eval: do not read or fill the bottleneck cache */
+} graft_use_options;
+#define GRAFT_USE_OPTIONS_INIT                                                                               \
+    { .part = NULL }
+
+/** One answer. Everything is borrowed for the duration of the call. */
+typedef struct graft_prediction {
+    const char *input; /* path, or path and row */
+    const char *label; /* NULL: abstained, or not readable */
+    double confidence; /* of the likeliest class */
+    size_t n_top;
+    const char *const *top_labels;
+    const double *top_confidences;
+    const char *problem; /* why an input could not be read; NULL otherwise */
+} graft_prediction;
 
 /** A string that graft made (JSON mostly). NULL allowed. */
 GRAFT_API void graft_text_free(char *text);

@@ -1,0 +1,167 @@
+/* What the options left open, chosen from the model and the data, and said. The figures are those of common
+ * practice: a frozen backbone stands a high rate on its head, a pretrained one a tenth of the head's (fastai,
+ * Howard and Ruder 2018: discriminative rates), and small sets want many passes. */
+#include "transfer/fit.h"
+
+#include <string.h>
+
+static int find_rows(graft_job *j, bool head_only, graft_err *err) {
+    const graft_fit_options *o = &j->options;
+    graft_recipe *r = &j->recipe;
+    const char *optimizer = o->optimizer ? o->optimizer : "adamw";
+    const char *schedule = o->schedule ? o->schedule : "cosine";
+    (void)head_only;
+    r->loss = graft_loss_find("cross_entropy");
+    r->optimiser = graft_optimiser_find(optimizer);
+    r->schedule = graft_schedule_find(schedule);
+    if (!r->optimiser) {
+        return graft_err_set(err, GRAFT_EUSAGE, "unknown optimizer '%s', one of: adamw, adam, sgd",
+                             optimizer);
+    }
+    if (!r->schedule) {
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "unknown schedule '%s', one of: cosine, linear, one_cycle, constant", schedule);
+    }
+    return 0;
+}
+
+/* Enough updates for small sets, few passes over large ones. */
+static int64_t choose_epochs(const graft_job *j, bool head_only) {
+    int64_t n = j->evidence.n_train > 0 ? j->evidence.n_train : 1;
+    int64_t updates = head_only ? 1000 : j->evidence.is_scratch ? 3000 : 800;
+    int64_t epochs = updates * j->recipe.batch / n;
+    int64_t least = head_only ? 20 : j->evidence.is_scratch ? 30 : 10;
+    int64_t most = head_only ? 100 : j->evidence.is_scratch ? 200 : 30;
+    return epochs < least ? least : epochs > most ? most : epochs;
+}
+
+/* A thirtieth of the data at most a batch, so that even forty pictures give a few updates an epoch. */
+static int64_t choose_batch(const graft_job *j) {
+    int64_t batch = 32;
+    while (batch > 8 && j->evidence.n_train < 6 * batch) batch /= 2;
+    return batch;
+}
+
+static double choose_rate(const graft_job *j, bool head_only) {
+    bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
+    if (head_only) return sgd ? 0.1 : 3e-3;
+    if (j->evidence.is_scratch) return sgd ? 0.05 : 2e-3;
+    return sgd ? 0.01 : 1e-3;
+}
+
+static int choose_augment(graft_job *j, bool head_only, graft_err *err) {
+    const graft_preprocess *p = graft_model_preprocess(j->model);
+    const char *text = j->options.augment;
+    graft_augment augment;
+    int height = 0, width = 0;
+    bool small = graft_preprocess_output(p, &height, &width) && height < 64;
+    if (!text || strcmp(text, "auto") == 0) {
+        /* A frozen backbone profits little and costs a pass a variant; glyph-sized pictures have no side to
+         * flip. */
+        text = head_only ? "none" : small ? "crop=0.7" : "light";
+    }
+    int rc = graft_augment_parse(&augment, text, err);
+    return rc < 0 ? rc : graft_transform_init(&j->transform, p, &augment, err);
+}
+
+static int choose_weights(graft_job *j, graft_err *err) {
+    const char *weights = j->options.class_weights, *sampler = j->options.sampler;
+    if (weights && strcmp(weights, "auto") == 0) {
+        size_t n = (size_t)graft_data_n_classes(j->data);
+        j->class_weights = graft_arena_array(j->arena, n + 1, sizeof *j->class_weights);
+        if (!j->class_weights) return graft_err_nomem(err);
+    } else if (weights && strcmp(weights, "none") != 0) {
+        return graft_err_set(err, GRAFT_EUSAGE, "unknown --class-weights '%s', one of: none, auto", weights);
+    }
+    j->order = GRAFT_SHUFFLED;
+    if (sampler && strcmp(sampler, "balanced") == 0) {
+        j->order = GRAFT_BALANCED;
+    } else if (sampler && strcmp(sampler, "shuffle") != 0) {
+        return graft_err_set(err, GRAFT_EUSAGE, "unknown --sampler '%s', one of: shuffle, balanced", sampler);
+    }
+    return 0;
+}
+
+static int choose_statistics(graft_job *j, graft_err *err) {
+    const char *norm = j->options.norm;
+    /* statistics of few pictures are noise: pretrained ones are better then */
+    j->train_statistics = j->evidence.is_scratch || j->recipe.batch >= 16;
+    if (norm && strcmp(norm, "frozen") == 0) {
+        j->train_statistics = false;
+    } else if (norm && strcmp(norm, "train") == 0) {
+        j->train_statistics = true;
+    } else if (norm) {
+        return graft_err_set(err, GRAFT_EUSAGE, "unknown --norm '%s', one of: train, frozen", norm);
+    }
+    return 0;
+}
+
+/* Head and backbone train at rates of their own; norms and biases do not decay (He et al. 2019, "Bag of
+ * tricks"). */
+static graft_param_group group_of(void *user, const char *name) {
+    const graft_job *j = user;
+    const graft_param *p = graft_model_find_param(j->model, name);
+    const graft_fit_options *o = &j->options;
+    double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : j->evidence.is_scratch ? 1.0 : 0.1;
+    double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
+    if (p->head) scale = o->head_lr > 0 ? o->head_lr / j->recipe.lr : 1.0;
+    return (graft_param_group){.lr_scale = scale,
+                               .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0};
+}
+
+static bool is_head_only(const graft_job *j) {
+    size_t n = graft_model_n_stages(j->model);
+    for (size_t i = 0; i + 1 < n; i++)
+        if (j->phases[0].trains[i]) return false;
+    return true;
+}
+
+int graft_job_defaults(graft_job *j, graft_err *err) {
+    const graft_fit_options *o = &j->options;
+    graft_recipe *r = &j->recipe;
+    j->evidence = (graft_evidence){.n_train = 0,
+                                   .n_classes = graft_data_n_classes(j->data),
+                                   .is_scratch = graft_model_is_scratch(j->model)};
+    int64_t n_all = graft_data_n_samples(j->data), given = 0;
+    graft_data_members(j->data, GRAFT_TRAIN, &given);
+    j->evidence.n_train = given > 0 ? given : n_all - n_all / 5;
+    int rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, o->train,
+                                   &j->evidence, err);
+    if (rc < 0) return rc;
+    bool head_only = is_head_only(j);
+    if ((rc = find_rows(j, head_only, err)) < 0) return rc;
+    r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);
+    r->epochs = o->epochs > 0 ? o->epochs : choose_epochs(j, head_only);
+    r->lr = o->lr > 0 ? o->lr : choose_rate(j, head_only);
+    r->momentum = 0.9;
+    r->nesterov = true;
+    r->beta1 = 0.9;
+    r->beta2 = 0.999;
+    r->eps = 1e-8;
+    r->warmup = o->warmup >= 0 ? o->warmup : head_only ? 0.0 : 0.1;
+    r->clip_norm = o->clip_norm >= 0 ? o->clip_norm : 1.0;
+    r->label_smoothing = o->label_smoothing >= 0 ? o->label_smoothing : head_only ? 0.0 : 0.1;
+    r->n_classes = j->evidence.n_classes;
+    r->dtype = o->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32;
+    r->seed = o->seed;
+    r->eval_every = o->eval_every;
+    r->early_stop = o->early_stop == 0  ? (j->evidence.is_scratch ? 30 : 10)
+                    : o->early_stop < 0 ? 0
+                                        : o->early_stop;
+    r->group = group_of;
+    r->user = j;
+    if (o->precision == GRAFT_PRECISION_BF16 && r->dtype == GRAFT_F32)
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no bf16: computing in float32");
+    if ((rc = choose_augment(j, head_only, err)) < 0 || (rc = choose_weights(j, err)) < 0) return rc;
+    if ((rc = choose_statistics(j, err)) < 0) return rc;
+    bool random = graft_augment_is_active(&j->transform.augment);
+    bool mixes = j->transform.augment.mixup > 0 || j->transform.augment.cutmix > 0;
+    j->variants = random ? (o->cache_variants > 0 ? o->cache_variants : 4) : 0;
+    /* mixing works on pictures, so it needs them in every epoch */
+    j->use_cache = o->cache_variants >= 0 && !mixes && (head_only || !random || o->cache_variants > 0);
+    graft_env_log(j->env, GRAFT_LOG_INFO,
+                  "training %s%s: %lld epochs of batches of %lld, %s at %g (%s), seed %llu", j->plan,
+                  o->train ? "" : " (chosen)", (long long)r->epochs, (long long)r->batch, r->optimiser->name,
+                  r->lr, r->schedule->name, (unsigned long long)r->seed);
+    return 0;
+}

@@ -1,0 +1,177 @@
+/* The folder that a fit leaves: model, metrics, record, probes; replayed before it is called done. */
+#include "transfer/fit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_PROBES = 5 };
+
+/* What decides the bits of a run, as JSON: in graft.json, and hashed as the run's identity. */
+static json_t *settings_json(const graft_job *j) {
+    const graft_recipe *r = &j->recipe;
+    char augment[256], fingerprint[33], preprocessing[33];
+    graft_augment_explain(&j->transform.augment, augment, sizeof augment);
+    graft_hash_hex(graft_data_fingerprint(j->data), fingerprint);
+    graft_hash_hex(graft_preprocess_hash(graft_model_preprocess(j->model)), preprocessing);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:s,s:"
+                     "s,s:I,s:b,s:I,s:I,s:I}",
+                     "graft", graft_version(), "plan", j->plan, "augment", augment, "data_fingerprint",
+                     fingerprint, "preprocessing", preprocessing, "epochs", (json_int_t)r->epochs, "batch",
+                     (json_int_t)r->batch, "micro_batch", (json_int_t)r->micro_batch, "segments", r->segments,
+                     "optimizer", r->optimiser->name, "schedule", r->schedule->name, "lr", r->lr, "head_lr",
+                     j->options.head_lr, "backbone_lr_scale", j->options.backbone_lr_scale, "weight_decay",
+                     j->options.weight_decay, "warmup", r->warmup, "clip_norm", r->clip_norm,
+                     "label_smoothing", r->label_smoothing, "validation", j->options.data.validation,
+                     "trained_statistics", j->train_statistics, "sampler",
+                     j->order == GRAFT_BALANCED ? "balanced" : "shuffle", "class_weights",
+                     j->class_weights ? "auto" : "none", "cache_variants", (json_int_t)j->variants,
+                     "from_scratch", j->evidence.is_scratch, "early_stop", (json_int_t)r->early_stop,
+                     "eval_every", (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed);
+}
+
+int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err) {
+    graft_arena *arena = graft_arena_new(NULL);
+    graft_hasher *h = arena ? graft_hasher_new(arena) : NULL;
+    json_t *settings = settings_json(j);
+    char *text =
+        settings ? json_dumps(settings, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    graft_graph *graph = NULL;
+    graft_hash model;
+    int rc = h && text ? 0 : graft_err_nomem(err);
+    if (rc == 0) rc = graft_model_graph(&graph, arena, j->model, 0, 0, err);
+    if (rc == 0) rc = graft_graph_hash(graph, &model, err);
+    if (rc == 0) {
+        graft_hasher_text(h, text);
+        graft_hasher_add(h, &model, sizeof model);
+        graft_hasher_add(h, &j->recipe.dtype, sizeof j->recipe.dtype);
+        *out = graft_hasher_end(h);
+    }
+    free(text);
+    json_decref(settings);
+    graft_arena_free(arena);
+    return rc;
+}
+
+/* A few preprocessed pictures, validation first: what graft verify replays. */
+static int make_probes(graft_job *j, graft_tensor *out, graft_err *err) {
+    graft_transform plain;
+    graft_batches loader = {0};
+    graft_batch b = {0};
+    int64_t n = 0;
+    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
+    const int64_t *members = graft_data_members(j->data, GRAFT_VAL, &n);
+    if (n == 0) members = graft_data_members(j->data, GRAFT_TRAIN, &n);
+    /* spread over the part, so that several classes are among them */
+    int64_t picked[N_PROBES], n_picked = n < N_PROBES ? n : N_PROBES;
+    for (int64_t i = 0; i < n_picked; i++) picked[i] = members[i * n / n_picked];
+    o.samples = picked;
+    o.n_samples = n_picked;
+    o.batch = N_PROBES;
+    int rc = graft_transform_init(&plain, graft_model_preprocess(j->model), NULL, err);
+    if (rc == 0) rc = graft_loader_open(&loader, j->data, &plain, &o, err);
+    if (rc == 0) rc = loader.begin(loader.self, 0, 0, err);
+    if (rc == 0) rc = loader.next(loader.self, &b, err);
+    if (rc == 1) {
+        *out = b.inputs[0];
+        out->name = "inputs";
+        void *copy = graft_arena_alloc(j->arena, out->size);
+        if (copy) memcpy(copy, out->data, out->size);
+        out->data = copy;
+        rc = copy ? 0 : graft_err_nomem(err);
+    } else if (rc == 0) {
+        rc = graft_err_set(err, GRAFT_EDATA, "no picture is left to keep as a probe");
+    }
+    graft_batches_close(&loader);
+    return rc;
+}
+
+static json_t *metrics_of(const graft_job *j, const graft_metrics *m) {
+    size_t n = 0;
+    const char *const *names = graft_model_labels(j->model, &n);
+    return m->n ? graft_metrics_json(m, names) : json_null();
+}
+
+static json_t *history_json(const graft_training *t) {
+    json_t *a = json_array();
+    for (int64_t i = 0; i < t->n_epochs; i++) {
+        const graft_epoch *e = &t->history[i];
+        json_t *o = json_pack("{s:I,s:f,s:f,s:f}", "epoch", (json_int_t)e->epoch, "seconds", e->seconds,
+                              "loss", e->train_loss, "accuracy", e->train_accuracy);
+        if (e->evaluated) {
+            json_object_set_new(o, "val_loss", json_real(e->loss));
+            json_object_set_new(o, "val_accuracy", json_real(e->accuracy));
+        }
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+/* graft.json: how the model came about. */
+static json_t *record_json(const graft_job *j) {
+    json_t *trained = json_array();
+    for (size_t i = 0; i < graft_model_n_stages(j->model); i++)
+        if (j->phases[j->n_phases - 1].trains[i])
+            json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
+    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I}", "settings", settings_json(j), "model",
+                     j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
+                     "trained_stages", trained, "validation", metrics_of(j, &j->validation), "test",
+                     metrics_of(j, &j->test), "history", history_json(&j->training), "best_epoch",
+                     (json_int_t)j->training.best_epoch);
+}
+
+static json_t *card_metrics(const graft_metrics *m) {
+    return json_pack("{s:f,s:f,s:f}", "accuracy", m->accuracy, "macro_f1", m->macro_f1, "log_loss",
+                     m->log_loss);
+}
+
+/* The saved folder, opened anew, must answer as the model did. */
+static int replay(const graft_job *j, double *difference, graft_err *err) {
+    graft_verification v;
+    int rc = graft_model_verify(&v, j->env, j->out, err);
+    if (rc < 0) return rc;
+    *difference = v.max_difference;
+    if (v.n_differ == 0 && v.max_difference <= 1e-4 * (1.0 + v.max_logit)) return 0;
+    return graft_err_set(
+        err, GRAFT_EINTERNAL,
+        "%s was written but answers differently than the model in memory (by %g): do not use it", j->out,
+        v.max_difference);
+}
+
+static char *result_json(const graft_job *j, double difference) {
+    const graft_metrics *m = j->test.n ? &j->test : &j->validation;
+    json_t *o =
+        json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:I,s:b,s:f,s:f,s:I}", "out", j->out, "plan", j->plan, "epochs",
+                  (json_int_t)j->training.n_epochs, "best_epoch", (json_int_t)j->training.best_epoch,
+                  "seconds", graft_now() - j->begun, "training_seconds", j->training.seconds, "peak_memory",
+                  (json_int_t)j->peak_memory, "resumed", j->training.resumed, "accuracy", m->accuracy,
+                  "verify_difference", difference, "n", (json_int_t)m->n);
+    if (o) {
+        json_object_set_new(o, "validation", metrics_of(j, &j->validation));
+        json_object_set_new(o, "test", metrics_of(j, &j->test));
+    }
+    char *text = o ? json_dumps(o, JSON_SORT_KEYS) : NULL;
+    json_decref(o);
+    return text;
+}
+
+int graft_job_finish(graft_job *j, char **result, graft_err *err) {
+    graft_tensor probes = {0};
+    double difference = 0.0;
+    const graft_metrics *m = j->test.n ? &j->test : &j->validation;
+    json_t *record = record_json(j), *metrics = m->n ? card_metrics(m) : NULL;
+    graft_save_info info = {.base_model = graft_path_name(j->model_path),
+                            .dataset = graft_path_name(j->data_path),
+                            .metrics = metrics,
+                            .record = record,
+                            .probe_inputs = &probes};
+    int rc = record ? make_probes(j, &probes, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
+    if (rc == 0) rc = replay(j, &difference, err);
+    char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");
+    if (rc == 0 && checkpoint) rc = graft_dir_remove(checkpoint, err);
+    if (rc == 0 && result && !(*result = result_json(j, difference))) rc = graft_err_nomem(err);
+    json_decref(record);
+    json_decref(metrics);
+    return rc;
+}

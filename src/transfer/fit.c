@@ -1,0 +1,64 @@
+/* The driver: open → head → defaults → phases → save → verify. */
+#include "transfer/fit.h"
+
+#include <string.h>
+
+/* With --from-scratch the architecture is opened without its weights: its config.json alone. */
+static int open_model(graft_job *j, graft_err *err) {
+    graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
+    const char *path = j->model_path;
+    o.family = j->options.family;
+    o.seed = j->options.seed;
+    if (j->options.from_scratch && graft_path_is_dir(path))
+        path = graft_path_join(j->arena, path, "config.json");
+    if (!path) return graft_err_nomem(err);
+    return graft_model_open(&j->model, j->env, path, &o, err);
+}
+
+static int open_data(graft_job *j, graft_err *err) {
+    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data, GRAFT_LABELS_NEEDED, NULL,
+                                  0, j->options.seed, err);
+}
+
+static int open_log(graft_job *j, graft_err *err) {
+    int rc = graft_dir_make(j->out, err);
+    char *path = rc == 0 ? graft_path_join(j->arena, j->out, "run.jsonl") : NULL;
+    char *checkpoint = rc == 0 ? graft_path_join(j->arena, j->out, "checkpoint") : NULL;
+    if (rc == 0 && (!path || !checkpoint)) rc = graft_err_nomem(err);
+    if (rc == 0 && j->options.restart) rc = graft_dir_remove(checkpoint, err);
+    if (rc == 0) rc = graft_runlog_open(&j->log, path, err);
+    /* a folder of a finished run begins a new log; one with a resume point goes on in the old */
+    if (rc == 0 && !graft_path_is_dir(checkpoint)) rc = graft_runlog_keep(j->log, 0, err);
+    return rc;
+}
+
+static int run(graft_job *j, char **result, graft_err *err) {
+    int rc = open_model(j, err);
+    if (rc == 0) rc = open_data(j, err);
+    if (rc == 0) rc = graft_job_head(j, err);
+    if (rc == 0) rc = graft_job_defaults(j, err);
+    if (rc == 0 && !j->options.dry_run) rc = open_log(j, err);
+    for (size_t i = 0; i < j->n_phases && rc == 0; i++) rc = graft_job_phase(j, i, err);
+    if (rc < 0 || j->options.dry_run) return rc;
+    return graft_job_finish(j, result, err);
+}
+
+int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
+              const graft_fit_options *options, graft_err *err) {
+    static const graft_fit_options none = GRAFT_FIT_OPTIONS_INIT;
+    graft_job j = {.env = env,
+                   .model_path = model,
+                   .data_path = data,
+                   .out = out,
+                   .options = options ? *options : none,
+                   .arena = graft_arena_new(NULL),
+                   .begun = graft_now()};
+    if (!j.arena) return graft_err_nomem(err);
+    if (result) *result = NULL;
+    int rc = run(&j, result, err);
+    graft_runlog_close(j.log);
+    graft_data_close(j.data);
+    graft_model_close(j.model);
+    graft_arena_free(j.arena);
+    return rc;
+}

@@ -1,0 +1,51 @@
+/* What the files of the fit driver share. Private to transfer/. */
+#ifndef GRAFT_TRANSFER_FIT_H
+#define GRAFT_TRANSFER_FIT_H
+
+#include "transfer/prefix.h"
+
+/** One fit from start to end. */
+typedef struct graft_job {
+    graft_env *env;
+    const char *model_path, *data_path, *out;
+    graft_fit_options options; /* as given; what was left open is in `recipe`, `augment`, `plan` */
+    graft_arena *arena;
+    graft_model *model;
+    graft_data *data;
+    graft_transform transform; /* with the training's augmentation */
+    graft_evidence evidence;
+    const char *plan; /* text of the plan */
+    graft_phase *phases;
+    size_t n_phases;
+    bool train_statistics;
+    int64_t variants; /* of cached rows; 0: none */
+    bool use_cache;   /* rows are kept; else the prefix runs in front of each batch */
+    graft_recipe recipe;
+    float *class_weights;
+    graft_order order;
+    graft_runlog *log;
+    graft_training training;
+    graft_metrics validation, test; /* n 0: there was none */
+    size_t peak_memory;
+    double begun;
+} graft_job;
+
+/** Fills in what the options left open, from the model and the data, and says what was chosen. defaults.c */
+int graft_job_defaults(graft_job *j, graft_err *err);
+/** Names of the classes for the new head: the model's own order when it has the same names, else the data's;
+ * replaces the head unless it is the same. labels.c */
+int graft_job_head(graft_job *j, graft_err *err);
+/** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */
+int graft_job_phase(graft_job *j, size_t i, graft_err *err);
+/** Writes the folder with its probes and replays them. finish.c */
+int graft_job_finish(graft_job *j, char **result, graft_err *err);
+/** Identity of everything that decides the run. */
+int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err);
+
+/** Opens data as a choice says. `class_names` fixes the classes (NULL: from the data). */
+int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
+                           const graft_data_choice *choice, graft_label_use labels,
+                           const char *const *class_names, size_t n_class_names, uint64_t seed,
+                           graft_err *err);
+
+#endif

@@ -1,0 +1,67 @@
+/* Classes: those of the data, in the model's order where the model has the same; and the head that goes with
+ * them. */
+#include "transfer/fit.h"
+
+#include <string.h>
+
+int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
+                           const graft_data_choice *choice, graft_label_use labels,
+                           const char *const *class_names, size_t n_class_names, uint64_t seed,
+                           graft_err *err) {
+    graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    o.input_column = choice->input_column;
+    o.label_column = choice->label_column;
+    o.group_column = choice->group_column;
+    o.group_pattern = choice->group_pattern;
+    o.labels = labels;
+    o.class_names = class_names;
+    o.n_class_names = (int32_t)n_class_names;
+    o.labels_file = class_names ? NULL : choice->labels_file;
+    o.validation = choice->validation;
+    o.seed = seed;
+    o.max_bad = choice->max_bad;
+    o.strict = choice->strict;
+    return graft_data_open(out, env, path, &o, err);
+}
+
+static bool has_label(const char *const *labels, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(labels[i], name) == 0) return true;
+    return false;
+}
+
+static bool same_classes(const graft_model *m, const graft_data *d) {
+    size_t n = 0;
+    const char *const *labels = graft_model_labels(m, &n);
+    if (!graft_model_labels_are_known(m) || n != (size_t)graft_data_n_classes(d)) return false;
+    for (int32_t c = 0; c < graft_data_n_classes(d); c++)
+        if (!has_label(labels, n, graft_data_class(d, c))) return false;
+    return true;
+}
+
+/* The same classes as the model knows: data take the model's order, the head stays. */
+static int adopt_order(graft_job *j, graft_err *err) {
+    size_t n = 0;
+    const char *const *labels = graft_model_labels(j->model, &n);
+    graft_data_close(j->data);
+    j->data = NULL;
+    graft_env_log(j->env, GRAFT_LOG_INFO,
+                  "the data have the model's own %zu classes: its head is kept and trained on", n);
+    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data, GRAFT_LABELS_NEEDED,
+                                  labels, n, j->options.seed, err);
+}
+
+int graft_job_head(graft_job *j, graft_err *err) {
+    if (!graft_model_head_is_new(j->model) && same_classes(j->model, j->data)) return adopt_order(j, err);
+    size_t n = (size_t)graft_data_n_classes(j->data), kept = 0, old = 0;
+    const char **names = graft_arena_array(j->arena, n + 1, sizeof *names);
+    if (!names) return graft_err_nomem(err);
+    for (size_t i = 0; i < n; i++) names[i] = graft_data_class(j->data, (int32_t)i);
+    graft_model_labels(j->model, &old);
+    int rc = graft_model_head(j->model, "linear", names, n, j->options.seed, &kept, err);
+    if (rc == 0) {
+        graft_env_log(j->env, GRAFT_LOG_INFO,
+                      "new head for %zu classes in place of %zu; %zu rows kept by name", n, old, kept);
+    }
+    return rc;
+}

@@ -1,0 +1,188 @@
+/* One phase: marks → prefix | suffix → rows or pictures → trainer → metrics → values back into the model. */
+#include "transfer/fit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+enum { PREFIX_BATCH = 32 };
+
+typedef struct phase {
+    graft_job *job;
+    graft_arena *arena;
+    graft_prefix *prefix;
+    graft_graph *suffix;
+    graft_state *state;
+    graft_features *features;
+    graft_transform plain; /* without augmentation */
+} phase;
+
+static int split(phase *p, const graft_phase *marks, graft_err *err) {
+    graft_job *j = p->job;
+    graft_graph *graph = NULL;
+    int64_t batch = j->recipe.batch > PREFIX_BATCH ? j->recipe.batch : PREFIX_BATCH;
+    int rc = graft_model_graph(&graph, p->arena, j->model, 0, 0, err);
+    if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, j->train_statistics, err);
+    if (rc == 0)
+        rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype, batch, err);
+    return rc;
+}
+
+/* Every sample is seen once here: while rows are filled, or on its own. */
+static int see_samples(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    if (!p->prefix || !j->use_cache) return graft_data_check(j->data, err);
+    graft_features_options o = {.dtype = j->recipe.dtype,
+                                .variants = j->variants,
+                                .seed = j->options.seed,
+                                .use_cache = j->options.cache_variants >= 0,
+                                .check = true};
+    int rc = graft_features_new(&p->features, j->env, j->data, &j->transform, p->prefix, &o, err);
+    if (rc == 0) {
+        int64_t cached = 0, all = 0;
+        graft_features_counts(p->features, &cached, &all);
+        graft_env_log(j->env, GRAFT_LOG_INFO, "frozen part: %lld rows, %lld of them from the cache",
+                      (long long)all, (long long)cached);
+    }
+    return rc;
+}
+
+static int open_batches(graft_batches *out, phase *p, graft_part part, bool train, graft_err *err) {
+    graft_job *j = p->job;
+    if (p->features) {
+        graft_row_batches_options o = {.part = part,
+                                       .batch = j->recipe.batch,
+                                       .order = train ? j->order : GRAFT_IN_ORDER,
+                                       .seed = j->options.seed,
+                                       .variants = train ? j->variants : 0};
+        return graft_row_batches_open(out, p->features, j->data, p->prefix, &o, err);
+    }
+    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
+    graft_batches inner = {0};
+    o.part = part;
+    o.batch = j->recipe.batch;
+    o.order = train ? j->order : GRAFT_IN_ORDER;
+    o.augment = o.mix = train;
+    o.seed = j->options.seed;
+    int rc = graft_loader_open(&inner, j->data, train ? &j->transform : &p->plain, &o, err);
+    if (rc < 0) return rc;
+    if (p->prefix) {
+        rc = graft_prefix_batches_open(out, &inner, p->prefix, err);
+        graft_batches_close(&inner);
+        return rc;
+    }
+    *out = inner;
+    return 0;
+}
+
+/* Bytes that may be used: what was asked, else most of what is free now. */
+static size_t memory_limit(const graft_job *j) {
+    struct sysinfo info;
+    if (j->options.memory) return (size_t)j->options.memory;
+    if (sysinfo(&info) < 0) return SIZE_MAX;
+    return (size_t)((double)(info.freeram + info.bufferram) * (double)info.mem_unit * 0.9);
+}
+
+static int plan_memory(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    size_t needs = 0, own = p->prefix ? p->prefix->memory : 0, limit = memory_limit(j);
+    int rc = 0;
+    j->recipe.micro_batch = j->recipe.batch;
+    j->recipe.segments = 0;
+    if (j->options.memory)
+        rc = graft_learn_fit_memory(&j->recipe, j->env, p->suffix, limit > own ? limit - own : 0, err);
+    if (rc == 0) rc = graft_learn_memory(&needs, j->env, p->suffix, &j->recipe, err);
+    if (rc < 0) return rc;
+    j->peak_memory = needs + own;
+    graft_env_log(j->env, j->peak_memory > limit ? GRAFT_LOG_WARNING : GRAFT_LOG_INFO,
+                  "peak memory of programs and weights: %zu MiB%s", j->peak_memory >> 20,
+                  j->peak_memory > limit ? ", more than is free: --memory makes it fit" : "");
+    if (j->recipe.micro_batch < j->recipe.batch || j->recipe.segments) {
+        graft_env_log(
+            j->env, GRAFT_LOG_INFO,
+            "to stay within %zu MiB: micro-batches of %lld gathered to %lld, activations recomputed in %d "
+            "segments",
+            limit >> 20, (long long)j->recipe.micro_batch, (long long)j->recipe.batch, j->recipe.segments);
+    }
+    return 0;
+}
+
+static int train(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    graft_batches training = {0}, validation = {0};
+    int64_t n_val = 0;
+    graft_data_members(j->data, GRAFT_VAL, &n_val);
+    char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");
+    graft_trainer_io io = {.env = j->env,
+                           .suffix = p->suffix,
+                           .state = p->state,
+                           .train = &training,
+                           .validation = n_val ? &validation : NULL,
+                           .checkpoint_dir = checkpoint,
+                           .log = j->log};
+    if (j->class_weights) graft_data_class_weights(j->data, GRAFT_TRAIN, j->class_weights);
+    j->recipe.class_weights = j->class_weights;
+    int rc = checkpoint ? graft_job_identity(j, &io.identity, err) : graft_err_nomem(err);
+    if (rc == 0) rc = open_batches(&training, p, GRAFT_TRAIN, true, err);
+    if (rc == 0 && n_val) rc = open_batches(&validation, p, GRAFT_VAL, false, err);
+    if (rc == 0) rc = graft_trainer_run(&j->training, j->arena, &io, &j->recipe, err);
+    graft_batches_close(&training);
+    graft_batches_close(&validation);
+    return rc;
+}
+
+static int measure(phase *p, graft_part part, graft_metrics *out, graft_err *err) {
+    graft_job *j = p->job;
+    graft_batches batches = {0};
+    float *logits = NULL;
+    int32_t *labels = NULL;
+    int64_t n = 0;
+    graft_data_members(j->data, part, &n);
+    if (n == 0) return 0;
+    int rc = open_batches(&batches, p, part, false, err);
+    if (rc == 0) {
+        rc = graft_evaluate(&logits, &labels, &n, j->arena, j->env, p->suffix, p->state, &batches,
+                            j->recipe.dtype, err);
+    }
+    if (rc == 0) rc = graft_metrics_compute(out, j->arena, logits, labels, n, j->recipe.n_classes, err);
+    graft_batches_close(&batches);
+    return rc;
+}
+
+/* Trained values go home. */
+static int write_back(phase *p, graft_err *err) {
+    size_t n = graft_graph_n_values(p->suffix);
+    int rc = 0;
+    for (size_t v = 0; v < n && rc == 0; v++) {
+        const graft_value_info *info = graft_graph_value(p->suffix, (graft_value)v);
+        int64_t count = 0;
+        if (info->kind != GRAFT_PARAM || !info->trained || !graft_shape_count(&info->shape, &count)) continue;
+        float *values = malloc((size_t)count * sizeof *values + 1);
+        rc = values ? graft_state_read(p->state, info->name, values, (size_t)count, err)
+                    : graft_err_nomem(err);
+        if (rc == 0) rc = graft_model_set(p->job->model, info->name, values, (size_t)count, err);
+        free(values);
+    }
+    return rc;
+}
+
+int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
+    phase p = {.job = j, .arena = graft_arena_new(NULL)};
+    if (!p.arena) return graft_err_nomem(err);
+    int rc = graft_transform_init(&p.plain, graft_model_preprocess(j->model), NULL, err);
+    if (rc == 0) rc = split(&p, &j->phases[i], err);
+    if (rc == 0) rc = plan_memory(&p, err);
+    if (rc == 0 && !j->options.dry_run) {
+        rc = see_samples(&p, err);
+        if (rc == 0) rc = graft_state_new(&p.state, j->env, err);
+        if (rc == 0) rc = train(&p, err);
+        if (rc == 0) rc = measure(&p, GRAFT_VAL, &j->validation, err);
+        if (rc == 0) rc = measure(&p, GRAFT_TEST, &j->test, err);
+        if (rc == 0) rc = write_back(&p, err);
+    }
+    graft_features_free(p.features);
+    graft_state_free(p.state);
+    graft_prefix_free(p.prefix);
+    graft_arena_free(p.arena);
+    return rc;
+}
