@@ -54,10 +54,12 @@ typedef struct graft_program_memory {
 int graft_program_compile(graft_program **out, const graft_graph *g, graft_state *state,
                           const graft_compile_options *options, graft_err *err);
 void graft_program_free(graft_program *p);
-/** Where to write an input before a run: C order, its own dtype; lives as long as the program. NULL when
- * unknown. */
+/** Where to write an input before a run: C order, its own dtype. Programs of one state share the memory of
+ * their steps, so every input is written before every run, and the pointer holds until another program of the
+ * state is compiled or run. NULL when unknown. */
 void *graft_program_input(const graft_program *p, const char *name, size_t *size);
-/** Where an output lies after a run, float32 in C order; valid until the next run. NULL when unknown. */
+/** Where an output lies after a run, float32 in C order; until another run or compilation on the state. NULL
+ * when unknown. */
 const float *graft_program_output(const graft_program *p, const char *name, size_t *count);
 /** One step. */
 int graft_program_run(graft_program *p, graft_err *err);

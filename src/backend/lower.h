@@ -107,6 +107,10 @@ graft_slot *graft_state_find(const graft_state *s, const char *name);
  */
 int graft_state_slot(graft_state *s, graft_slot **out, const graft_value_info *info,
                      const graft_layout *layout, bool *is_new, graft_err *err);
+/** Memory for the steps of all programs of this state, of which one runs at a time: at least `size` bytes. It
+ * moves when it grows; `generation` then changes and programs take their addresses anew. */
+int graft_state_reserve(graft_state *s, size_t size, graft_err *err);
+unsigned char *graft_state_memory(const graft_state *s, uint64_t *generation);
 /** Allocates and fills a slot that has no data yet, from its pending value or its source. */
 int graft_slot_fill(graft_state *s, graft_slot *slot, graft_err *err);
 

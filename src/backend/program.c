@@ -1,15 +1,15 @@
 /* From a graph to a program, and running it.
  *
- * Memory of a program: one arena, in which every buffer (input, activation, gradient, layout change, the
- * libraries' scratch) has an offset planned by liveness, inputs alive from before the first step, outputs to
- * after the last; and the state's slots, which lie outside.
+ * Memory of a program: one arena, shared with the state's other programs (one runs at a time), in which every
+ * buffer (input, activation, gradient, layout change, the libraries' scratch) has an offset planned by
+ * liveness, inputs alive from before the first step, outputs to after the last; and the state's slots, which
+ * lie outside.
  *
  *     arena  |x.....|conv1 y......|relu y ...|scratch|...       slots (state)  |w1|w2|momentum|... */
 #include "backend/lowering.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 typedef struct port {
     const char *name;
@@ -17,12 +17,20 @@ typedef struct port {
     size_t size, count; /* bytes; elements */
 } port;
 
+/* Where the buffers lie now; the state's memory moves when a larger program comes. */
+typedef struct placement {
+    void **addresses; /* of every buffer */
+    size_t *offsets;  /* in the state's memory; unused for slots */
+    graft_slot **slots;
+    size_t n_buffers;
+    uint64_t generation; /* of the memory that `addresses` speak of; 0: none yet */
+} placement;
+
 struct graft_program {
     graft_arena *arena;
     graft_state *state;
     const graft_backend *backend;
-    unsigned char *memory; /* the planned arena; NULL in a dry program */
-    void **addresses;      /* of every buffer */
+    placement *place; /* NULL in a dry program */
     graft_step *steps;
     const char **labels; /* per step: its node's op and name, for traces and errors */
     size_t n_steps;
@@ -32,7 +40,7 @@ struct graft_program {
 };
 
 void *graft_program_buffer(const graft_program *p, graft_buffer b) {
-    return b == GRAFT_NONE ? NULL : p->addresses[b];
+    return b == GRAFT_NONE ? NULL : p->place->addresses[b];
 }
 
 void *graft_program_device(const graft_program *p) {
@@ -160,30 +168,50 @@ static int make_labels(graft_lowering *l, graft_program *p, graft_err *err) {
     return 0;
 }
 
+/* Takes the addresses of now: nothing to do unless the state's memory has moved. */
+static int take_place(const graft_program *p, graft_err *err) {
+    placement *place = p->place;
+    uint64_t generation = 0;
+    unsigned char *memory = graft_state_memory(p->state, &generation);
+    if (generation == place->generation) return 0;
+    if (!memory) return graft_err_nomem(err);
+    for (size_t i = 0; i < place->n_buffers; i++)
+        place->addresses[i] = place->slots[i] ? place->slots[i]->data : memory + place->offsets[i];
+    for (size_t i = 0; i < p->n_steps; i++) {
+        int rc = p->steps[i].bind ? p->steps[i].bind(p->steps[i].self, p, err) : 0;
+        if (rc < 0) return rc;
+    }
+    place->generation = generation;
+    return 0;
+}
+
 /* Offsets for every buffer that is not a slot; then, unless dry, memory, weights and addresses. */
-static int place(graft_lowering *l, graft_program *p, bool dry, graft_err *err) {
-    graft_span *spans = graft_arena_array(l->scratch, l->n_buffers + 1, sizeof *spans);
-    p->addresses = graft_arena_array(p->arena, l->n_buffers + 1, sizeof *p->addresses);
-    if (!spans || !p->addresses) return graft_err_nomem(err);
-    for (size_t i = 0; i < l->n_buffers; i++) {
+static int place_buffers(graft_lowering *l, graft_program *p, bool dry, graft_err *err) {
+    size_t n = l->n_buffers;
+    graft_span *spans = graft_arena_array(l->scratch, n + 1, sizeof *spans);
+    placement *place = graft_arena_alloc(p->arena, sizeof *place);
+    if (!spans || !place) return graft_err_nomem(err);
+    for (size_t i = 0; i < n; i++) {
         spans[i] = l->buffers[i].span;
         if (l->buffers[i].slot) spans[i].last = spans[i].first - 1;
     }
-    int rc = graft_memory_plan(spans, l->n_buffers, &l->needs.arena, err);
+    int rc = graft_memory_plan(spans, n, &l->needs.arena, err);
     if (rc < 0 || dry) return rc;
-    const size_t huge = (size_t)2 << 20;
-    size_t align = l->needs.arena >= huge ? huge : 64, size = graft_size_align(l->needs.arena + 1, align);
-    p->memory = aligned_alloc(align, size);
-    if (!p->memory) return graft_err_nomem(err);
-    if (align == huge) (void)madvise(p->memory, size, MADV_HUGEPAGE);
-    for (size_t i = 0; i < l->n_buffers; i++) {
-        graft_slot *slot = l->buffers[i].slot;
-        if (slot && (rc = graft_slot_fill(l->state, slot, err)) < 0) return rc;
-        p->addresses[i] = slot ? slot->data : p->memory + spans[i].offset;
+    place->n_buffers = n;
+    place->addresses = graft_arena_array(p->arena, n + 1, sizeof *place->addresses);
+    place->offsets = graft_arena_array(p->arena, n + 1, sizeof *place->offsets);
+    place->slots = graft_arena_array(p->arena, n + 1, sizeof *place->slots);
+    if (!place->addresses || !place->offsets || !place->slots) return graft_err_nomem(err);
+    p->steps = l->steps;
+    p->n_steps = l->n_steps;
+    p->place = place;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        place->slots[i] = l->buffers[i].slot;
+        place->offsets[i] = spans[i].offset;
+        if (place->slots[i]) rc = graft_slot_fill(l->state, place->slots[i], err);
     }
-    for (size_t i = 0; i < l->n_steps; i++)
-        if (l->steps[i].bind && (rc = l->steps[i].bind(l->steps[i].self, p, err)) < 0) return rc;
-    return 0;
+    if (rc == 0) rc = graft_state_reserve(l->state, l->needs.arena + 1, err);
+    return rc < 0 ? rc : take_place(p, err);
 }
 
 int graft_program_compile(graft_program **out, const graft_graph *g, graft_state *state,
@@ -206,17 +234,14 @@ int graft_program_compile(graft_program **out, const graft_graph *g, graft_state
     if ((rc = bind_values(&l, options->batch, err)) == 0 && (rc = make_inputs(&l, p, err)) == 0 &&
         (rc = lower_nodes(&l, err)) == 0 && (rc = finish(&l, p, err)) == 0 &&
         (rc = make_labels(&l, p, err)) == 0) {
-        rc = place(&l, p, options->dry, err);
+        rc = place_buffers(&l, p, options->dry, err);
     }
     p->backend->run_end(graft_state_device(state));
-    p->steps = l.steps;
-    p->n_steps = l.n_steps;
     p->needs = l.needs;
     p->needs.n_steps = l.n_steps;
 done:
     graft_arena_free(scratch);
     if (rc < 0) {
-        if (p) free(p->memory);
         graft_arena_free(arena);
         return rc;
     }
@@ -225,9 +250,7 @@ done:
 }
 
 void graft_program_free(graft_program *p) {
-    if (!p) return;
-    free(p->memory);
-    graft_arena_free(p->arena);
+    if (p) graft_arena_free(p->arena);
 }
 
 /* ---- Running ----------------------------------------------------------------------------------------------
@@ -241,21 +264,22 @@ static const port *find_port(const port *ports, size_t n, const char *name) {
 
 void *graft_program_input(const graft_program *p, const char *name, size_t *size) {
     const port *in = find_port(p->inputs, p->n_inputs, name);
-    if (!in || !p->memory) return NULL;
+    if (!in || !p->place || take_place(p, NULL) < 0) return NULL;
     if (size) *size = in->size;
     return graft_program_buffer(p, in->buffer);
 }
 
 const float *graft_program_output(const graft_program *p, const char *name, size_t *count) {
     const port *out = find_port(p->outputs, p->n_outputs, name);
-    if (!out || !p->memory) return NULL;
+    if (!out || !p->place || take_place(p, NULL) < 0) return NULL;
     if (count) *count = out->count;
     return graft_program_buffer(p, out->buffer);
 }
 
 static int run_steps(graft_program *p, double *seconds, graft_err *err) {
-    if (!p->memory) return graft_err_set(err, GRAFT_EUSAGE, "a dry program cannot run");
-    int rc = 0;
+    if (!p->place) return graft_err_set(err, GRAFT_EUSAGE, "a dry program cannot run");
+    int rc = take_place(p, err);
+    if (rc < 0) return rc;
     p->backend->run_begin(graft_program_device(p));
     for (size_t i = 0; i < p->n_steps; i++) {
         double begun = seconds ? graft_now() : 0;

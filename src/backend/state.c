@@ -17,6 +17,9 @@ struct graft_state {
     const char **names;  /* of the changing ones */
     size_t n_names, names_capacity;
     size_t size;
+    unsigned char *memory; /* of the programs' steps */
+    size_t memory_size;
+    uint64_t generation;
 };
 
 int graft_state_new(graft_state **out, const graft_env *env, graft_err *err) {
@@ -48,6 +51,7 @@ void graft_state_free(graft_state *s) {
     }
     free(s->slots);
     free(s->names);
+    free(s->memory);
     graft_arena_free(s->arena);
 }
 
@@ -139,6 +143,22 @@ static void *alloc_pages(size_t size) {
     void *p = aligned_alloc(align, graft_size_align(size ? size : 1, align));
     if (p && align == huge) (void)madvise(p, graft_size_align(size, huge), MADV_HUGEPAGE);
     return p;
+}
+
+int graft_state_reserve(graft_state *s, size_t size, graft_err *err) {
+    if (s->memory && size <= s->memory_size) return 0;
+    free(s->memory); /* first: the old block and the new need not fit beside each other */
+    s->memory_size = 0;
+    s->generation++;
+    s->memory = alloc_pages(size);
+    if (!s->memory) return graft_err_nomem(err);
+    s->memory_size = size;
+    return 0;
+}
+
+unsigned char *graft_state_memory(const graft_state *s, uint64_t *generation) {
+    *generation = s->generation;
+    return s->memory;
 }
 
 /* Float32 in C order from or to a slot's layout. */

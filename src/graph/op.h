@@ -4,6 +4,7 @@
 #define GRAFT_GRAPH_OP_H
 
 #include "graph/graph.h"
+#include "graph/op/mix.h"
 
 /** Shapes and dtypes going into and coming out of a node. */
 typedef struct graft_op_types {

@@ -13,15 +13,17 @@ static size_t trained_size(const graft_graph *g) {
     return total;
 }
 
-/* Adds what one graph's program holds to *total. */
-static int add_program(size_t *total, const graft_graph *g, graft_state *state, int64_t batch,
+/* Adds what one graph's program leaves in the state to *total; its steps' memory is shared, so the largest
+ * counts. */
+static int add_program(size_t *total, size_t *steps, const graft_graph *g, graft_state *state, int64_t batch,
                        graft_err *err) {
     graft_program *p = NULL;
     graft_compile_options options = {.batch = batch, .dry = true};
     int rc = graft_program_compile(&p, g, state, &options, err);
     if (rc < 0) return rc;
     graft_program_memory m = graft_program_needs(p);
-    *total += m.arena + m.state + m.weights;
+    *total += m.state + m.weights;
+    if (m.arena > *steps) *steps = m.arena;
     graft_program_free(p);
     return 0;
 }
@@ -32,13 +34,15 @@ int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suf
     graft_state *state = NULL;
     graft_step_graphs graphs;
     graft_evaluator e = {0};
+    size_t steps = 0;
     int rc = arena ? graft_state_new(&state, env, err) : graft_err_nomem(err);
     *out = trained_size(suffix);
     if (rc == 0) rc = graft_learn_assemble(&graphs, arena, suffix, r, err);
-    if (rc == 0) rc = add_program(out, graphs.step, state, r->micro_batch, err);
-    if (rc == 0 && graphs.update) rc = add_program(out, graphs.update, state, 1, err);
+    if (rc == 0) rc = add_program(out, &steps, graphs.step, state, r->micro_batch, err);
+    if (rc == 0 && graphs.update) rc = add_program(out, &steps, graphs.update, state, 1, err);
     if (rc == 0) rc = graft_evaluator_init(&e, suffix, state, r->dtype, err);
-    if (rc == 0) rc = add_program(out, e.shapes.graph, state, r->batch, err);
+    if (rc == 0) rc = add_program(out, &steps, e.shapes.graph, state, r->batch, err);
+    *out += steps;
     graft_evaluator_done(&e);
     graft_state_free(state);
     graft_arena_free(arena);

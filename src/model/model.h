@@ -171,11 +171,10 @@ typedef struct graft_infer graft_infer;
 int graft_infer_new(graft_infer **out, const graft_env *env, const graft_model *m,
                     const graft_infer_options *options, graft_err *err);
 void graft_infer_free(graft_infer *f); /* NULL allowed */
-/** Where to write n pictures [n, C, H, W] F32 for graft_infer_run_input; borrowed, valid while batches of n
- * stay among the four sizes used last. */
+/** Where to write n pictures [n, C, H, W] F32 for graft_infer_run_input; borrowed until the next call on f. */
 int graft_infer_input(float **out, graft_infer *f, int64_t n, graft_err *err);
 /** Runs what lies in graft_infer_input(f, n). *features [n, D] and *logits [n, K] (either may be NULL) are
- * borrowed until the next run of n. */
+ * borrowed until the next call on f. */
 int graft_infer_run_input(graft_infer *f, int64_t n, const float **features, const float **logits,
                           graft_err *err);
 /** The two above with copies: pixels [n, C, H, W] → features [n, D] and logits [n, K], either may be NULL. */

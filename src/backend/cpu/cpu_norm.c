@@ -146,3 +146,40 @@ int graft_cpu_batch_norm_train_grad(graft_lowering *l, const graft_node *n, graf
     const graft_norm_attr *a = n->attr;
     return backward(l, n, a->relu ? n->in[6] : GRAFT_NONE, 0, err);
 }
+
+/* ---- Running statistics ------------------------------------------------------------------------------------- */
+
+typedef struct running_attr {
+    double momentum, factor; /* factor: n / (n - 1) of a variance, else 1 */
+    int64_t count;
+} running_attr;
+
+/* buffers: running, batch, result */
+static int run_running(void *self) {
+    const graft_cpu_own *own = self;
+    const running_attr *a = own->attr;
+    const float *running = own->data[0], *batch = own->data[1];
+    float *out = own->data[2];
+    for (int64_t c = 0; c < a->count; c++)
+        out[c] =
+            (float)((1.0 - a->momentum) * (double)running[c] + a->momentum * a->factor * (double)batch[c]);
+    return 0;
+}
+
+int graft_cpu_running_update(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_running_attr *attr = n->attr;
+    const graft_shape *x = graft_lower_shape(l, n->in[2]), *c = graft_lower_shape(l, n->in[0]);
+    int64_t values = 1;
+    graft_shape_count(x, &values);
+    values /= c->dims[0];
+    running_attr a = {.momentum = attr->momentum, .factor = 1.0, .count = c->dims[0]};
+    if (attr->is_variance && values > 1) a.factor = (double)values / (double)(values - 1);
+    graft_cpu_own own = {.n_buffers = 3, .attr = &a};
+    dnnl_memory_desc_t md;
+    int rc = vector_md(&md, l, n->in[0], err);
+    if (rc == 0) rc = graft_cpu_want_plain(l, n->in[0], &own.buffers[0], err);
+    if (rc == 0) rc = graft_cpu_want_plain(l, n->in[1], &own.buffers[1], err);
+    if (rc == 0)
+        rc = graft_cpu_take(l, n->out[0], n->in[0], own.buffers[0], md, GRAFT_F32, &own.buffers[2], err);
+    return rc < 0 ? rc : graft_cpu_emit_own(l, "running_update", run_running, own, sizeof a, err);
+}

@@ -1,0 +1,54 @@
+/* Dropout and its gradient: the same loop, which elements are kept being a function of the seeds
+ * (graph/op/mix.h). */
+#include "backend/cpu/cpu.h"
+
+typedef struct dropout_dims {
+    double p;
+    int64_t salt, n, size; /* samples; elements a sample */
+} dropout_dims;
+
+/* buffers: x (or dy), seed, y (or dx) */
+static int run(void *self) {
+    const graft_cpu_own *own = self;
+    const dropout_dims *d = own->attr;
+    const float *x = own->data[0];
+    const int32_t *seed = own->data[1];
+    float *y = own->data[2];
+    const float scale = (float)(1.0 / (1.0 - d->p));
+    const uint32_t threshold = graft_dropout_threshold(d->p);
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < d->n; n++) {
+        graft_dropout_key key = graft_dropout_key_of(seed, d->salt, n);
+        for (int64_t i = 0; i < d->size; i++) {
+            bool kept = graft_dropout_keeps(key, (uint32_t)i, threshold);
+            y[n * d->size + i] = kept ? x[n * d->size + i] * scale : 0.0F;
+        }
+    }
+    return 0;
+}
+
+static int prepare(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_dropout_attr *a = n->attr;
+    const graft_shape *shape = graft_lower_shape(l, n->in[0]);
+    int64_t count = 1;
+    graft_shape_count(shape, &count);
+    dropout_dims d = {.p = a->p, .salt = a->salt, .n = shape->dims[0], .size = count / shape->dims[0]};
+    graft_cpu_own own = {.n_buffers = 3, .attr = &d};
+    dnnl_memory_desc_t md, seed;
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), GRAFT_F32, shape, false, err);
+    if (rc == 0)
+        rc = graft_cpu_md(&seed, graft_lower_arena(l), GRAFT_I32, graft_lower_shape(l, n->in[1]), false, err);
+    if (rc == 0) rc = graft_cpu_want(l, n->in[0], md, GRAFT_F32, &own.buffers[0], err);
+    if (rc == 0) rc = graft_cpu_want(l, n->in[1], seed, GRAFT_I32, &own.buffers[1], err);
+    if (rc == 0)
+        rc = graft_cpu_take(l, n->out[0], n->in[0], own.buffers[0], md, GRAFT_F32, &own.buffers[2], err);
+    return rc < 0 ? rc : graft_cpu_emit_own(l, "dropout", run, own, sizeof d, err);
+}
+
+int graft_cpu_dropout(graft_lowering *l, const graft_node *n, graft_err *err) {
+    return prepare(l, n, err);
+}
+
+int graft_cpu_dropout_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
+    return prepare(l, n, err);
+}
