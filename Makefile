@@ -29,7 +29,7 @@ help:
 #: make bench-peers  the ratios to PyTorch, timm, ONNX Runtime and OpenVINO
 #: make models       renders the glyphs and trains the kept upstream model again
 #: make golden       writes the golden files again (installs PyTorch and Transformers in build/golden-venv)
-#: make docs         the man page and the pages of docs/
+#: make docs         the man page, build/release/graft.1
 #: make install      into PREFIX (/usr/local); the tree can be moved
 #: make clean        removes build/
 
@@ -87,9 +87,9 @@ golden:
 	@scripts/golden.sh
 
 docs: build
-	@GRAFT=$(BUILD)/graft scripts/docs.sh
+	@cmake --build --preset release --target docs -- $(QUIET)
 
-install: build
+install: docs
 	@cmake --install $(BUILD) --prefix "$(PREFIX)" >/dev/null
 	@echo "graft is installed in $(PREFIX)"
 

@@ -1,10 +1,11 @@
 # A tree that can be moved: every path in it is relative to the file that holds it.
-#   bin/graft  lib/libgraft.so*  lib/graft/libdnnl.so.3  include/graft.h  lib/pkgconfig/graft.pc  share/doc/graft/
+#   bin/graft  lib/libgraft.so*  lib/graft/libdnnl.so.3  include/graft.h  lib/pkgconfig/graft.pc  share/{doc/graft,man}
 
 if(targets_to_install)
   install(TARGETS ${targets_to_install})
 endif()
 install(FILES include/graft.h TYPE INCLUDE)
+install(FILES "${CMAKE_BINARY_DIR}/graft.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" OPTIONAL)
 install(FILES LICENSE CHANGELOG.md TYPE DOC)
 
 file(RELATIVE_PATH GRAFT_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
