@@ -1,0 +1,238 @@
+#include "cli/cli.h"
+
+#include <stddef.h>
+
+typedef struct arguments {
+    graft_common common;
+    graft_fit_options fit;
+    const char *out;
+} arguments;
+
+static const arguments initial = {.fit = GRAFT_FIT_OPTIONS_INIT};
+
+#define AT(field) offsetof(arguments, field)
+static const graft_opt main_options[] = {
+    {.name = "out",
+     .letter = 'o',
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(out),
+     .value = "OUT",
+     .help = "folder that is written, or taken up where it was interrupted"},
+    {.name = "train",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.train),
+     .value = "PLAN",
+     .help =
+         "what is trained, the rest is frozen: head, top:N, from:STAGE, full; chosen from the data unless "
+         "given"},
+    {.name = "family",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.family),
+     .value = "NAME",
+     .help = "of a checkpoint without config.json; recognised unless given"},
+    {.name = "from-scratch",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(fit.from_scratch),
+     .help = "take the architecture only, not the weights"},
+    {.name = "restart",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(fit.restart),
+     .help = "do not take up an interrupted run"},
+    {.name = "dry-run",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(fit.dry_run),
+     .help = "say plan, memory and settings, train nothing"},
+};
+
+static const graft_opt training_options[] = {
+    {.name = "epochs",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(fit.epochs),
+     .value = "N",
+     .least = 1,
+     .most = 1e6,
+     .help = "passes over the training part; chosen from its size unless given"},
+    {.name = "batch",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(fit.batch),
+     .value = "N",
+     .least = 1,
+     .most = 65536,
+     .help = "samples an update; 32, less for few samples"},
+    {.name = "lr",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.lr),
+     .value = "RATE",
+     .least = 1e-12,
+     .most = 1e3,
+     .help = "learning rate; the optimizer's for this plan unless given"},
+    {.name = "head-lr",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.head_lr),
+     .value = "RATE",
+     .least = 1e-12,
+     .most = 1e3,
+     .help = "learning rate of the head; that of --lr"},
+    {.name = "backbone-lr-scale",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.backbone_lr_scale),
+     .value = "SHARE",
+     .least = 1e-12,
+     .most = 1e6,
+     .help = "rate of trained layers below the head, as a share of --lr; 0.1 when pretrained, else 1"},
+    {.name = "weight-decay",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.weight_decay),
+     .value = "X",
+     .least = 0,
+     .most = 1e3,
+     .help = "the optimizer's own; norms and biases never decay"},
+    {.name = "optimizer",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.optimizer),
+     .value = "NAME",
+     .help = "adamw, adam or sgd (momentum 0.9, Nesterov)"},
+    {.name = "schedule",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.schedule),
+     .value = "NAME",
+     .help = "of the rate: cosine, linear, one_cycle or constant"},
+    {.name = "warmup",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.warmup),
+     .value = "SHARE",
+     .least = 0,
+     .most = 1,
+     .help = "share of the updates in which the rate rises"},
+    {.name = "clip-norm",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.clip_norm),
+     .value = "X",
+     .least = 0,
+     .most = 1e9,
+     .help = "limit of the gradients' global norm; 1; 0: none"},
+    {.name = "label-smoothing",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.label_smoothing),
+     .value = "X",
+     .least = 0,
+     .most = 0.99,
+     .help = "0.1 when fine-tuning, 0 for a head alone"},
+    {.name = "augment",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.augment),
+     .value = "POLICY",
+     .help = "none, light, standard, strong, or parts such as crop=0.5,flip,mixup=0.2"},
+    {.name = "class-weights",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.class_weights),
+     .value = "NAME",
+     .help = "none or auto: rare classes weigh more"},
+    {.name = "sampler",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.sampler),
+     .value = "NAME",
+     .help = "shuffle or balanced: every class equally often"},
+    {.name = "norm",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.norm),
+     .value = "NAME",
+     .help = "statistics of batch norms that are trained: train or frozen"},
+    {.name = "early-stop",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(fit.early_stop),
+     .value = "N",
+     .least = -1,
+     .most = 1e6,
+     .given_zero = -1,
+     .help = "evaluations without improvement; 0: never"},
+    {.name = "eval-every",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(fit.eval_every),
+     .value = "N",
+     .least = 1,
+     .most = 1e6,
+     .help = "epochs between evaluations; 1"},
+    {.name = "seed",
+     .kind = GRAFT_OPT_SEED,
+     .offset = AT(fit.seed),
+     .value = "N",
+     .help = "of everything random; 0"},
+};
+
+static const graft_opt machine_options[] = {
+    {.name = "dtype",
+     .kind = GRAFT_OPT_CHOICE,
+     .offset = AT(fit.precision),
+     .value = "fp32|bf16",
+     .help = "numbers to compute with; weights stay fp32"},
+    {.name = "memory",
+     .kind = GRAFT_OPT_BYTES,
+     .offset = AT(fit.memory),
+     .value = "SIZE",
+     .help = "limit such as 2G: micro-batches and recomputation make it fit, the result is that of --batch"},
+    {.name = "cache-variants",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(fit.cache_variants),
+     .value = "N",
+     .least = 1,
+     .most = 1000,
+     .help = "augmented variants a picture that the bottleneck cache keeps"},
+    {.name = "no-cache",
+     .kind = GRAFT_OPT_SET,
+     .offset = AT(fit.cache_variants),
+     .given_zero = -1,
+     .help = "neither read nor fill the bottleneck cache"},
+};
+
+static const graft_opt_group groups[] = {
+    {"What", main_options, GRAFT_COUNT(main_options), 0},
+    {"Training", training_options, GRAFT_COUNT(training_options), 0},
+    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(fit.data)},
+    {"Machine", machine_options, GRAFT_COUNT(machine_options), 0},
+    {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
+};
+
+static void human(const json_t *o) {
+    char accuracy[32], n[32], epochs[32], best[32], bytes[32];
+    double seconds = json_number_value(json_object_get(o, "seconds"));
+    double peak = json_number_value(json_object_get(o, "peak_memory"));
+    const char *part = json_is_object(json_object_get(o, "test")) ? "test" : "validation";
+    printf("accuracy %s on %s %s pictures\n", graft_print_number(o, "accuracy", accuracy, sizeof accuracy),
+           graft_print_number(o, "n", n, sizeof n), part);
+    printf("plan %s, %s epochs, the best was %s, %.1f s, %s planned\n", graft_print_text(o, "plan"),
+           graft_print_number(o, "epochs", epochs, sizeof epochs),
+           graft_print_number(o, "best_epoch", best, sizeof best), seconds,
+           graft_print_bytes(peak, bytes, sizeof bytes));
+    printf("%s\n", graft_print_text(o, "out"));
+}
+
+static int run(graft_env *env, const void *options, graft_err *err) {
+    const arguments *a = options;
+    char *result = NULL;
+    if (!a->out && !a->fit.dry_run)
+        return graft_err_set(err, GRAFT_EUSAGE, "where to? give a folder with -o OUT");
+    const char *out = a->out ? a->out : "";
+    int rc = graft_fit(&result, env, a->common.args[0], a->common.args[1], out, &a->fit, err);
+    if (rc < 0 || !result) return rc;
+    return graft_print_result(&a->common, result, human, err);
+}
+
+const graft_command graft_command_fit = {
+    .name = "fit",
+    .arguments = "MODEL DATA -o OUT",
+    .summary = "adapt a model to labelled data",
+    .examples = "  graft fit resnet-50 photos -o pets\n"
+                "  graft fit resnet-50 photos.csv --input file --label breed --train top:1 -o pets\n",
+    .details =
+        "MODEL is a folder of Transformers or timm, a config.json (a new model) or a checkpoint; DATA are\n"
+        "class folders (with or without train, val and test), a CSV, TSV or JSONL, IDX, NPY or NPZ. The "
+        "same\ncommand takes up a run that was interrupted and ends with the same bits.\n",
+    .groups = groups,
+    .n_groups = GRAFT_COUNT(groups),
+    .min_args = 2,
+    .max_args = 2,
+    .size = sizeof(arguments),
+    .initial = &initial,
+    .run = run,
+};

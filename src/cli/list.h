@@ -1,0 +1,1 @@
+GRAFT_COMMAND(fit)
