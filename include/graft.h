@@ -159,6 +159,11 @@ typedef struct graft_use_options {
 #define GRAFT_USE_OPTIONS_INIT                                                                               \
     { .part = NULL }
 
+/** Metrics of a model on labelled data: a JSON object with `accuracy`, `n` and every metric at the top level.
+ */
+GRAFT_API int graft_eval(char **result, graft_env *env, const char *model, const char *data,
+                         const graft_use_options *options, graft_err *err);
+
 /** One answer. Everything is borrowed for the duration of the call. */
 typedef struct graft_prediction {
     const char *input; /* path, or path and row */
@@ -169,6 +174,26 @@ typedef struct graft_prediction {
     const double *top_confidences;
     const char *problem; /* why an input could not be read; NULL otherwise */
 } graft_prediction;
+
+/** Predicts pictures (files, folders, arrays), in input order; `each` is called once an input and may stop by
+ * a negative return, which is returned. */
+GRAFT_API int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
+                            const graft_use_options *options,
+                            int (*each)(void *user, const graft_prediction *p), void *user, graft_err *err);
+
+/** Pooled features of pictures, [n, features] float32 in input order, into `out` (.npy or .safetensors).
+ * *result as above: n, width, cached. */
+GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs,
+                          size_t n_inputs, const char *out, const graft_use_options *options, graft_err *err);
+
+/** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With
+ * `train` also what that plan freezes and trains, and what a step costs. */
+GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family,
+                            const char *train, graft_err *err);
+
+/** Replays the probe inputs of a folder that graft wrote: a JSON object with the largest difference. EDATA
+ * when the outputs differ. */
+GRAFT_API int graft_verify(char **result, graft_env *env, const char *out, graft_err *err);
 
 /** A string that graft made (JSON mostly). NULL allowed. */
 GRAFT_API void graft_text_free(char *text);

@@ -156,6 +156,17 @@ void graft_json_print(graft_buf *out, const json_t *value) {
     print_value(out, value, 0);
 }
 
+json_t *graft_json_string(const char *text) {
+    json_t *value = json_string(text);
+    char *copy = value ? NULL : strdup(text);
+    if (!copy) return value;
+    for (char *c = copy; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    value = json_string(copy);
+    free(copy);
+    return value;
+}
+
 int graft_json_write(const char *path, const json_t *value, graft_err *err) {
     graft_buf b;
     graft_buf_init(&b, 0);

@@ -19,6 +19,10 @@ void graft_json_print(graft_buf *out, const json_t *value);
 /** Writes that text and a final newline atomically. */
 int graft_json_write(const char *path, const json_t *value, graft_err *err);
 
+/** A string value of text that need not be UTF-8, as paths are: where it is not, all but ASCII becomes '?'.
+ * NULL when out of memory. */
+json_t *graft_json_string(const char *text);
+
 /** Members of an object with a default when absent or null; EFORMAT with `origin` and key when of another
  * type. */
 int graft_json_int(const json_t *o, const char *key, int64_t absent, int64_t *out, const char *origin,

@@ -103,11 +103,8 @@ static void print_error(int argc, char **argv, const graft_err *err) {
         json = json || strcmp(argv[i], "--json") == 0;
     fprintf(stderr, "graft: %s\n", err->message);
     if (!json) return;
-    json_t *o = json_pack("{s:{s:s,s:s,s:i}}", "error", "code", graft_error_name(err->code), "message",
-                          err->message, "exit", graft_error_exit(err->code));
-    if (!o) /* the message is not UTF-8: a name of a file is in it */
-        o = json_pack("{s:{s:s,s:i}}", "error", "code", graft_error_name(err->code), "exit",
-                      graft_error_exit(err->code));
+    json_t *o = json_pack("{s:{s:s,s:o,s:i}}", "error", "code", graft_error_name(err->code), "message",
+                          graft_json_string(err->message), "exit", graft_error_exit(err->code));
     char *text = o ? json_dumps(o, JSON_SORT_KEYS) : NULL;
     if (text) puts(text);
     free(text);

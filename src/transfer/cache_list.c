@@ -6,18 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* JSON is UTF-8, paths are bytes: where they are not, all but ASCII becomes '?'. */
-static json_t *text_of(graft_arena *arena, const char *s) {
-    json_t *value = json_string(s);
-    char *copy = value ? NULL : graft_arena_strdup(arena, s);
-    if (!copy) return value;
-    for (char *p = copy; *p; p++) {
-        if ((unsigned char)*p >= 0x80) *p = '?';
-    }
-    return json_string(copy);
-}
-
-static json_t *entry_of(graft_arena *arena, const graft_env *env, const graft_cache_file *file) {
+static json_t *entry_of(const graft_env *env, const graft_cache_file *file) {
     graft_cache_header h = {.row_size = 0};
     int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     bool is_whole = fd >= 0 && graft_cache_header_read(&h, fd);
@@ -34,7 +23,7 @@ static json_t *entry_of(graft_arena *arena, const graft_env *env, const graft_ca
     if (gmtime_r(&used, &utc)) strftime(time_text, sizeof time_text, "%Y-%m-%dT%H:%M:%SZ", &utc);
     return json_pack("{s:s%, s:I, s:I, s:I, s:s, s:o}", "key", file->name, (size_t)32, "rows",
                      (json_int_t)rows, "bytes", (json_int_t)file->bytes, "row_size", (json_int_t)h.row_size,
-                     "last_used", time_text, "description", text_of(arena, h.description));
+                     "last_used", time_text, "description", graft_json_string(h.description));
 }
 
 static int print_list(char **result, const json_t *list, graft_err *err) {
@@ -59,10 +48,10 @@ int graft_cache_list(char **result, graft_env *env, graft_err *err) {
     if (rc == 0) rc = graft_cache_folder_files(&files, &n, arena, &folder, err);
     for (size_t i = n; i-- > 0 && rc == 0;) {
         bytes += files[i].bytes;
-        if (json_array_append_new(entries, entry_of(arena, env, &files[i])) < 0) rc = graft_err_nomem(err);
+        if (json_array_append_new(entries, entry_of(env, &files[i])) < 0) rc = graft_err_nomem(err);
     }
     if (rc == 0) {
-        list = json_pack("{s:o, s:I, s:I, s:O}", "directory", text_of(arena, folder.path), "bytes",
+        list = json_pack("{s:o, s:I, s:I, s:O}", "directory", graft_json_string(folder.path), "bytes",
                          (json_int_t)bytes, "limit", (json_int_t)folder.limit, "entries", entries);
         rc = list ? print_list(result, list, err) : graft_err_nomem(err);
     }

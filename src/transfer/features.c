@@ -147,12 +147,16 @@ static int fill(graft_features *f, row_store *s, const int64_t *samples, int64_t
 }
 
 static int fill_plain(graft_features *f, graft_err *err) {
-    int64_t n = graft_data_n_samples(f->data);
-    int64_t *all = malloc(((size_t)n + 1) * sizeof *all);
-    if (!all) return graft_err_nomem(err);
-    for (int64_t i = 0; i < n; i++) all[i] = i;
+    const int64_t *samples = f->options.samples;
+    int64_t n = samples ? f->options.n_samples : graft_data_n_samples(f->data), *all = NULL;
+    if (!samples) {
+        all = malloc(((size_t)n + 1) * sizeof *all);
+        if (!all) return graft_err_nomem(err);
+        for (int64_t i = 0; i < n; i++) all[i] = i;
+        samples = all;
+    }
     int rc = graft_data_hash(f->data, err);
-    if (rc == 0) rc = fill(f, &f->stores[0], all, n, -1, f->options.check, err);
+    if (rc == 0) rc = fill(f, &f->stores[0], samples, n, -1, f->options.check, err);
     if (rc == 0 && f->options.check) rc = graft_data_settle(f->data, err);
     free(all);
     return rc;

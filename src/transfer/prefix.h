@@ -35,7 +35,9 @@ typedef struct graft_features_options {
     int64_t variants; /* augmented variants of the train part beside the plain rows; 0: none */
     uint64_t seed;    /* of the variants */
     bool use_cache;
-    bool check; /* the plain pass sees every sample, then settles the data */
+    bool check;             /* the plain pass sees every sample, then settles the data */
+    const int64_t *samples; /* [n_samples] the samples whose plain rows are wanted; NULL: all */
+    int64_t n_samples;
 } graft_features_options;
 
 int graft_features_new(graft_features **out, const graft_env *env, graft_data *data,

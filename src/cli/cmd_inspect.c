@@ -1,0 +1,95 @@
+#include "cli/cli.h"
+
+#include <stddef.h>
+
+typedef struct arguments {
+    graft_common common;
+    const char *family, *train;
+} arguments;
+
+static const arguments initial = {.family = NULL};
+
+#define AT(field) offsetof(arguments, field)
+static const graft_opt own_options[] = {
+    {.name = "train",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(train),
+     .value = "PLAN",
+     .help = "also what this plan trains: head, top:N, from:STAGE, full"},
+    {.name = "family",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(family),
+     .value = "NAME",
+     .help = "of a checkpoint without config.json; recognised unless given"},
+};
+
+static const graft_opt_group groups[] = {
+    {"What", own_options, GRAFT_COUNT(own_options), 0},
+    {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
+};
+
+static void print_stages(const json_t *stages, bool planned) {
+    char parameters[32];
+    printf("\n  %-12s %12s%s\n", "stage", "parameters", planned ? "  plan" : "");
+    for (size_t i = 0; i < json_array_size(stages); i++) {
+        const json_t *stage = json_array_get(stages, i);
+        bool trained = json_is_true(json_object_get(stage, "trained"));
+        printf("  %-12s %12s%s\n", graft_print_text(stage, "name"),
+               graft_print_number(stage, "parameters", parameters, sizeof parameters),
+               !planned  ? ""
+               : trained ? "  trained"
+                         : "  frozen");
+    }
+}
+
+static void print_labels(const json_t *o) {
+    enum { SHOWN = 20 };
+    const json_t *labels = json_object_get(o, "labels");
+    size_t n = json_array_size(labels);
+    if (!json_is_true(json_object_get(o, "labels_known"))) {
+        printf("classes        %zu, not named\n", n);
+        return;
+    }
+    printf("classes        %zu:", n);
+    for (size_t i = 0; i < n && i < SHOWN; i++)
+        printf("%s %s", i ? "," : "", json_string_value(json_array_get(labels, i)));
+    printf("%s\n", n > SHOWN ? ", ..." : "");
+}
+
+static void human(const json_t *o) {
+    char parameters[32], features[32], trained[32], frozen[32];
+    const json_t *plan = json_object_get(o, "plan");
+    printf("%s (%s)%s\n", graft_print_text(o, "description"), graft_print_text(o, "family"),
+           json_is_true(json_object_get(o, "from_scratch")) ? ", without weights" : "");
+    printf("parameters     %s\n", graft_print_number(o, "parameters", parameters, sizeof parameters));
+    printf("features       %s\n", graft_print_number(o, "features", features, sizeof features));
+    printf("preprocessing  %s\n", graft_print_text(o, "preprocessing"));
+    print_labels(o);
+    print_stages(json_object_get(o, "stages"), plan != NULL);
+    if (plan) {
+        printf("\n%s trains %s parameters and freezes %s\n", graft_print_text(plan, "train"),
+               graft_print_number(plan, "trained_parameters", trained, sizeof trained),
+               graft_print_number(plan, "frozen_parameters", frozen, sizeof frozen));
+    }
+}
+
+static int run(graft_env *env, const void *options, graft_err *err) {
+    const arguments *a = options;
+    char *result = NULL;
+    int rc = graft_inspect(&result, env, a->common.args[0], a->family, a->train, err);
+    return rc < 0 ? rc : graft_print_result(&a->common, result, human, err);
+}
+
+const graft_command graft_command_inspect = {
+    .name = "inspect",
+    .arguments = "MODEL",
+    .summary = "family, stages, parameters, features, preprocessing, labels",
+    .examples = "  graft inspect resnet-50\n  graft inspect resnet-50 --train top:1\n",
+    .groups = groups,
+    .n_groups = GRAFT_COUNT(groups),
+    .min_args = 1,
+    .max_args = 1,
+    .size = sizeof(arguments),
+    .initial = &initial,
+    .run = run,
+};

@@ -1,0 +1,34 @@
+/* What eval, predict, embed and inspect share: a model opened for use, and its pooled features over data.
+ * Private to transfer/. */
+#ifndef GRAFT_TRANSFER_USE_H
+#define GRAFT_TRANSFER_USE_H
+
+#include "transfer/fit.h"
+#include "transfer/prefix.h"
+
+/** Opens a model as the options say. */
+int graft_use_model(graft_model **out, const graft_env *env, const char *path,
+                    const graft_use_options *options, bool needs_head, graft_err *err);
+/** The element type to compute in: bf16 only where asked for and the processor has it. */
+graft_dtype graft_use_dtype(const graft_use_options *options);
+/** Data options as a choice says, for pictures without labels. */
+graft_data_options graft_use_data_options(const graft_data_choice *choice);
+
+/** Everything below the head run over data: rows are the pooled features, kept in the bottleneck cache and
+ * shared with every fit that trains the head alone. */
+typedef struct graft_use_rows {
+    graft_arena *arena;
+    graft_transform transform;
+    graft_prefix *prefix;
+    graft_graph *suffix; /* the head: rows to "logits" */
+    graft_features *features;
+} graft_use_rows;
+
+/** Rows of `samples` (n; NULL: of all). `m` and `data` have to outlive *out. Settles the data. */
+int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
+void graft_use_rows_close(graft_use_rows *r);
+
+/** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over. */
+int graft_use_print(char **out, json_t *o, graft_err *err);
+#endif

@@ -1,0 +1,81 @@
+/* A model opened for use, and its features over data. */
+#include "transfer/use.h"
+
+enum { PREFIX_BATCH = 32 };
+
+int graft_use_model(graft_model **out, const graft_env *env, const char *path,
+                    const graft_use_options *options, bool needs_head, graft_err *err) {
+    graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
+    o.family = options->family;
+    o.labels_file = options->data.labels_file;
+    o.needs_head = needs_head;
+    return graft_model_open(out, env, path, &o, err);
+}
+
+graft_dtype graft_use_dtype(const graft_use_options *options) {
+    return options->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32;
+}
+
+graft_data_options graft_use_data_options(const graft_data_choice *choice) {
+    graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    o.input_column = choice->input_column;
+    o.label_column = choice->label_column;
+    o.max_bad = choice->max_bad;
+    o.strict = choice->strict;
+    o.labels = GRAFT_LABELS_IGNORED;
+    o.validation = -1;
+    return o;
+}
+
+/* Only the head is trained: all below it is the prefix. */
+static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, graft_dtype dtype,
+                 graft_err *err) {
+    const graft_evidence evidence = {0};
+    graft_graph *graph = NULL;
+    graft_phase *phases = NULL;
+    const char *plan;
+    size_t n_phases = 0;
+    int rc = graft_model_graph(&graph, r->arena, m, 0, 0, err);
+    if (rc == 0) rc = graft_strategy_phases(&phases, &n_phases, &plan, r->arena, m, "head", &evidence, err);
+    if (rc == 0) rc = graft_mark_trained(graph, m, &phases[0], false, err);
+    if (rc == 0)
+        rc = graft_prefix_split(&r->prefix, &r->suffix, r->arena, env, graph, dtype, PREFIX_BATCH, err);
+    if (rc == 0 && (!r->prefix || r->prefix->row_count != (size_t)graft_model_feature_width(m)))
+        rc = graft_err_set(err, GRAFT_EINTERNAL, "the features of %s do not lie below its head",
+                           graft_model_path(m));
+    return rc;
+}
+
+int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
+    graft_features_options o = {.dtype = graft_use_dtype(options),
+                                .use_cache = !options->no_cache,
+                                .check = true,
+                                .samples = samples,
+                                .n_samples = n};
+    *out = (graft_use_rows){.arena = graft_arena_new(NULL)};
+    if (!out->arena) return graft_err_nomem(err);
+    int rc = graft_transform_init(&out->transform, graft_model_preprocess(m), NULL, err);
+    if (rc == 0) rc = split(out, env, m, o.dtype, err);
+    if (rc == 0) rc = graft_features_new(&out->features, env, data, &out->transform, out->prefix, &o, err);
+    return rc;
+}
+
+void graft_use_rows_close(graft_use_rows *r) {
+    graft_features_free(r->features);
+    graft_prefix_free(r->prefix);
+    graft_arena_free(r->arena);
+}
+
+int graft_use_print(char **out, json_t *o, graft_err *err) {
+    graft_buf text;
+    *out = NULL;
+    graft_buf_init(&text, 0);
+    if (o) {
+        graft_json_print(&text, o);
+        *out = graft_buf_take(&text);
+    }
+    graft_buf_done(&text);
+    json_decref(o);
+    return *out ? 0 : graft_err_nomem(err);
+}

@@ -1,0 +1,92 @@
+/* graft embed: what the backbone sees in each picture, one row an input. */
+#include "transfer/use.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct embedding {
+    graft_env *env;
+    const graft_use_options *options;
+    graft_model *model;
+    graft_data *data;
+    graft_use_rows rows;
+    float *values; /* [n, width] */
+    int64_t n, width, cached, n_bad;
+} embedding;
+
+/* A row that cannot be had is an error: rows and inputs have to stay side by side. Where a share of bad ones
+ * is allowed their rows are NaN, and said. */
+static int gather(embedding *e, graft_err *err) {
+    int64_t all = 0;
+    e->n = graft_data_n_samples(e->data);
+    e->width = graft_model_feature_width(e->model);
+    size_t size = 0;
+    if (!graft_size_mul((size_t)e->n, (size_t)e->width * sizeof *e->values, &size) || size == 0 ||
+        !(e->values = malloc(size)))
+        return graft_err_nomem(err);
+    for (int64_t i = 0; i < e->n; i++) {
+        const graft_sample *s = graft_data_sample(e->data, i);
+        const float *row = s->state == GRAFT_BAD ? NULL : graft_features_row(e->rows.features, i, -1);
+        float *to = e->values + i * e->width;
+        if (row) {
+            memcpy(to, row, (size_t)e->width * sizeof *row);
+            continue;
+        }
+        e->n_bad++;
+        graft_env_log(e->env, GRAFT_LOG_WARNING, "row %lld is not a number: %s: %s", (long long)i, s->origin,
+                      s->reason ? s->reason : "not readable");
+        for (int64_t j = 0; j < e->width; j++) to[j] = NAN;
+    }
+    graft_features_counts(e->rows.features, &e->cached, &all);
+    return 0;
+}
+
+static bool is_npy(const char *path) {
+    return strcasecmp(graft_path_extension(path), "npy") == 0;
+}
+
+static int check_name(const char *path, graft_err *err) {
+    if (is_npy(path) || strcasecmp(graft_path_extension(path), "safetensors") == 0) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE, "'%s': features are written as .npy or .safetensors", path);
+}
+
+static int write_rows(const embedding *e, const char *path, graft_err *err) {
+    graft_tensor t = {.name = "features",
+                      .dtype = GRAFT_F32,
+                      .shape = {2, {e->n, e->width}},
+                      .data = e->values,
+                      .size = (size_t)e->n * (size_t)e->width * sizeof *e->values};
+    return is_npy(path) ? graft_npy_write(path, &t, err) : graft_safetensors_write(path, &t, 1, NULL, err);
+}
+
+static int embed(embedding *e, const char *const *inputs, size_t n_inputs, const char *out, graft_err *err) {
+    graft_data_options o = graft_use_data_options(&e->options->data);
+    if (!(o.max_bad > 0)) o.max_bad = -1;
+    int rc = graft_data_open_inputs(&e->data, e->env, inputs, n_inputs, &o, err);
+    if (rc == 0) rc = graft_use_rows_open(&e->rows, e->env, e->model, e->data, NULL, 0, e->options, err);
+    if (rc == 0) rc = gather(e, err);
+    return rc == 0 ? write_rows(e, out, err) : rc;
+}
+
+int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
+                const char *out, const graft_use_options *options, graft_err *err) {
+    static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
+    embedding e = {.env = env, .options = options ? options : &none};
+    if (result) *result = NULL;
+    int rc = check_name(out, err);
+    if (rc == 0) rc = graft_use_model(&e.model, env, model, e.options, false, err);
+    if (rc == 0) rc = embed(&e, inputs, n_inputs, out, err);
+    if (rc == 0 && result) {
+        rc = graft_use_print(result,
+                             json_pack("{s:o,s:I,s:I,s:I,s:I}", "out", graft_json_string(out), "n",
+                                       (json_int_t)e.n, "width", (json_int_t)e.width, "cached",
+                                       (json_int_t)e.cached, "n_bad", (json_int_t)e.n_bad),
+                             err);
+    }
+    free(e.values);
+    graft_use_rows_close(&e.rows);
+    graft_data_close(e.data);
+    graft_model_close(e.model);
+    return rc;
+}

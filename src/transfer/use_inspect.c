@@ -1,0 +1,100 @@
+/* graft inspect: what a model is, and what a plan would train of it. */
+#include "transfer/use.h"
+
+typedef struct inspection {
+    const graft_env *env;
+    graft_arena *arena;
+    graft_model *model;
+    graft_phase *phases; /* of the plan; NULL: none was given */
+    size_t n_phases;
+    const char *plan;
+} inspection;
+
+static int64_t n_values(const graft_param *p) {
+    int64_t count = 0;
+    return graft_shape_count(&p->shape, &count) ? count : 0;
+}
+
+/* Parameters as they are counted everywhere: running statistics apart. */
+static json_t *stage_json(const inspection *x, size_t stage) {
+    json_int_t parameters = 0, statistics = 0, tensors = 0;
+    for (size_t i = 0; i < graft_model_n_params(x->model); i++) {
+        const graft_param *p = graft_model_param(x->model, i);
+        if (p->stage != (int)stage) continue;
+        tensors++;
+        *(p->kind == GRAFT_PARAM_STATISTIC ? &statistics : &parameters) += n_values(p);
+    }
+    json_t *o = json_pack("{s:s,s:I,s:I,s:I}", "name", graft_model_stage_name(x->model, stage), "parameters",
+                          parameters, "statistics", statistics, "tensors", tensors);
+    if (o && x->phases)
+        json_object_set_new(o, "trained", json_boolean(x->phases[x->n_phases - 1].trains[stage]));
+    return o;
+}
+
+static json_t *stages_json(const inspection *x, json_int_t *total, json_int_t *trained) {
+    json_t *stages = json_array();
+    for (size_t i = 0; i < graft_model_n_stages(x->model); i++) {
+        json_t *stage = stage_json(x, i);
+        json_int_t n = json_integer_value(json_object_get(stage, "parameters"));
+        *total += n;
+        if (x->phases && x->phases[x->n_phases - 1].trains[i]) *trained += n;
+        if (json_array_append_new(stages, stage) < 0) {
+            json_decref(stages);
+            return NULL;
+        }
+    }
+    return stages;
+}
+
+static json_t *labels_json(const graft_model *m) {
+    size_t n = 0;
+    const char *const *labels = graft_model_labels(m, &n);
+    json_t *a = json_array();
+    for (size_t i = 0; i < n && a; i++) json_array_append_new(a, graft_json_string(labels[i]));
+    return a;
+}
+
+static json_t *plan_json(const inspection *x, json_int_t total, json_int_t trained) {
+    return json_pack("{s:s,s:I,s:I,s:I}", "train", x->plan, "phases", (json_int_t)x->n_phases,
+                     "trained_parameters", trained, "frozen_parameters", total - trained);
+}
+
+static int describe(char **result, const inspection *x, graft_err *err) {
+    const graft_model *m = x->model;
+    char how[320];
+    int height = 0, width = 0;
+    json_int_t total = 0, trained = 0;
+    size_t n_labels = 0;
+    graft_model_labels(m, &n_labels);
+    json_t *stages = stages_json(x, &total, &trained);
+    graft_preprocess_explain(graft_model_preprocess(m), how, sizeof how);
+    bool fixed = graft_model_input_size(m, &height, &width);
+    json_t *o =
+        json_pack("{s:o,s:s,s:s,s:o,s:I,s:I,s:i,s:s,s:o,s:b,s:I,s:b,s:b}", "model",
+                  graft_json_string(graft_model_path(m)), "family", graft_model_family(m), "description",
+                  graft_model_description(m), "stages", stages, "parameters", total, "features",
+                  (json_int_t)graft_model_feature_width(m), "channels", graft_model_channels(m),
+                  "preprocessing", how, "labels", labels_json(m), "labels_known",
+                  graft_model_labels_are_known(m), "n_labels", (json_int_t)n_labels, "from_scratch",
+                  graft_model_is_scratch(m), "head_is_new", graft_model_head_is_new(m));
+    if (o && fixed) json_object_set_new(o, "input", json_pack("[i,i]", height, width));
+    if (o && x->phases) json_object_set_new(o, "plan", plan_json(x, total, trained));
+    return graft_use_print(result, o, err);
+}
+
+int graft_inspect(char **result, graft_env *env, const char *model, const char *family, const char *train,
+                  graft_err *err) {
+    inspection x = {.env = env, .arena = graft_arena_new(NULL)};
+    graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
+    const graft_evidence evidence = {0};
+    *result = NULL;
+    o.family = family;
+    if (!x.arena) return graft_err_nomem(err);
+    int rc = graft_model_open(&x.model, env, model, &o, err);
+    if (rc == 0 && train)
+        rc = graft_strategy_phases(&x.phases, &x.n_phases, &x.plan, x.arena, x.model, train, &evidence, err);
+    if (rc == 0) rc = describe(result, &x, err);
+    graft_model_close(x.model);
+    graft_arena_free(x.arena);
+    return rc;
+}
