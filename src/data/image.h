@@ -39,9 +39,12 @@ typedef struct graft_decode_options {
     int target_width,
         target_height; /* upright size it will be resized to; lets a JPEG be decoded smaller when the
                         * result stays at least GRAFT_JPEG_MARGIN times as large. 0: full size */
+    /* The part that will be looked at, in full-size pixels; width 0: all. What lies outside may stay
+     * undefined, and is nevertheless checked: a picture truncated there is an error. */
+    int window_x, window_y, window_width, window_height;
 } graft_decode_options;
 #define GRAFT_DECODE_OPTIONS_INIT                                                                            \
-    { 0, 0, 0, 0 }
+    { 0 }
 
 /** A picture 30,000 pixels wide is fine; 268 million pixels in all are not. */
 #define GRAFT_IMAGE_MAX_PIXELS ((uint64_t)256 << 20)

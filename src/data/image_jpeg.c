@@ -135,7 +135,33 @@ static void choose_scale(struct jpeg_decompress_struct *c, int orientation, cons
         }
 }
 
-static int decode_rows(decoder *d, graft_image *out, graft_image_scratch *s, const graft_decode_options *o) {
+/* The window that is decoded, in output pixels. */
+typedef struct window {
+    JDIMENSION x, y, width, height;
+} window;
+
+/* Columns in whole blocks and one block more on each side, since the smooth upsampling of chroma looks at
+ * neighbours; likewise rows. All of the picture when it is turned or reduced, where a window is not worth its
+ * bookkeeping. */
+static window choose_window(struct jpeg_decompress_struct *c, int orientation,
+                            const graft_decode_options *o) {
+    window all = {0, 0, c->output_width, c->output_height};
+    if (o->window_width <= 0 || o->window_height <= 0 || orientation != 1 || c->scale_denom != c->scale_num)
+        return all;
+    int64_t block_w = 8 * c->max_h_samp_factor, block_h = 8 * c->max_v_samp_factor;
+    int64_t x0 = o->window_x - 2 * block_w, x1 = (int64_t)o->window_x + o->window_width + 2 * block_w;
+    int64_t y0 = o->window_y - 2 * block_h, y1 = (int64_t)o->window_y + o->window_height + 2 * block_h;
+    if (x0 < 0) x0 = 0;
+    if (y0 < 0) y0 = 0;
+    if (x1 > c->output_width) x1 = c->output_width;
+    if (y1 > c->output_height) y1 = c->output_height;
+    if (x0 >= x1 || y0 >= y1) return all;
+    y0 -= y0 % block_h;
+    return (window){(JDIMENSION)x0, (JDIMENSION)y0, (JDIMENSION)(x1 - x0), (JDIMENSION)(y1 - y0)};
+}
+
+static int decode_rows(decoder *d, graft_image *out, int orientation, graft_image_scratch *s,
+                       const graft_decode_options *o) {
     struct jpeg_decompress_struct *c = &d->cinfo;
     bool cmyk = c->jpeg_color_space == JCS_CMYK || c->jpeg_color_space == JCS_YCCK;
     bool grey = c->jpeg_color_space == JCS_GRAYSCALE && o->channels == 1;
@@ -146,18 +172,30 @@ static int decode_rows(decoder *d, graft_image *out, graft_image_scratch *s, con
     uint8_t *data = graft_scratch_picture(out, s, GRAFT_SLOT_DECODED, width, height, grey ? 1 : 3);
     uint8_t *row = cmyk ? graft_scratch_get(s, GRAFT_SLOT_ROW, (size_t)width * 4) : NULL;
     if (!data || (cmyk && !row)) return graft_err_nomem(d->err);
-    while (c->output_scanline < c->output_height) {
+    window w = choose_window(c, orientation, o);
+    if (w.width < c->output_width) jpeg_crop_scanline(c, &w.x, &w.width);
+    if (w.y > 0) jpeg_skip_scanlines(c, w.y);
+    data += (size_t)w.x * (size_t)out->channels;
+    JDIMENSION end = w.y + w.height;
+    while (c->output_scanline < end) {
         size_t y = c->output_scanline;
         JSAMPROW rows[8];
         JDIMENSION n = 0;
         if (cmyk) {
             rows[0] = row;
             if (jpeg_read_scanlines(c, rows, 1) == 1)
-                rgb_from_cmyk(data + y * out->stride, row, (size_t)width);
+                rgb_from_cmyk(data + y * out->stride, row, (size_t)w.width);
             continue;
         }
-        for (; n < 8 && y + n < (size_t)height; n++) rows[n] = data + (y + n) * out->stride;
+        for (; n < 8 && y + n < end; n++) rows[n] = data + (y + n) * out->stride;
         jpeg_read_scanlines(c, rows, n);
+    }
+    /* The rows below are still read from the file, so that one cut off there is found; the last one has to be
+     * asked for, since libjpeg would leave the file when told to skip to its end. */
+    if (end < c->output_height) {
+        if (end + 1 < c->output_height) jpeg_skip_scanlines(c, c->output_height - end - 1);
+        JSAMPROW last = cmyk ? row : data + (size_t)(height - 1) * out->stride;
+        jpeg_read_scanlines(c, &last, 1);
     }
     return 0;
 }
@@ -169,7 +207,7 @@ static int decode(decoder *d, graft_image *out, int *orientation, graft_image_sc
         d->rc = graft_image_check_size(d->cinfo.image_width, d->cinfo.image_height, o, d->origin, d->err);
         if (d->rc == 0) {
             choose_scale(&d->cinfo, *orientation, o);
-            d->rc = decode_rows(d, out, s, o);
+            d->rc = decode_rows(d, out, *orientation, s, o);
         }
     }
     jpeg_destroy_decompress(&d->cinfo);

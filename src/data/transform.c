@@ -155,6 +155,29 @@ static view choose_view(const graft_transform *t, int width, int height, graft_r
     return v;
 }
 
+/* The input pixels that [from, from + n) of `resized` pixels can depend on, of `size`: the filters reach at
+ * most 3 pixels, times the shrink factor. */
+static void reach_of(int size, int resized, int from, int n, int *start, int *count) {
+    double scale = (double)size / resized, support = 3 * (scale < 1 ? 1 : scale) + 1;
+    double low = floor(from * scale - support), high = ceil((from + n) * scale + support);
+    *start = low < 0 ? 0 : (int)low;
+    *count = (high > size ? size : (int)high) - *start;
+}
+
+static void set_window(graft_decode_options *o, const graft_transform *t, const graft_image_info *info,
+                       const view *v) {
+    const graft_preprocess *p = &t->preprocess;
+    span x = {v->crop.x, 0, v->crop.width}, y = {v->crop.y, 0, v->crop.height};
+    int width = v->random ? info->width : v->resized_width,
+        height = v->random ? info->height : v->resized_height;
+    if (!v->random) {
+        x = span_of(width, t->width, p->crop_rule);
+        y = span_of(height, t->height, p->crop_rule);
+    }
+    reach_of(info->width, width, x.from, x.n, &o->window_x, &o->window_width);
+    reach_of(info->height, height, y.from, y.n, &o->window_y, &o->window_height);
+}
+
 static int finish(const graft_transform *t, source *in, const view *v, graft_rng *rng, float *out,
                   graft_image_scratch *s, graft_err *err) {
     graft_image result;
@@ -189,6 +212,7 @@ int graft_transform_run(const graft_transform *t, const void *bytes, size_t size
         o.target_width = v.target_width;
         o.target_height = v.target_height;
     }
+    set_window(&o, t, &info, &v);
     graft_image picture;
     if ((rc = graft_image_decode(&picture, s, bytes, size, &o, origin, err)) < 0) return rc;
     source from = reduced_of(&picture, &info);

@@ -121,6 +121,48 @@ static void a_sample_is_the_same_in_every_order_and_new_in_every_epoch(void **st
     free(data);
 }
 
+/* Only the crop's part of a JPEG is decoded; the pixels have to be those of the whole, and damage outside has
+ * to show. */
+static void a_decoded_window_equals_the_whole_and_hides_no_damage(void **state) {
+    static const char *const names[] = {"landscape.jpg",     "portrait.jpg",     "portrait_progressive.jpg",
+                                        "landscape_444.jpg", "portrait_422.jpg", "cmyk.jpg",
+                                        "orientation6.jpg"};
+    static const char *const policies[] = {"none", "crop=0.05-0.3,flip"};
+    for (size_t i = 0; i < GRAFT_COUNT(names); i++)
+        for (size_t k = 0; k < 2; k++) {
+            graft_preprocess p;
+            graft_augment a;
+            graft_transform t;
+            graft_preprocess_imagenet(&p);
+            p.height = p.width = 70;
+            p.crop_height = p.crop_width = 60;
+            p.resample = GRAFT_RESAMPLE_LANCZOS;
+            assert_int_equal(graft_augment_parse(&a, policies[k], NULL), 0);
+            assert_int_equal(graft_transform_init(&t, &p, &a, NULL), 0);
+            char path[160];
+            size_t size;
+            snprintf(path, sizeof path, FOLDER "decode/%s", names[i]);
+            uint8_t *data = formula_file(path, &size);
+            assert_non_null(data);
+            static float x[3 * 60 * 60], y[3 * 60 * 60];
+            graft_image image;
+            for (uint64_t n = 0; n < 20; n++) {
+                graft_rng rng = graft_rng_at(1, n, i, GRAFT_RNG_AUGMENT), again = rng;
+                assert_int_equal(graft_transform_run(&t, data, size, "x", k ? &rng : NULL, x, *state, NULL),
+                                 0);
+                assert_int_equal(graft_image_decode(&image, *state, data, size, NULL, "x", NULL), 0);
+                assert_int_equal(graft_transform_image(&t, &image, k ? &again : NULL, y, *state, NULL), 0);
+                if (memcmp(x, y, sizeof x) != 0) fail_msg("%s, %s", names[i], policies[k]);
+            }
+            for (size_t cut = 1; cut < 400 && cut < size; cut += 3) {
+                graft_rng rng = graft_rng_at(1, cut, i, GRAFT_RNG_AUGMENT);
+                if (graft_transform_run(&t, data, size - cut, "x", k ? &rng : NULL, x, *state, NULL) == 0)
+                    fail_msg("%s cut by %zu bytes was taken", names[i], cut);
+            }
+            free(data);
+        }
+}
+
 static void extreme_shapes_go_through(void **state) {
     static const int sizes[][2] = {{1, 1}, {30000, 2}, {1, 9000}, {30000, 1}, {2, 3}};
     static const char *const policies[] = {"none", "strong", "standard"};
@@ -218,6 +260,7 @@ int main(void) {
         cmocka_unit_test(evaluation_equals_transformers_and_timm),
         cmocka_unit_test(bytes_and_their_decoded_picture_give_the_same),
         cmocka_unit_test(a_sample_is_the_same_in_every_order_and_new_in_every_epoch),
+        cmocka_unit_test(a_decoded_window_equals_the_whole_and_hides_no_damage),
         cmocka_unit_test(extreme_shapes_go_through),
         cmocka_unit_test(a_size_left_to_the_picture_is_refused),
         cmocka_unit_test(reduced_decoding_stays_within_its_tolerance),

@@ -1,4 +1,5 @@
-/* Any bytes through the JPEG decoder: probed, decoded at full and at reduced size, in colour and in grey. */
+/* Any bytes through the JPEG decoder: probed, decoded at full and reduced size, in part, in colour and in
+ * grey. */
 #include "data/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -10,7 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     graft_image_info info;
     graft_image image;
     graft_err err;
-    graft_decode_options full = {.max_pixels = 1 << 20}, reduced = {1, 1 << 20, 3, 2};
+    graft_decode_options full = {.max_pixels = 1 << 20},
+                         reduced = {
+                             .channels = 1, .max_pixels = 1 << 20, .target_width = 3, .target_height = 2};
     bool probed = graft_image_probe(&info, data, size, "fuzz", &err) == 0;
     if (graft_image_decode(&image, s, data, size, &full, "fuzz", &err) == 0) {
         /* What decodes has a header that could be read, and says the same size. */
@@ -22,6 +25,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         (void)keep;
     }
     graft_image_decode(&image, s, data, size, &reduced, "fuzz", &err);
+    graft_decode_options part = {.channels = 3, .max_pixels = 1 << 20};
+    if (probed) { /* a middle part: the rest is skipped, and stays unread here */
+        part.window_x = info.width / 3;
+        part.window_y = info.height / 3;
+        part.window_width = info.width / 4 + 1;
+        part.window_height = info.height / 4 + 1;
+        graft_image_decode(&image, s, data, size, &part, "fuzz", &err);
+    }
     graft_image_scratch_free(s);
     return 0;
 }

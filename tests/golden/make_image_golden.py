@@ -73,6 +73,11 @@ def decode_cases():
     add("grey.jpg", save(grey, "JPEG", quality=85))
     add("wide.jpg", save(Image.new("L", (30000, 1), 90), "JPEG", quality=50, optimize=True))
     add("one_pixel.jpg", save(picture(1, 1, 3, 3), "JPEG"))
+    for name, size, kw in (("landscape.jpg", (330, 90), {}), ("portrait.jpg", (90, 330), {}),
+                           ("portrait_progressive.jpg", (90, 330), {"progressive": True}),
+                           ("landscape_444.jpg", (330, 90), {"subsampling": 0}),
+                           ("portrait_422.jpg", (90, 330), {"subsampling": 1})):
+        add(name, save(smooth(*size, 3, 70), "JPEG", **{"quality": 25, "subsampling": 2, **kw}))
     cmyk = Image.merge("CMYK", [smooth(37, 29, 1, s) for s in (4, 5, 6, 7)])
     add("cmyk.jpg", save(cmyk, "JPEG", quality=90))
     # Adobe marker with transform 2 over YCCK data: the same bytes read as YCCK instead of CMYK.
