@@ -125,15 +125,14 @@ static int map_rows(graft_cache *c, size_t n, graft_err *err) {
     return 0;
 }
 
-/* Whole rows of the file. What a killed process left of another is cut off. Under the folder's lock. */
+/* Whole rows of the file. What a killed process left of another row is overwritten by the next. Under the
+ * folder's lock. */
 static int whole_rows(const graft_cache *c, size_t *n, graft_err *err) {
     struct stat st;
     if (fstat(c->fd, &st) < 0) return graft_err_errno(err, "read", c->path);
     size_t size = st.st_size < GRAFT_CACHE_HEADER_SIZE ? 0 : (size_t)st.st_size - GRAFT_CACHE_HEADER_SIZE;
     *n = size / c->stride;
     if (*n < c->n_rows) return graft_err_set(err, GRAFT_EIO, "'%s' was cut while it was in use", c->path);
-    if (size % c->stride && ftruncate(c->fd, (off_t)(GRAFT_CACHE_HEADER_SIZE + *n * c->stride)) < 0)
-        return graft_err_errno(err, "cut the torn end of", c->path);
     return 0;
 }
 
@@ -172,7 +171,7 @@ static int write_at(const graft_cache *c, const void *data, size_t size, size_t 
         } else if (n == 0 || errno != EINTR) {
             if (n == 0) errno = ENOSPC;
             int rc = graft_err_errno(err, "write", c->path);
-            if (ftruncate(c->fd, (off_t)offset) < 0) return rc; /* the next writer cuts it off */
+            if (ftruncate(c->fd, (off_t)offset) < 0) return rc; /* the next writer overwrites it */
             return rc;
         }
     }
@@ -252,8 +251,10 @@ static int make_new(graft_cache *c, graft_hash key, const char *description, gra
             "when that is done, or set GRAFT_CACHE to another folder",
             c->path, c->row_size);
     graft_cache_header h;
+    struct stat st;
     graft_cache_header_fill(&h, key, c->row_size, c->stride, description);
-    if (ftruncate(c->fd, 0) < 0) return graft_err_errno(err, "empty", c->path);
+    if (fstat(c->fd, &st) < 0 || (st.st_size && ftruncate(c->fd, 0) < 0))
+        return graft_err_errno(err, "empty", c->path);
     int rc = graft_cache_folder_room(&c->folder, sizeof h, err);
     if (rc == 0) rc = write_at(c, &h, sizeof h, 0, err);
     if (rc < 0) unlink(c->path);
@@ -359,6 +360,7 @@ int graft_cache_put(graft_cache *c, graft_hash content, const void *row, graft_e
     if (look_up(c, content, &at) != PLACE_NOWHERE) return 0;
     int rc = make_place(c, err);
     if (rc < 0) return rc;
+    if (look_up(c, content, &at) != PLACE_NOWHERE) return 0; /* another process has put it meanwhile */
     unsigned char *to = memory_row(c, c->n_pending);
     memcpy(to, row, c->row_size);
     memcpy(to + c->row_size, &content, sizeof content);
