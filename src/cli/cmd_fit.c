@@ -193,6 +193,23 @@ static const graft_opt_group groups[] = {
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
 
+static void human_dry(const json_t *o) {
+    static const char *const keys[] = {
+        "plan",    "epochs",   "batch",         "micro_batch", "optimizer",
+        "lr",      "schedule", "warmup",        "clip_norm",   "label_smoothing",
+        "augment", "sampler",  "class_weights", "seed"};
+    char bytes[32];
+    for (size_t i = 0; i < GRAFT_COUNT(keys); i++) {
+        const json_t *value = json_object_get(o, keys[i]);
+        if (json_is_string(value))
+            printf("%-16s %s\n", keys[i], json_string_value(value));
+        else
+            printf("%-16s %g\n", keys[i], json_number_value(value));
+    }
+    double peak = json_number_value(json_object_get(o, "peak_memory"));
+    printf("%-16s %s\n", "memory", graft_print_bytes(peak, bytes, sizeof bytes));
+}
+
 static void human(const json_t *o) {
     char accuracy[32], n[32], epochs[32], best[32], bytes[32];
     double seconds = json_number_value(json_object_get(o, "seconds"));
@@ -214,8 +231,8 @@ static int run(graft_env *env, const void *options, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE, "where to? give a folder with -o OUT");
     const char *out = a->out ? a->out : "";
     int rc = graft_fit(&result, env, a->common.args[0], a->common.args[1], out, &a->fit, err);
-    if (rc < 0 || !result) return rc;
-    return graft_print_result(&a->common, result, human, err);
+    if (rc < 0) return rc;
+    return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);
 }
 
 const graft_command graft_command_fit = {

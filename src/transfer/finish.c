@@ -138,7 +138,7 @@ static int replay(const graft_job *j, double *difference, graft_err *err) {
         v.max_difference);
 }
 
-static char *result_json(const graft_job *j, double difference) {
+static json_t *result_json(const graft_job *j, double difference) {
     const graft_metrics *m = j->test.n ? &j->test : &j->validation;
     json_t *o =
         json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:I,s:b,s:f,s:f,s:I}", "out", j->out, "plan", j->plan, "epochs",
@@ -150,9 +150,16 @@ static char *result_json(const graft_job *j, double difference) {
         json_object_set_new(o, "validation", metrics_of(j, &j->validation));
         json_object_set_new(o, "test", metrics_of(j, &j->test));
     }
-    char *text = o ? json_dumps(o, JSON_SORT_KEYS) : NULL;
-    json_decref(o);
-    return text;
+    return o;
+}
+
+int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
+    json_t *o = settings_json(j);
+    if (o) {
+        json_object_del(o, "data_fingerprint"); /* nothing was read yet */
+        json_object_set_new(o, "peak_memory", json_integer((json_int_t)j->peak_memory));
+    }
+    return graft_print_json(result, o, err);
 }
 
 int graft_job_finish(graft_job *j, char **result, graft_err *err) {
@@ -170,7 +177,7 @@ int graft_job_finish(graft_job *j, char **result, graft_err *err) {
     if (rc == 0) rc = replay(j, &difference, err);
     char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");
     if (rc == 0 && checkpoint) rc = graft_dir_remove(checkpoint, err);
-    if (rc == 0 && result && !(*result = result_json(j, difference))) rc = graft_err_nomem(err);
+    if (rc == 0 && result) rc = graft_print_json(result, result_json(j, difference), err);
     json_decref(record);
     json_decref(metrics);
     return rc;

@@ -39,7 +39,8 @@ static int run(graft_job *j, char **result, graft_err *err) {
     if (rc == 0) rc = graft_job_defaults(j, err);
     if (rc == 0 && !j->options.dry_run) rc = open_log(j, err);
     for (size_t i = 0; i < j->n_phases && rc == 0; i++) rc = graft_job_phase(j, i, err);
-    if (rc < 0 || j->options.dry_run) return rc;
+    if (rc < 0) return rc;
+    if (j->options.dry_run) return result ? graft_job_describe(j, result, err) : 0;
     return graft_job_finish(j, result, err);
 }
 

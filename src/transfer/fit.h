@@ -39,6 +39,11 @@ int graft_job_head(graft_job *j, graft_err *err);
 int graft_job_phase(graft_job *j, size_t i, graft_err *err);
 /** Writes the folder with its probes and replays them. finish.c */
 int graft_job_finish(graft_job *j, char **result, graft_err *err);
+/** What a dry run leaves: the settings that a run would have, and its memory, as JSON. */
+int graft_job_describe(const graft_job *j, char **result, graft_err *err);
+/** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over (NULL: out
+ * of memory). */
+int graft_print_json(char **out, json_t *o, graft_err *err);
 /** Identity of everything that decides the run. */
 int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err);
 

@@ -29,6 +29,4 @@ int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_m
                         const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
 void graft_use_rows_close(graft_use_rows *r);
 
-/** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over. */
-int graft_use_print(char **out, json_t *o, graft_err *err);
 #endif

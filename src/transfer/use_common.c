@@ -67,7 +67,7 @@ void graft_use_rows_close(graft_use_rows *r) {
     graft_arena_free(r->arena);
 }
 
-int graft_use_print(char **out, json_t *o, graft_err *err) {
+int graft_print_json(char **out, json_t *o, graft_err *err) {
     graft_buf text;
     *out = NULL;
     graft_buf_init(&text, 0);

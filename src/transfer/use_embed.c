@@ -78,11 +78,11 @@ int graft_embed(char **result, graft_env *env, const char *model, const char *co
     if (rc == 0) rc = graft_use_model(&e.model, env, model, e.options, false, err);
     if (rc == 0) rc = embed(&e, inputs, n_inputs, out, err);
     if (rc == 0 && result) {
-        rc = graft_use_print(result,
-                             json_pack("{s:o,s:I,s:I,s:I,s:I}", "out", graft_json_string(out), "n",
-                                       (json_int_t)e.n, "width", (json_int_t)e.width, "cached",
-                                       (json_int_t)e.cached, "n_bad", (json_int_t)e.n_bad),
-                             err);
+        rc = graft_print_json(result,
+                              json_pack("{s:o,s:I,s:I,s:I,s:I}", "out", graft_json_string(out), "n",
+                                        (json_int_t)e.n, "width", (json_int_t)e.width, "cached",
+                                        (json_int_t)e.cached, "n_bad", (json_int_t)e.n_bad),
+                              err);
     }
     free(e.values);
     graft_use_rows_close(&e.rows);

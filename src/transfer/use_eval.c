@@ -113,7 +113,7 @@ static int report(char **result, const evaluation *e, graft_err *err) {
               json_object_set_new(o, "model", graft_json_string(graft_model_path(e->model))) == 0 &&
               json_object_set_new(o, "data", graft_json_string(graft_data_path(e->data))) == 0;
     json_decref(labels);
-    if (ok) return graft_use_print(result, o, err);
+    if (ok) return graft_print_json(result, o, err);
     json_decref(o);
     return graft_err_nomem(err);
 }

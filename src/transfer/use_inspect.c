@@ -79,7 +79,7 @@ static int describe(char **result, const inspection *x, graft_err *err) {
                   graft_model_is_scratch(m), "head_is_new", graft_model_head_is_new(m));
     if (o && fixed) json_object_set_new(o, "input", json_pack("[i,i]", height, width));
     if (o && x->phases) json_object_set_new(o, "plan", plan_json(x, total, trained));
-    return graft_use_print(result, o, err);
+    return graft_print_json(result, o, err);
 }
 
 int graft_inspect(char **result, graft_env *env, const char *model, const char *family, const char *train,

@@ -14,9 +14,9 @@ int graft_verify(char **result, graft_env *env, const char *out, graft_err *err)
             "changed, fit it again",
             out, v.max_difference, v.max_logit, (long long)v.n_differ, (long long)v.n_inputs);
     }
-    return graft_use_print(result,
-                           json_pack("{s:o,s:I,s:I,s:f,s:f}", "out", graft_json_string(out), "n_inputs",
-                                     (json_int_t)v.n_inputs, "n_differ", (json_int_t)v.n_differ,
-                                     "max_difference", v.max_difference, "max_logit", v.max_logit),
-                           err);
+    return graft_print_json(result,
+                            json_pack("{s:o,s:I,s:I,s:f,s:f}", "out", graft_json_string(out), "n_inputs",
+                                      (json_int_t)v.n_inputs, "n_differ", (json_int_t)v.n_differ,
+                                      "max_difference", v.max_difference, "max_logit", v.max_logit),
+                            err);
 }
