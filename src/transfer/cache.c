@@ -231,14 +231,11 @@ static void settle(graft_cache *c) {
 
 /* ---- Opening --------------------------------------------------------------------------------------------- */
 
-static int check_sizes(graft_cache *c, size_t row_size, graft_err *err) {
-    if (row_size == 0 || row_size > (size_t)1 << 40)
-        return graft_err_set(err, GRAFT_EUSAGE, "rows of %zu bytes cannot be cached", row_size);
+static void set_sizes(graft_cache *c, size_t row_size) {
     c->row_size = row_size;
     c->stride = graft_size_align(row_size + sizeof(row_tail), GRAFT_CACHE_ALIGN);
     c->rows_a_segment = c->stride < SEGMENT_SIZE ? SEGMENT_SIZE / c->stride : 1;
     c->rows_a_block = c->stride < BLOCK_SIZE ? BLOCK_SIZE / c->stride : 1;
-    return 0;
 }
 
 /* Makes a new store, or replaces one that is damaged, of another version or of another row size: it is a
@@ -275,13 +272,12 @@ static int open_file(graft_cache *c, graft_hash key, const char *description, gr
     return rc;
 }
 
-static int open_store(graft_cache *c, graft_hash key, size_t row_size, const char *description,
-                      uint64_t limit, graft_err *err) {
+static int open_store(graft_cache *c, graft_hash key, const char *description, uint64_t limit,
+                      graft_err *err) {
     char hex[33];
     graft_hash_hex(key, hex);
     size_t n = 0;
-    int rc = check_sizes(c, row_size, err);
-    if (rc == 0) rc = graft_cache_folder_find(&c->folder, c->arena, limit, err);
+    int rc = graft_cache_folder_find(&c->folder, c->arena, limit, err);
     if (rc == 0) rc = graft_cache_folder_open(&c->folder, err);
     if (rc < 0) return rc;
     c->path = graft_arena_printf(c->arena, "%s/%s.rows", c->folder.path, hex);
@@ -298,6 +294,8 @@ static int open_store(graft_cache *c, graft_hash key, size_t row_size, const cha
 int graft_cache_open(graft_cache **out, const graft_env *env, graft_hash key, size_t row_size,
                      const char *description, uint64_t limit, graft_err *err) {
     *out = NULL;
+    if (row_size == 0 || row_size > (size_t)1 << 40)
+        return graft_err_set(err, GRAFT_EUSAGE, "rows of %zu bytes cannot be cached", row_size);
     graft_arena *arena = graft_arena_new(NULL);
     graft_cache *c = arena ? graft_arena_alloc(arena, sizeof *c) : NULL;
     if (!c) {
@@ -305,7 +303,8 @@ int graft_cache_open(graft_cache **out, const graft_env *env, graft_hash key, si
         return graft_err_nomem(err);
     }
     *c = (graft_cache){.arena = arena, .env = env, .folder.lock = -1, .fd = -1};
-    int rc = open_store(c, key, row_size, description, limit, err);
+    set_sizes(c, row_size);
+    int rc = open_store(c, key, description, limit, err);
     if (rc < 0) {
         graft_cache_close(c);
         return rc;
