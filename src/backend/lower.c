@@ -20,10 +20,32 @@ graft_dtype graft_lower_dtype(const graft_lowering *l, graft_value v) {
     return l->values[v].info.dtype;
 }
 
-bool graft_lower_is_last(const graft_lowering *l, graft_value v) {
-    const graft_low_value *x = &l->values[v];
-    if (x->info.kind == GRAFT_PARAM && !x->info.trained) return false;
-    return x->last_use <= l->node;
+static bool lies_in(const graft_lowering *l, graft_value v, graft_buffer b) {
+    for (const graft_repr *r = l->values[v].reprs; r; r = r->next)
+        if (r->buffer == b) return true;
+    return false;
+}
+
+/* Whether what a node makes of a parameter or state is what the step leaves there. */
+static bool is_assigned(const graft_lowering *l, graft_value target, graft_value value) {
+    const graft_assign *assigns;
+    size_t n = graft_graph_assigns(l->graph, &assigns);
+    for (size_t i = 0; i < n; i++)
+        if (assigns[i].target == target && assigns[i].value == value) return true;
+    return false;
+}
+
+bool graft_lower_may_take(const graft_lowering *l, const graft_node *n, size_t o, graft_buffer b) {
+    int from = n->op->alias[o];
+    if (from < 0 || (size_t)from >= n->n_in || n->in[from] == GRAFT_NONE) return false;
+    if (!lies_in(l, n->in[from], b) || l->buffers[b].last_use > l->node) return false;
+    if (l->buffers[b].slot && !is_assigned(l, n->in[from], n->out[o])) return false;
+    for (size_t i = 0; i < n->n_in; i++) {
+        bool shape_only = i < 32 && (n->op->shape_only >> i & 1u);
+        if (i == (size_t)from || n->in[i] == GRAFT_NONE || shape_only) continue;
+        if (lies_in(l, n->in[i], b)) return false;
+    }
+    return true;
 }
 
 bool graft_lower_is_used(const graft_lowering *l, graft_value v) {
@@ -39,8 +61,8 @@ static int new_buffer(graft_lowering *l, size_t size, graft_slot *slot, graft_bu
         l->buffers = p;
         l->buffers_capacity = more;
     }
-    l->buffers[l->n_buffers] =
-        (graft_low_buffer){.span = {.size = size, .first = INT32_MAX, .last = -1}, .slot = slot};
+    l->buffers[l->n_buffers] = (graft_low_buffer){
+        .span = {.size = size, .first = INT32_MAX, .last = -1}, .slot = slot, .last_use = -1};
     *out = (graft_buffer)l->n_buffers++;
     return 0;
 }
@@ -54,6 +76,8 @@ static int add_repr(graft_lowering *l, graft_value v, const graft_layout *layout
     graft_repr **end = &l->values[v].reprs;
     while (*end) end = &(*end)->next;
     *end = r;
+    graft_low_buffer *at = &l->buffers[b];
+    if (l->values[v].last_use > at->last_use) at->last_use = l->values[v].last_use;
     return 0;
 }
 
@@ -137,14 +161,6 @@ int graft_lower_reuse(graft_lowering *l, graft_value v, const graft_layout *layo
     graft_layout *copy = NULL;
     int rc = l->backend->clone(&copy, l->scratch, layout, err);
     return rc < 0 ? rc : add_repr(l, v, copy, b, err);
-}
-
-int graft_lower_view(graft_lowering *l, graft_value v, const graft_layout *layout, graft_value x,
-                     graft_buffer b, graft_err *err) {
-    int32_t *a = &l->values[v].last_use, *c = &l->values[x].last_use;
-    if (*a > *c) *c = *a;
-    *a = *c;
-    return graft_lower_reuse(l, v, layout, b, err);
 }
 
 int graft_lower_scratch(graft_lowering *l, size_t size, graft_buffer *out, graft_err *err) {

@@ -64,14 +64,13 @@ int graft_lower_want(graft_lowering *l, graft_value v, const graft_layout *layou
 /** A new buffer for the node's result v. */
 int graft_lower_new(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,
                     graft_err *err);
-/** v is another shape of x's bytes; both now live as long as the longer of them. */
-int graft_lower_view(graft_lowering *l, graft_value v, const graft_layout *layout, graft_value x,
-                     graft_buffer b, graft_err *err);
-/** v lives in buffer `b`, which another value has given up. */
+/** v lives in buffer `b` too: a view of the value there, or what takes its place (graft_lower_may_take). */
 int graft_lower_reuse(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer b,
                       graft_err *err);
-/** Whether no later node, output or other program reads `v`, so that its storage may be overwritten now. */
-bool graft_lower_is_last(const graft_lowering *l, graft_value v);
+/** Whether result o of n, the node being lowered, may be computed in `b`, where the input lies that the op's
+ * row names in alias[o]: no later node and no output reads anything there, no other input of n lies there,
+ * and what lies in the state is replaced only by what is assigned to it. */
+bool graft_lower_may_take(const graft_lowering *l, const graft_node *n, size_t o, graft_buffer b);
 /** Whether anything at all reads v. */
 bool graft_lower_is_used(const graft_lowering *l, graft_value v);
 /** A buffer that lives for the steps that name it. */

@@ -20,6 +20,7 @@ typedef struct graft_low_value {
 typedef struct graft_low_buffer {
     graft_span span;
     graft_slot *slot; /* lies in the state, not in the arena */
+    int32_t last_use; /* of all values in it: several where one is a view of another */
 } graft_low_buffer;
 
 struct graft_lowering {

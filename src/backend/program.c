@@ -99,31 +99,34 @@ static int make_inputs(graft_lowering *l, graft_program *p, graft_err *err) {
     return 0;
 }
 
-/* What assigned values were computed elsewhere goes home, and outputs become float32 in C order. */
-static int finish(graft_lowering *l, graft_program *p, graft_err *err) {
+/* A parameter that no node reads may still be assigned to another. */
+static int read_at_all(graft_lowering *l, graft_value v, graft_err *err) {
+    graft_layout *layout = NULL;
+    graft_buffer b;
+    if (l->values[v].reprs) return 0;
+    int rc = l->backend->plain(&layout, l->scratch, GRAFT_F32, graft_lower_shape(l, v), err);
+    return rc < 0 ? rc : graft_lower_want(l, v, layout, &b, err);
+}
+
+/* Outputs become float32 in C order. What the step changes is shown as it was before. */
+static int make_outputs(graft_lowering *l, graft_program *p, graft_err *err) {
     const graft_output *outputs;
-    const graft_assign *assigns;
-    size_t n_outputs = graft_graph_outputs(l->graph, &outputs),
-           n_assigns = graft_graph_assigns(l->graph, &assigns);
-    int rc = 0;
-    for (size_t i = 0; i < n_assigns; i++) {
-        const graft_repr *from = l->values[assigns[i].value].reprs;
-        graft_buffer home = GRAFT_NONE;
-        if ((rc = graft_lower_want(l, assigns[i].target, from->layout, &home, err)) < 0) return rc;
-        const graft_repr *to = l->values[assigns[i].target].reprs;
-        if (to->buffer == from->buffer) continue;
-        if ((rc = l->backend->reorder(l, from->buffer, from->layout, to->buffer, to->layout, err)) < 0)
-            return rc;
-    }
-    p->outputs = graft_arena_array(p->arena, n_outputs + 1, sizeof *p->outputs);
+    size_t n = graft_graph_outputs(l->graph, &outputs);
+    p->outputs = graft_arena_array(p->arena, n + 1, sizeof *p->outputs);
     if (!p->outputs) return graft_err_nomem(err);
-    for (size_t i = 0; i < n_outputs; i++) {
+    for (size_t i = 0; i < n; i++) {
         graft_layout *layout = NULL;
-        const graft_shape *shape = graft_lower_shape(l, outputs[i].value);
+        graft_value v = outputs[i].value;
         port *out = &p->outputs[p->n_outputs++];
-        rc = l->backend->plain(&layout, l->scratch, GRAFT_F32, shape, err);
-        if (rc == 0) rc = graft_lower_want(l, outputs[i].value, layout, &out->buffer, err);
+        int rc = l->backend->plain(&layout, l->scratch, GRAFT_F32, graft_lower_shape(l, v), err);
+        if (rc == 0) rc = graft_lower_want(l, v, layout, &out->buffer, err);
         if (rc < 0) return rc;
+        graft_buffer from = out->buffer;
+        if (l->buffers[from].slot && l->buffers[from].slot->changes) {
+            rc = graft_lower_new(l, v, layout, &out->buffer, err);
+            if (rc == 0) rc = l->backend->reorder(l, from, layout, out->buffer, layout, err);
+            if (rc < 0) return rc;
+        }
         out->name = graft_arena_strdup(p->arena, outputs[i].name);
         out->size = l->backend->size(layout);
         out->count = out->size / sizeof(float);
@@ -131,6 +134,26 @@ static int finish(graft_lowering *l, graft_program *p, graft_err *err) {
         graft_span *s = &l->buffers[out->buffer].span;
         s->last = INT32_MAX; /* read after the last step */
         if (s->first == INT32_MAX) s->first = -1;
+    }
+    return 0;
+}
+
+/* What assigned values were computed elsewhere goes home. */
+static int make_assigns(graft_lowering *l, graft_err *err) {
+    const graft_assign *assigns;
+    size_t n = graft_graph_assigns(l->graph, &assigns);
+    for (size_t i = 0; i < n; i++) {
+        graft_buffer home = GRAFT_NONE;
+        int rc = read_at_all(l, assigns[i].value, err);
+        if (rc < 0) return rc;
+        const graft_repr *from = l->values[assigns[i].value].reprs;
+        if (!l->values[assigns[i].target].reprs)
+            rc = graft_lower_want(l, assigns[i].target, from->layout, &home, err);
+        if (rc < 0) return rc;
+        const graft_repr *to = l->values[assigns[i].target].reprs;
+        if (to->buffer == from->buffer) continue;
+        if ((rc = l->backend->reorder(l, from->buffer, from->layout, to->buffer, to->layout, err)) < 0)
+            return rc;
     }
     return 0;
 }
@@ -232,8 +255,8 @@ int graft_program_compile(graft_program **out, const graft_graph *g, graft_state
         .arena = arena, .scratch = scratch, .graph = g, .state = state, .backend = p->backend};
     p->backend->run_begin(graft_state_device(state));
     if ((rc = bind_values(&l, options->batch, err)) == 0 && (rc = make_inputs(&l, p, err)) == 0 &&
-        (rc = lower_nodes(&l, err)) == 0 && (rc = finish(&l, p, err)) == 0 &&
-        (rc = make_labels(&l, p, err)) == 0) {
+        (rc = lower_nodes(&l, err)) == 0 && (rc = make_outputs(&l, p, err)) == 0 &&
+        (rc = make_assigns(&l, err)) == 0 && (rc = make_labels(&l, p, err)) == 0) {
         rc = place_buffers(&l, p, options->dry, err);
     }
     p->backend->run_end(graft_state_device(state));

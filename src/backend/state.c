@@ -122,13 +122,12 @@ int graft_state_slot(graft_state *s, graft_slot **out, const graft_value_info *i
                 slot = c;
         }
     }
-    if (!slot) {
-        int rc = add_slot(s, &slot, info->name, &info->shape, changes, err);
+    if (!slot || !slot->layout) {
+        graft_layout *copy = NULL; /* first: a slot is whole, or is not there */
+        int rc = s->backend->clone(&copy, s->arena, layout, err);
+        if (rc == 0 && !slot) rc = add_slot(s, &slot, info->name, &info->shape, changes, err);
         if (rc < 0) return rc;
-    }
-    if (!slot->layout) {
-        int rc = s->backend->clone(&slot->layout, s->arena, layout, err);
-        if (rc < 0) return rc;
+        slot->layout = copy;
         slot->source = info->source;
         *is_new = true;
     }
@@ -190,19 +189,23 @@ int graft_slot_fill(graft_state *s, graft_slot *slot, graft_err *err) {
     slot->data = alloc_pages(size);
     if (!slot->data) return graft_err_nomem(err);
     memset(slot->data, 0, size); /* the padding of blocked layouts has to be zero */
-    s->size += size;
-    if (!slot->pending && !slot->source.tensor && !slot->source.gamma) return 0;
     float *plain = slot->pending;
     int rc = 0;
-    if (!plain) {
+    if (!plain && (slot->source.tensor || slot->source.gamma)) {
         plain = malloc(count * sizeof *plain + 1);
-        if (!plain) return graft_err_nomem(err);
-        rc = graft_source_read(&slot->source, &slot->shape, plain, err);
+        rc = plain ? graft_source_read(&slot->source, &slot->shape, plain, err) : graft_err_nomem(err);
     }
-    if (rc == 0) rc = convert_plain(s, slot, plain, true, err);
+    if (rc == 0 && plain) rc = convert_plain(s, slot, plain, true, err);
+    if (rc < 0) { /* still empty: another attempt reads it again */
+        if (plain != slot->pending) free(plain);
+        free(slot->data);
+        slot->data = NULL;
+        return rc;
+    }
     free(plain);
     slot->pending = NULL;
-    return rc;
+    s->size += size;
+    return 0;
 }
 
 static const graft_slot *readable(const graft_state *s, const char *name, size_t count, graft_err *err) {

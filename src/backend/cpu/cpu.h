@@ -46,9 +46,13 @@ int graft_cpu_want(graft_lowering *l, graft_value v, const_dnnl_memory_desc_t md
                    graft_buffer *out, graft_err *err);
 int graft_cpu_new(graft_lowering *l, graft_value v, const_dnnl_memory_desc_t md, graft_dtype dtype,
                   graft_buffer *out, graft_err *err);
-/** v in the buffer of `from` when that may be overwritten and lies as `md` says; else a new buffer. */
-int graft_cpu_take(graft_lowering *l, graft_value v, graft_value from, graft_buffer from_buffer,
+/** Result o of n in the buffer `from` of the input that the op's row permits (alias[o]), wanted as `md`
+ * before, when that may be overwritten; else in a new buffer. */
+int graft_cpu_take(graft_lowering *l, const graft_node *n, size_t o, graft_buffer from,
                    const_dnnl_memory_desc_t md, graft_dtype dtype, graft_buffer *out, graft_err *err);
+/** The same for a kernel that changes its input in place: a new buffer starts as a copy of `from`. */
+int graft_cpu_take_over(graft_lowering *l, const graft_node *n, size_t o, graft_buffer from,
+                        const_dnnl_memory_desc_t md, graft_dtype dtype, graft_buffer *out, graft_err *err);
 
 /* ---- oneDNN primitives
  * ----------------------------------------------------------------------------------------- */

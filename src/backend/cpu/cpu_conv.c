@@ -68,15 +68,11 @@ static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, const conv_d
 }
 
 /* The residual becomes the place of the result: taken over when nothing reads it again, else copied. */
-static int place_residual(graft_lowering *l, graft_value residual, graft_value y, const_dnnl_memory_desc_t md,
+static int place_residual(graft_lowering *l, const graft_node *n, const_dnnl_memory_desc_t md,
                           graft_dtype dtype, graft_buffer *out, graft_err *err) {
     graft_buffer r;
-    int rc = graft_cpu_want(l, residual, md, dtype, &r, err);
-    if (rc < 0) return rc;
-    if (graft_lower_is_last(l, residual)) return graft_cpu_take(l, y, residual, r, md, dtype, out, err);
-    if ((rc = graft_cpu_new(l, y, md, dtype, out, err)) < 0) return rc;
-    graft_layout layout = graft_cpu_layout(md, dtype);
-    return graft_backend_cpu.reorder(l, r, &layout, *out, &layout, err);
+    int rc = graft_cpu_want(l, n->in[3], md, dtype, &r, err);
+    return rc < 0 ? rc : graft_cpu_take_over(l, n, 0, r, md, dtype, out, err);
 }
 
 int graft_cpu_conv2d(graft_lowering *l, const graft_node *n, graft_err *err) {
@@ -98,7 +94,7 @@ int graft_cpu_conv2d(graft_lowering *l, const graft_node *n, graft_err *err) {
     if ((rc = graft_cpu_want(l, w, wm, d.dtype, &wb, err)) < 0) goto fail;
     if (b != GRAFT_NONE && (rc = graft_cpu_want(l, b, bm, GRAFT_F32, &bb, err)) < 0) goto fail;
     rc = residual == GRAFT_NONE ? graft_cpu_new(l, y, ym, d.dtype, &yb, err)
-                                : place_residual(l, residual, y, ym, d.dtype, &yb, err);
+                                : place_residual(l, n, ym, d.dtype, &yb, err);
     if (rc < 0) goto fail;
     graft_cpu_arg args[] = {
         {DNNL_ARG_SRC, xb, xm}, {DNNL_ARG_WEIGHTS, wb, wm}, {DNNL_ARG_BIAS, bb, bm}, {DNNL_ARG_DST, yb, ym}};

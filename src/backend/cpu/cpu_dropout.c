@@ -40,8 +40,7 @@ static int prepare(graft_lowering *l, const graft_node *n, graft_err *err) {
         rc = graft_cpu_md(&seed, graft_lower_arena(l), GRAFT_I32, graft_lower_shape(l, n->in[1]), false, err);
     if (rc == 0) rc = graft_cpu_want(l, n->in[0], md, GRAFT_F32, &own.buffers[0], err);
     if (rc == 0) rc = graft_cpu_want(l, n->in[1], seed, GRAFT_I32, &own.buffers[1], err);
-    if (rc == 0)
-        rc = graft_cpu_take(l, n->out[0], n->in[0], own.buffers[0], md, GRAFT_F32, &own.buffers[2], err);
+    if (rc == 0) rc = graft_cpu_take(l, n, 0, own.buffers[0], md, GRAFT_F32, &own.buffers[2], err);
     return rc < 0 ? rc : graft_cpu_emit_own(l, "dropout", run, own, sizeof d, err);
 }
 

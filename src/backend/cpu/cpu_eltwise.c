@@ -22,7 +22,7 @@ int graft_cpu_relu(graft_lowering *l, const graft_node *n, graft_err *err) {
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, yb;
     int rc = want_as_is(l, x, dtype, &md, &xb, err);
-    if (rc == 0) rc = graft_cpu_take(l, y, x, xb, md, dtype, &yb, err);
+    if (rc == 0) rc = graft_cpu_take(l, n, 0, xb, md, dtype, &yb, err);
     if (rc == 0) {
         rc = graft_cpu_status(
             dnnl_eltwise_forward_primitive_desc_create(&pd, cpu->engine, dnnl_forward_inference,
@@ -43,7 +43,7 @@ int graft_cpu_relu_grad(graft_lowering *l, const graft_node *n, graft_err *err) 
     graft_buffer yb, dyb, dxb;
     int rc = want_as_is(l, y, dtype, &md, &yb, err);
     if (rc == 0) rc = graft_cpu_want(l, dy, md, dtype, &dyb, err);
-    if (rc == 0) rc = graft_cpu_take(l, dx, dy, dyb, md, dtype, &dxb, err);
+    if (rc == 0) rc = graft_cpu_take(l, n, 0, dyb, md, dtype, &dxb, err);
     if (rc == 0) {
         rc = graft_cpu_status(dnnl_eltwise_forward_primitive_desc_create(
                                   &hint, cpu->engine, dnnl_forward_training,
@@ -74,7 +74,7 @@ static int add(graft_lowering *l, const graft_node *n, bool relu, graft_err *err
     graft_buffer ab, bb, yb;
     int rc = want_as_is(l, a, dtype, &md, &ab, err);
     if (rc == 0) rc = graft_cpu_want(l, b, md, dtype, &bb, err);
-    if (rc == 0) rc = graft_cpu_take(l, y, a, ab, md, dtype, &yb, err);
+    if (rc == 0) rc = graft_cpu_take(l, n, 0, ab, md, dtype, &yb, err);
     if (rc == 0) rc = graft_cpu_status(dnnl_primitive_attr_create(&attr), "attributes", err);
     if (rc == 0) rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
     if (rc == 0) {

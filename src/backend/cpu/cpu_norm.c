@@ -48,7 +48,7 @@ int graft_cpu_batch_norm(graft_lowering *l, const graft_node *n, graft_err *err)
     if (rc == 0) rc = vector_md(&vm, l, n->in[1], err);
     if (rc == 0) rc = forward_pd(&pd, l, xm, a->eps, dnnl_forward_inference, flags, err);
     if (rc < 0) return rc;
-    rc = graft_cpu_take(l, y, x, xb, xm, dtype, &yb, err);
+    rc = graft_cpu_take(l, n, 0, xb, xm, dtype, &yb, err);
     if (rc < 0) {
         dnnl_primitive_desc_destroy(pd);
         return rc;
@@ -124,7 +124,7 @@ static int backward(graft_lowering *l, const graft_node *n, graft_value mask, un
     if (rc < 0) return rc;
     const_dnnl_memory_desc_t maskm = graft_cpu_query(pd, dnnl_query_workspace_md, 0);
     if (mask != GRAFT_NONE) rc = graft_cpu_want(l, mask, maskm, GRAFT_U8, &maskb, err);
-    if (rc == 0) rc = graft_cpu_take(l, dx, dy, dyb, xm, dtype, &dxb, err);
+    if (rc == 0) rc = graft_cpu_take(l, n, 0, dyb, xm, dtype, &dxb, err);
     if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[1], vm, GRAFT_F32, &dscale, err);
     if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[2], vm, GRAFT_F32, &dshift, err);
     if (rc < 0) {
@@ -179,7 +179,6 @@ int graft_cpu_running_update(graft_lowering *l, const graft_node *n, graft_err *
     int rc = vector_md(&md, l, n->in[0], err);
     if (rc == 0) rc = graft_cpu_want_plain(l, n->in[0], &own.buffers[0], err);
     if (rc == 0) rc = graft_cpu_want_plain(l, n->in[1], &own.buffers[1], err);
-    if (rc == 0)
-        rc = graft_cpu_take(l, n->out[0], n->in[0], own.buffers[0], md, GRAFT_F32, &own.buffers[2], err);
+    if (rc == 0) rc = graft_cpu_take(l, n, 0, own.buffers[0], md, GRAFT_F32, &own.buffers[2], err);
     return rc < 0 ? rc : graft_cpu_emit_own(l, "running_update", run_running, own, sizeof a, err);
 }

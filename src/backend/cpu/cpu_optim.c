@@ -16,33 +16,33 @@ static const graft_update_kernels *choose(void) {
     return &graft_update_base;
 }
 
-/* Wants every value of `v` as float32 in the layout of the first, and gives the element count with padding.
- */
-static int want_alike(graft_lowering *l, const graft_value *v, size_t n, graft_buffer *out, size_t *count,
-                      graft_err *err) {
-    const_dnnl_memory_desc_t md = graft_cpu_md_of(l, v[0], GRAFT_F32);
+/* Wants every value of `v` as float32 in the layout of the first, `md`, and gives the element count with
+ * padding. */
+static int want_alike(graft_lowering *l, const graft_value *v, size_t n, graft_buffer *out,
+                      const_dnnl_memory_desc_t *md, size_t *count, graft_err *err) {
     dnnl_memory_desc_t plain = NULL;
     int rc = 0;
-    if (!md) {
+    *md = graft_cpu_md_of(l, v[0], GRAFT_F32);
+    if (!*md) {
         rc = graft_cpu_md(&plain, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, v[0]), false, err);
-        md = plain;
+        *md = plain;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
         out[i] = GRAFT_NONE;
-        if (v[i] != GRAFT_NONE) rc = graft_cpu_want(l, v[i], md, GRAFT_F32, &out[i], err);
+        if (v[i] != GRAFT_NONE) rc = graft_cpu_want(l, v[i], *md, GRAFT_F32, &out[i], err);
     }
-    if (rc == 0) *count = dnnl_memory_desc_get_size(md) / sizeof(float);
+    if (rc == 0) *count = dnnl_memory_desc_get_size(*md) / sizeof(float);
     return rc;
 }
 
-/* The results take the places of what they replace. */
-static int replace(graft_lowering *l, const graft_value *results, const graft_value *old,
-                   const graft_buffer *buffers, size_t n, graft_err *err) {
+/* The results take the places of what they replace: `buffers` of the inputs are those that the step changes.
+ */
+static int replace(graft_lowering *l, const graft_node *n, graft_buffer *buffers, const_dnnl_memory_desc_t md,
+                   graft_err *err) {
     int rc = 0;
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        if (old[i] == GRAFT_NONE) continue;
-        const graft_layout *layout = graft_lower_layout(l, old[i]);
-        rc = graft_lower_reuse(l, results[i], layout, buffers[i], err);
+    for (size_t o = 0; o < n->n_out && rc == 0; o++) {
+        graft_buffer *b = &buffers[n->op->alias[o]];
+        if (*b != GRAFT_NONE) rc = graft_cpu_take_over(l, n, o, *b, md, GRAFT_F32, b, err);
     }
     return rc;
 }
@@ -74,15 +74,14 @@ static int run_sgd(void *self) {
 
 int graft_cpu_sgd(graft_lowering *l, const graft_node *n, graft_err *err) {
     graft_cpu_own own = {.n_buffers = 5, .attr = n->attr, .kernel = choose()};
-    int rc = want_alike(l, n->in, 3, own.buffers, &own.count, err);
+    const_dnnl_memory_desc_t md;
+    int rc = want_alike(l, n->in, 3, own.buffers, &md, &own.count, err);
     for (size_t i = 3; i < 5 && rc == 0; i++) {
         own.buffers[i] = GRAFT_NONE;
         if (n->in[i] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[i], &own.buffers[i], err);
     }
-    const graft_value old[] = {n->in[0], n->in[2]};
-    const graft_buffer buffers[] = {own.buffers[0], own.buffers[2]};
-    if (rc == 0) rc = graft_cpu_emit_own(l, choose()->sgd_name, run_sgd, own, sizeof(graft_sgd_attr), err);
-    return rc < 0 ? rc : replace(l, n->out, old, buffers, 2, err);
+    if (rc == 0) rc = replace(l, n, own.buffers, md, err);
+    return rc < 0 ? rc : graft_cpu_emit_own(l, choose()->sgd_name, run_sgd, own, sizeof(graft_sgd_attr), err);
 }
 
 /* buffers: w, dw, m, v, lr, step, g_scale */
@@ -112,15 +111,15 @@ static int run_adam(void *self) {
 
 int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
     graft_cpu_own own = {.n_buffers = 7, .attr = n->attr, .kernel = choose()};
-    int rc = want_alike(l, n->in, 4, own.buffers, &own.count, err);
+    const_dnnl_memory_desc_t md;
+    int rc = want_alike(l, n->in, 4, own.buffers, &md, &own.count, err);
     for (size_t i = 4; i < 7 && rc == 0; i++) {
         own.buffers[i] = GRAFT_NONE;
         if (n->in[i] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[i], &own.buffers[i], err);
     }
-    const graft_value old[] = {n->in[0], n->in[2], n->in[3]};
-    const graft_buffer buffers[] = {own.buffers[0], own.buffers[2], own.buffers[3]};
-    if (rc == 0) rc = graft_cpu_emit_own(l, choose()->adam_name, run_adam, own, sizeof(graft_adam_attr), err);
-    return rc < 0 ? rc : replace(l, n->out, old, buffers, 3, err);
+    if (rc == 0) rc = replace(l, n, own.buffers, md, err);
+    return rc < 0 ? rc
+                  : graft_cpu_emit_own(l, choose()->adam_name, run_adam, own, sizeof(graft_adam_attr), err);
 }
 
 /* ---- Clipping: the norm over all gradients, whatever their layouts (padding is zero)
@@ -174,9 +173,10 @@ int graft_cpu_clip_scale(graft_lowering *l, const graft_node *n, graft_err *err)
     s->data = graft_arena_array(arena, n->n_in + 1, sizeof *s->data);
     if (!s->buffers || !s->counts || !s->data) return graft_err_nomem(err);
     size_t most = 1;
+    const_dnnl_memory_desc_t md;
     int rc = 0;
     for (size_t i = 0; i < n->n_in && rc == 0; i++) {
-        rc = want_alike(l, &n->in[i], 1, &s->buffers[i], &s->counts[i], err);
+        rc = want_alike(l, &n->in[i], 1, &s->buffers[i], &md, &s->counts[i], err);
         if (rc == 0 && s->counts[i] > most) most = s->counts[i];
     }
     if (rc == 0)

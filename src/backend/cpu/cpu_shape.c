@@ -101,7 +101,7 @@ static int view(graft_lowering *l, const graft_node *n, graft_err *err) {
     if (rc == 0) rc = graft_cpu_want(l, x, x_md, dtype, &b, err);
     if (rc < 0) return rc;
     graft_layout layout = graft_cpu_layout(y_md, dtype);
-    return graft_lower_view(l, y, &layout, x, b, err);
+    return graft_lower_reuse(l, y, &layout, b, err);
 }
 
 int graft_cpu_flatten(graft_lowering *l, const graft_node *n, graft_err *err) {

@@ -83,12 +83,19 @@ int graft_cpu_new(graft_lowering *l, graft_value v, const_dnnl_memory_desc_t md,
     return graft_lower_new(l, v, &layout, out, err);
 }
 
-int graft_cpu_take(graft_lowering *l, graft_value v, graft_value from, graft_buffer from_buffer,
+int graft_cpu_take(graft_lowering *l, const graft_node *n, size_t o, graft_buffer from,
                    const_dnnl_memory_desc_t md, graft_dtype dtype, graft_buffer *out, graft_err *err) {
-    if (!graft_lower_is_last(l, from)) return graft_cpu_new(l, v, md, dtype, out, err);
+    if (!graft_lower_may_take(l, n, o, from)) return graft_cpu_new(l, n->out[o], md, dtype, out, err);
     graft_layout layout = graft_cpu_layout(md, dtype);
-    *out = from_buffer;
-    return graft_lower_reuse(l, v, &layout, from_buffer, err);
+    *out = from;
+    return graft_lower_reuse(l, n->out[o], &layout, from, err);
+}
+
+int graft_cpu_take_over(graft_lowering *l, const graft_node *n, size_t o, graft_buffer from,
+                        const_dnnl_memory_desc_t md, graft_dtype dtype, graft_buffer *out, graft_err *err) {
+    graft_layout layout = graft_cpu_layout(md, dtype);
+    int rc = graft_cpu_take(l, n, o, from, md, dtype, out, err);
+    return rc < 0 || *out == from ? rc : graft_backend_cpu.reorder(l, from, &layout, *out, &layout, err);
 }
 
 int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err) {
