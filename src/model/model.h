@@ -171,7 +171,8 @@ typedef struct graft_infer graft_infer;
 int graft_infer_new(graft_infer **out, const graft_env *env, const graft_model *m,
                     const graft_infer_options *options, graft_err *err);
 void graft_infer_free(graft_infer *f); /* NULL allowed */
-/** Where to write n pictures [n, C, H, W] F32 for graft_infer_run_input; borrowed until the next call on f. */
+/** Where to write n pictures [n, C, H, W] F32 for graft_infer_run_input; borrowed until the next call on f.
+ */
 int graft_infer_input(float **out, graft_infer *f, int64_t n, graft_err *err);
 /** Runs what lies in graft_infer_input(f, n). *features [n, D] and *logits [n, K] (either may be NULL) are
  * borrowed until the next call on f. */

@@ -44,7 +44,8 @@ static graft_graph *graph_of(graft_arena *arena, const graft_op *op, const graft
     }
     graft_graph_node(g, op, test->attr, in, test->n_in, out);
     for (size_t o = 0; o < op->n_out; o++)
-        if (!is_opaque_result(op, o, test)) graft_graph_output(g, graft_arena_printf(arena, "out%zu", o), out[o]);
+        if (!is_opaque_result(op, o, test))
+            graft_graph_output(g, graft_arena_printf(arena, "out%zu", o), out[o]);
     return g;
 }
 

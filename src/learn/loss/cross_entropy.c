@@ -12,5 +12,8 @@ static double value(const float *logits, const float *target, size_t k) {
     return loss;
 }
 
-const graft_loss graft_loss_cross_entropy = {
-    .name = "cross_entropy", .help = "one class a sample", .build = graft_cross_entropy, .weighs_target = true, .value = value};
+const graft_loss graft_loss_cross_entropy = {.name = "cross_entropy",
+                                             .help = "one class a sample",
+                                             .build = graft_cross_entropy,
+                                             .weighs_target = true,
+                                             .value = value};
