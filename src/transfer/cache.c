@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Rows that took long to compute are not kept waiting for a full block: a kill would lose them. */
+static const double LONGEST_WAIT = 1; /* seconds */
 static const size_t BLOCK_SIZE = (size_t)4 << 20, SEGMENT_SIZE = (size_t)64 << 20;
 
 /* Where a row is: its number there, times four, plus its place. */
@@ -47,6 +49,7 @@ struct graft_cache {
     size_t n_segments, rows_a_segment;
     unsigned char **blocks; /* the last one takes what is put; several only once the file no longer grows */
     size_t n_blocks, rows_a_block, n_pending;
+    double settled;       /* when the pending rows were last written */
     bool stays_in_memory; /* the file could not be grown */
 };
 
@@ -216,6 +219,7 @@ static void settle(graft_cache *c) {
     graft_err err = {0};
     size_t n = 0;
     if (c->stays_in_memory) return;
+    c->settled = graft_now();
     int rc = graft_cache_folder_lock(&c->folder, &err);
     if (rc == 0) {
         rc = whole_rows(c, &n, &err);
@@ -302,7 +306,7 @@ int graft_cache_open(graft_cache **out, const graft_env *env, graft_hash key, si
         graft_arena_free(arena);
         return graft_err_nomem(err);
     }
-    *c = (graft_cache){.arena = arena, .env = env, .folder.lock = -1, .fd = -1};
+    *c = (graft_cache){.arena = arena, .env = env, .folder.lock = -1, .fd = -1, .settled = graft_now()};
     set_sizes(c, row_size);
     int rc = open_store(c, key, description, limit, err);
     if (rc < 0) {
@@ -369,6 +373,7 @@ int graft_cache_put(graft_cache *c, graft_hash content, const void *row, graft_e
     if (note(c, content, c->n_pending, PLACE_MEMORY) < 0) return graft_err_nomem(err);
     c->n_pending++;
     c->count++;
+    if (graft_now() - c->settled > LONGEST_WAIT) settle(c);
     return 0;
 }
 

@@ -204,9 +204,9 @@ int graft_cache_folder_room(const graft_cache_folder *f, uint64_t need, graft_er
         } else if (need > f->limit || !evict(files, n, held - (f->limit - need), claimed)) {
             rc = graft_err_set(
                 err, GRAFT_EIO,
-                "the bottleneck cache in '%s' is full: %.1f MB held by stores in use, the limit "
-                "is %.1f MB; raise it with GRAFT_CACHE_LIMIT",
-                f->path, (double)held / 1e6, (double)f->limit / 1e6);
+                "the bottleneck cache in '%s' is full: it holds %.1f MB of at most %.1f MB, and %.1f MB "
+                "more do not fit even when all that nobody uses is removed; raise GRAFT_CACHE_LIMIT",
+                f->path, (double)held / 1e6, (double)f->limit / 1e6, (double)need / 1e6);
         }
     }
     graft_arena_free(arena);

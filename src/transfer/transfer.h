@@ -67,9 +67,10 @@ void graft_cache_close(graft_cache *c);
 /** The row of a sample's content, aligned to 64 bytes; NULL when it is not there or is damaged. Valid until
  * closed. A row that was put is always there. */
 const void *graft_cache_get(graft_cache *c, graft_hash content);
-/** Adds a copy of the row unless it is there. Visible to other processes once complete. When the store cannot
- * grow (limit, full disk), this is said once as a warning to the env, and this row and all later ones are
- * kept in memory until the close: the caller need not care, and the only error is ENOMEM. */
+/** Adds a copy of the row unless it is there. While rows are put, each is written, and so seen by other
+ * processes and safe from a kill, within about a second; the last ones by flush or close. When the store
+ * cannot grow (limit, full disk), this is said once as a warning to the env, and this row and all later ones
+ * are kept in memory until the close: the caller need not care, and the only error is ENOMEM. */
 int graft_cache_put(graft_cache *c, graft_hash content, const void *row, graft_err *err);
 /** Writes what is pending, makes it durable, and takes in what other processes have added. EIO when the disk
  * fails in keeping what it had taken. */

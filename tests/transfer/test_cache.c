@@ -204,6 +204,19 @@ static void openings_see_each_other_s_rows_after_a_flush(void **state) {
     graft_cache_close(b);
 }
 
+static void rows_are_written_within_a_second_while_more_are_put(void **state) {
+    room *r = *state;
+    const struct timespec delay = {1, 50000000};
+    graft_cache *a = open_cache(r, 1, ROW, 0);
+    put_row(a, ROW, 1);
+    nanosleep(&delay, NULL);
+    put_row(a, ROW, 2);
+    graft_cache *b = open_cache(r, 1, ROW, 0);
+    assert_int_equal(count_rows(b, ROW, 5), 2);
+    graft_cache_close(a);
+    graft_cache_close(b);
+}
+
 static void a_row_that_comes_in_while_place_is_made_for_it_is_not_put_twice(void **state) {
     room *r = *state;
     enum { BLOCK = (4 << 20) / STRIDE, X = BLOCK + 5 };
@@ -307,6 +320,7 @@ int main(void) {
         TEST(rows_of_no_size_are_refused),
         TEST(a_file_cut_while_open_sends_new_rows_into_memory),
         TEST(openings_see_each_other_s_rows_after_a_flush),
+        TEST(rows_are_written_within_a_second_while_more_are_put),
         TEST(a_row_that_comes_in_while_place_is_made_for_it_is_not_put_twice),
         TEST(a_neighbour_s_damaged_row_does_not_replace_one_s_own),
         TEST(processes_fill_one_store_at_once),
