@@ -52,6 +52,13 @@ bool graft_lower_is_used(const graft_lowering *l, graft_value v) {
     return v != GRAFT_NONE && l->values[v].last_use >= 0;
 }
 
+bool graft_lower_has(const graft_lowering *l, const graft_op *op) {
+    size_t n = graft_graph_n_nodes(l->graph);
+    for (size_t i = 0; i < n; i++)
+        if (graft_graph_node_at(l->graph, i)->op == op) return true;
+    return false;
+}
+
 static int new_buffer(graft_lowering *l, size_t size, graft_slot *slot, graft_buffer *out, graft_err *err) {
     if (l->n_buffers == l->buffers_capacity) {
         size_t more = l->buffers_capacity ? 2 * l->buffers_capacity : 256;
@@ -148,6 +155,11 @@ int graft_lower_want(graft_lowering *l, graft_value v, const graft_layout *layou
     if ((rc = l->backend->reorder(l, from->buffer, from->layout, *out, copy, err)) < 0) return rc;
     l->needs.n_reorders++;
     return add_repr(l, v, copy, *out, err);
+}
+
+int graft_lower_home(graft_lowering *l, graft_value v, const graft_layout *layout, graft_err *err) {
+    const graft_low_value *x = &l->values[v];
+    return !x->reprs && changes(&x->info) ? place_home(l, v, layout, err) : 0;
 }
 
 int graft_lower_new(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,

@@ -61,6 +61,8 @@ const graft_layout *graft_lower_layout(const graft_lowering *l, graft_value v);
 /** The buffer that holds v in `layout`, after a layout change if need be. */
 int graft_lower_want(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,
                      graft_err *err);
+/** Proposes the layout in which a changing value stays; nothing when it has a place already. */
+int graft_lower_home(graft_lowering *l, graft_value v, const graft_layout *layout, graft_err *err);
 /** A new buffer for the node's result v. */
 int graft_lower_new(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,
                     graft_err *err);
@@ -73,6 +75,8 @@ int graft_lower_reuse(graft_lowering *l, graft_value v, const graft_layout *layo
 bool graft_lower_may_take(const graft_lowering *l, const graft_node *n, size_t o, graft_buffer b);
 /** Whether anything at all reads v. */
 bool graft_lower_is_used(const graft_lowering *l, graft_value v);
+/** Whether the graph has a node of `op`. */
+bool graft_lower_has(const graft_lowering *l, const graft_op *op);
 /** A buffer that lives for the steps that name it. */
 int graft_lower_scratch(graft_lowering *l, size_t size, graft_buffer *out, graft_err *err);
 /** Adds a step; buffers (GRAFT_NONE allowed) are all it touches. */
