@@ -231,6 +231,8 @@ static int run(graft_env *env, const void *options, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE, "where to? give a folder with -o OUT");
     const char *out = a->out ? a->out : "";
     int rc = graft_fit(&result, env, a->common.args[0], a->common.args[1], out, &a->fit, err);
+    if (rc == GRAFT_EINTERRUPTED)
+        return graft_err_set(err, rc, "interrupted; the same command goes on where it stopped");
     if (rc < 0) return rc;
     return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);
 }

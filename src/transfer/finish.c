@@ -53,18 +53,26 @@ int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err) {
     return rc;
 }
 
-/* A few preprocessed pictures, validation first: what graft verify replays. */
+/* Spread over the validation part, so that several classes are among them, then over the training part. */
+static int64_t pick_probes(const graft_data *d, int64_t *picked) {
+    static const graft_part parts[] = {GRAFT_VAL, GRAFT_TRAIN};
+    int64_t n_picked = 0;
+    for (size_t p = 0; p < GRAFT_COUNT(parts); p++) {
+        int64_t n = 0, wanted = N_PROBES - n_picked;
+        const int64_t *members = graft_data_members(d, parts[p], &n);
+        if (wanted > n) wanted = n;
+        for (int64_t i = 0; i < wanted; i++) picked[n_picked++] = members[i * n / wanted];
+    }
+    return n_picked;
+}
+
+/* A few preprocessed pictures: what graft verify replays. */
 static int make_probes(graft_job *j, graft_tensor *out, graft_err *err) {
     graft_transform plain;
     graft_batches loader = {0};
     graft_batch b = {0};
-    int64_t n = 0;
     graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
-    const int64_t *members = graft_data_members(j->data, GRAFT_VAL, &n);
-    if (n == 0) members = graft_data_members(j->data, GRAFT_TRAIN, &n);
-    /* spread over the part, so that several classes are among them */
-    int64_t picked[N_PROBES], n_picked = n < N_PROBES ? n : N_PROBES;
-    for (int64_t i = 0; i < n_picked; i++) picked[i] = members[i * n / n_picked];
+    int64_t picked[N_PROBES], n_picked = pick_probes(j->data, picked);
     o.samples = picked;
     o.n_samples = n_picked;
     o.batch = N_PROBES;
