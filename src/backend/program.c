@@ -332,5 +332,5 @@ int graft_program_trace(graft_program *p, graft_buf *out, graft_err *err) {
     for (size_t i = 0; rc == 0 && i < p->n_steps; i++)
         graft_buf_printf(out, "%9.1f us  %s  %s\n", 1e6 * seconds[i], p->labels[i], p->steps[i].impl);
     free(seconds);
-    return rc;
+    return rc == 0 && out->failed ? graft_err_nomem(err) : rc;
 }
