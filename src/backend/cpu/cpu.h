@@ -87,6 +87,9 @@ typedef struct graft_cpu_own {
 int graft_cpu_emit_own(graft_lowering *l, const char *impl, int (*run)(void *self), graft_cpu_own own,
                        size_t attr_size, graft_err *err);
 
+/** piece(self, i) for every i below n, in equal runs over the threads of the step. */
+void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i));
+
 int graft_cpu_reference(graft_lowering *l, const graft_node *n, graft_err *err);
 
 #define GRAFT_CPU_KERNEL(name) int graft_cpu_##name(graft_lowering *l, const graft_node *n, graft_err *err);

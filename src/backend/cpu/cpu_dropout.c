@@ -7,23 +7,23 @@ typedef struct dropout_dims {
     int64_t salt, n, size; /* samples; elements a sample */
 } dropout_dims;
 
-/* buffers: x (or dy), seed, y (or dx) */
+/* One sample. buffers: x (or dy), seed, y (or dx) */
+static void drop(void *self, size_t n) {
+    const graft_cpu_own *own = self;
+    const dropout_dims *d = own->attr;
+    const float *x = (const float *)own->data[0] + n * (size_t)d->size;
+    float *y = (float *)own->data[2] + n * (size_t)d->size;
+    const float scale = (float)(1.0 / (1.0 - d->p));
+    const uint32_t threshold = graft_dropout_threshold(d->p);
+    graft_dropout_key key = graft_dropout_key_of(own->data[1], d->salt, (int64_t)n);
+    for (int64_t i = 0; i < d->size; i++)
+        y[i] = graft_dropout_keeps(key, (uint32_t)i, threshold) ? x[i] * scale : 0.0F;
+}
+
 static int run(void *self) {
     const graft_cpu_own *own = self;
     const dropout_dims *d = own->attr;
-    const float *x = own->data[0];
-    const int32_t *seed = own->data[1];
-    float *y = own->data[2];
-    const float scale = (float)(1.0 / (1.0 - d->p));
-    const uint32_t threshold = graft_dropout_threshold(d->p);
-#pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < d->n; n++) {
-        graft_dropout_key key = graft_dropout_key_of(seed, d->salt, n);
-        for (int64_t i = 0; i < d->size; i++) {
-            bool kept = graft_dropout_keeps(key, (uint32_t)i, threshold);
-            y[n * d->size + i] = kept ? x[n * d->size + i] * scale : 0.0F;
-        }
-    }
+    graft_cpu_parallel(self, (size_t)d->n, drop);
     return 0;
 }
 

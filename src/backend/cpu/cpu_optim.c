@@ -47,16 +47,39 @@ static int replace(graft_lowering *l, const graft_node *n, graft_buffer *buffers
     return rc;
 }
 
+/* Piece i of `count` elements. */
+static size_t begin_of(size_t i) {
+    return i * PIECE;
+}
+
+static size_t end_of(size_t i, size_t count) {
+    return begin_of(i + 1) < count ? begin_of(i + 1) : count;
+}
+
+static size_t n_pieces_of(size_t count) {
+    return (count + PIECE - 1) / PIECE;
+}
+
 static float scalar(const graft_cpu_own *own, size_t i, float absent) {
     const float *p = own->data[i];
     return p ? *p : absent;
+}
+
+typedef struct sgd_run {
+    graft_sgd_span span;
+    const graft_update_kernels *kernels;
+    size_t count;
+} sgd_run;
+
+static void sgd_piece(void *self, size_t i) {
+    const sgd_run *r = self;
+    r->kernels->sgd(&r->span, begin_of(i), end_of(i, r->count));
 }
 
 /* buffers: w, dw, velocity, lr, g_scale */
 static int run_sgd(void *self) {
     const graft_cpu_own *own = self;
     const graft_sgd_attr *a = own->attr;
-    const graft_update_kernels *k = own->kernel;
     graft_sgd_span s = {.w = own->data[0],
                         .dw = own->data[1],
                         .velocity = own->data[2],
@@ -65,10 +88,8 @@ static int run_sgd(void *self) {
                         .momentum = (float)a->momentum,
                         .scale = scalar(own, 4, 1.0F),
                         .nesterov = a->nesterov != 0};
-    size_t n = own->count;
-#pragma omp parallel for schedule(static)
-    for (size_t begin = 0; begin < n; begin += PIECE)
-        k->sgd(&s, begin, begin + PIECE < n ? begin + PIECE : n);
+    sgd_run run = {.span = s, .kernels = own->kernel, .count = own->count};
+    graft_cpu_parallel(&run, n_pieces_of(own->count), sgd_piece);
     return 0;
 }
 
@@ -84,11 +105,21 @@ int graft_cpu_sgd(graft_lowering *l, const graft_node *n, graft_err *err) {
     return rc < 0 ? rc : graft_cpu_emit_own(l, choose()->sgd_name, run_sgd, own, sizeof(graft_sgd_attr), err);
 }
 
+typedef struct adam_run {
+    graft_adam_span span;
+    const graft_update_kernels *kernels;
+    size_t count;
+} adam_run;
+
+static void adam_piece(void *self, size_t i) {
+    const adam_run *r = self;
+    r->kernels->adam(&r->span, begin_of(i), end_of(i, r->count));
+}
+
 /* buffers: w, dw, m, v, lr, step, g_scale */
 static int run_adam(void *self) {
     const graft_cpu_own *own = self;
     const graft_adam_attr *a = own->attr;
-    const graft_update_kernels *k = own->kernel;
     double lr = (double)scalar(own, 4, 0.0F) * a->lr_scale, step = (double)scalar(own, 5, 1.0F);
     graft_adam_span s = {.w = own->data[0],
                          .dw = own->data[1],
@@ -102,10 +133,8 @@ static int run_adam(void *self) {
                          .shrink = a->decoupled ? (float)(1.0 - lr * a->weight_decay) : 1.0F,
                          .rate = (float)(lr / (1.0 - pow(a->beta1, step))),
                          .root_correction = (float)sqrt(1.0 - pow(a->beta2, step))};
-    size_t n = own->count;
-#pragma omp parallel for schedule(static)
-    for (size_t begin = 0; begin < n; begin += PIECE)
-        k->adam(&s, begin, begin + PIECE < n ? begin + PIECE : n);
+    adam_run run = {.span = s, .kernels = own->kernel, .count = own->count};
+    graft_cpu_parallel(&run, n_pieces_of(own->count), adam_piece);
     return 0;
 }
 
@@ -126,7 +155,7 @@ int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
  * ---------------------------- */
 
 typedef struct clip_step {
-    size_t n, n_pieces;
+    size_t n, now;         /* gradients, and the one whose pieces are summed */
     graft_buffer *buffers; /* gradients, then the partial sums, then the result */
     size_t *counts;
     const float **data;
@@ -145,16 +174,17 @@ static int bind_clip(void *self, const graft_program *p, graft_err *err) {
     return 0;
 }
 
-static int run_clip(void *self) {
+static void clip_piece(void *self, size_t i) {
     const clip_step *s = self;
+    s->partial[i] = s->kernels->sum_squares(s->data[s->now], begin_of(i), end_of(i, s->counts[s->now]));
+}
+
+static int run_clip(void *self) {
+    clip_step *s = self;
     double total = 0.0;
-    for (size_t t = 0; t < s->n; t++) {
-        size_t count = s->counts[t], n_pieces = (count + PIECE - 1) / PIECE;
-#pragma omp parallel for schedule(static)
-        for (size_t i = 0; i < n_pieces; i++) {
-            size_t begin = i * PIECE, end = begin + PIECE < count ? begin + PIECE : count;
-            s->partial[i] = s->kernels->sum_squares(s->data[t], begin, end);
-        }
+    for (s->now = 0; s->now < s->n; s->now++) {
+        size_t n_pieces = n_pieces_of(s->counts[s->now]);
+        graft_cpu_parallel(s, n_pieces, clip_piece);
         for (size_t i = 0; i < n_pieces; i++) total += s->partial[i];
     }
     double scale = s->max_norm / (sqrt(total) + 1e-6);
@@ -179,8 +209,7 @@ int graft_cpu_clip_scale(graft_lowering *l, const graft_node *n, graft_err *err)
         rc = want_alike(l, &n->in[i], 1, &s->buffers[i], &md, &s->counts[i], err);
         if (rc == 0 && s->counts[i] > most) most = s->counts[i];
     }
-    if (rc == 0)
-        rc = graft_lower_scratch(l, (most + PIECE - 1) / PIECE * sizeof(double), &s->buffers[n->n_in], err);
+    if (rc == 0) rc = graft_lower_scratch(l, n_pieces_of(most) * sizeof(double), &s->buffers[n->n_in], err);
     if (rc == 0) rc = graft_cpu_new_plain(l, n->out[0], &s->buffers[n->n_in + 1], err);
     if (rc < 0) return rc;
     graft_step step = {.impl = s->kernels->norm_name, .self = s, .bind = bind_clip, .run = run_clip};

@@ -34,37 +34,44 @@ static void move_plane(const subsample_dims *d, const unsigned char *from, unsig
     }
 }
 
+/* buffers: x, y */
+static void forward_plane(void *self, size_t p) {
+    const graft_cpu_own *own = self;
+    const subsample_dims *d = own->attr;
+    size_t x_plane = (size_t)(d->h * d->w) * d->element, y_plane = (size_t)(d->h_out * d->w_out) * d->element;
+    const unsigned char *x = own->data[0];
+    unsigned char *y = (unsigned char *)own->data[1] + p * y_plane;
+    int64_t n = (int64_t)p / d->c_out, c = (int64_t)p % d->c_out - d->front;
+    if (c < 0 || c >= d->c) {
+        memset(y, 0, y_plane);
+    } else {
+        move_plane(d, x + (size_t)(n * d->c + c) * x_plane, y, true);
+    }
+}
+
 static int run_forward(void *self) {
     const graft_cpu_own *own = self;
     const subsample_dims *d = own->attr;
-    const unsigned char *x = own->data[0];
-    unsigned char *y = own->data[1];
-    size_t x_plane = (size_t)(d->h * d->w) * d->element, y_plane = (size_t)(d->h_out * d->w_out) * d->element;
-#pragma omp parallel for schedule(static)
-    for (int64_t p = 0; p < d->n * d->c_out; p++) {
-        int64_t n = p / d->c_out, c = p % d->c_out - d->front;
-        unsigned char *to = y + (size_t)p * y_plane;
-        if (c < 0 || c >= d->c) {
-            memset(to, 0, y_plane);
-        } else {
-            move_plane(d, x + (size_t)(n * d->c + c) * x_plane, to, true);
-        }
-    }
+    graft_cpu_parallel(self, (size_t)(d->n * d->c_out), forward_plane);
     return 0;
+}
+
+/* buffers: dy, dx */
+static void backward_plane(void *self, size_t p) {
+    const graft_cpu_own *own = self;
+    const subsample_dims *d = own->attr;
+    size_t x_plane = (size_t)(d->h * d->w) * d->element, y_plane = (size_t)(d->h_out * d->w_out) * d->element;
+    const unsigned char *dy = own->data[0];
+    unsigned char *dx = (unsigned char *)own->data[1] + p * x_plane;
+    int64_t n = (int64_t)p / d->c, c = (int64_t)p % d->c + d->front;
+    memset(dx, 0, x_plane);
+    move_plane(d, dy + (size_t)(n * d->c_out + c) * y_plane, dx, false);
 }
 
 static int run_backward(void *self) {
     const graft_cpu_own *own = self;
     const subsample_dims *d = own->attr;
-    const unsigned char *dy = own->data[0];
-    unsigned char *dx = own->data[1];
-    size_t x_plane = (size_t)(d->h * d->w) * d->element, y_plane = (size_t)(d->h_out * d->w_out) * d->element;
-#pragma omp parallel for schedule(static)
-    for (int64_t p = 0; p < d->n * d->c; p++) {
-        int64_t n = p / d->c, c = p % d->c + d->front;
-        memset(dx + (size_t)p * x_plane, 0, x_plane);
-        move_plane(d, dy + (size_t)(n * d->c_out + c) * y_plane, dx + (size_t)p * x_plane, false);
-    }
+    graft_cpu_parallel(self, (size_t)(d->n * d->c), backward_plane);
     return 0;
 }
 
