@@ -51,6 +51,17 @@ static int adopt_order(graft_job *j, graft_err *err) {
                                   labels, n, j->options.seed, err);
 }
 
+/* A checkpoint that names no classes but has as many as the data: its outputs are taken for them, in their
+ * order, as graft eval does. */
+static int adopt_names(graft_job *j, const char *const *names, size_t n, graft_err *err) {
+    graft_env_log(
+        j->env, GRAFT_LOG_INFO,
+        "%s names no classes: its %zu outputs are taken for the data's classes, in their order, and "
+        "its head is trained on",
+        j->model_path, n);
+    return graft_model_set_labels(j->model, names, n, err);
+}
+
 int graft_job_head(graft_job *j, graft_err *err) {
     if (!graft_model_head_is_new(j->model) && same_classes(j->model, j->data)) return adopt_order(j, err);
     size_t n = (size_t)graft_data_n_classes(j->data), kept = 0, old = 0;
@@ -58,6 +69,8 @@ int graft_job_head(graft_job *j, graft_err *err) {
     if (!names) return graft_err_nomem(err);
     for (size_t i = 0; i < n; i++) names[i] = graft_data_class(j->data, (int32_t)i);
     graft_model_labels(j->model, &old);
+    if (!graft_model_head_is_new(j->model) && !graft_model_labels_are_known(j->model) && old == n)
+        return adopt_names(j, names, n, err);
     int rc = graft_model_head(j->model, "linear", names, n, j->options.seed, &kept, err);
     if (rc == 0) {
         graft_env_log(j->env, GRAFT_LOG_INFO,
