@@ -64,17 +64,18 @@ static void print_state(char *out, size_t size, const graft_progress *p) {
     graft_buf_done(&b);
 }
 
+/* Phase, bar and state in one line; the bar gives way where the line is short. */
 static void draw_bar(graft_console *c, const graft_progress *p, const char *state) {
-    char line[600], bar[BAR + 1];
-    int full = p->total > 0 ? (int)(p->done * BAR / p->total) : 0;
-    if (full > BAR) full = BAR;
-    for (int i = 0; i < BAR; i++) bar[i] = i < full ? '#' : '-';
-    bar[BAR] = '\0';
-    if (p->total > 0)
-        snprintf(line, sizeof line, "%s  %s  %s", p->phase, bar, state);
-    else
-        snprintf(line, sizeof line, "%s  %s", p->phase, state);
-    fprintf(stderr, "\r\033[K%.*s", columns() - 1, line);
+    char line[600], bar[BAR + 3] = "";
+    int room = columns() - 1, width = room - (int)strlen(p->phase) - (int)strlen(state) - 4;
+    if (width > BAR) width = BAR;
+    if (p->total > 0 && width >= 5) {
+        int full = p->done < p->total ? (int)(p->done * width / p->total) : width;
+        for (int i = 0; i < width; i++) bar[i] = i < full ? '#' : '-';
+        memcpy(bar + width, "  ", 3);
+    }
+    snprintf(line, sizeof line, "%s  %s%s", p->phase, bar, state);
+    fprintf(stderr, "\r\033[K%.*s", room, line);
     fflush(stderr);
     c->bar = true;
 }

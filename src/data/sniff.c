@@ -35,13 +35,16 @@ int graft_sniff(const graft_reader **out, const char *path, const char *format, 
         if ((rc = graft_dir_list(&names, &s.n_names, arena, path, err)) < 0) goto done;
         s.names = names;
     } else {
+        /* one of several pictures that cannot be opened becomes a bad sample, as one that cannot be decoded
+         */
         FILE *f = fopen(path, "rbe");
-        if (!f) return graft_err_errno(err, "open", path);
-        s.head_size = fread(head, 1, sizeof head, f);
+        bool is_sample = labels == GRAFT_LABELS_IGNORED && graft_is_picture_name(path);
+        if (!f && !is_sample) return graft_err_errno(err, "open", path);
+        if (f) s.head_size = fread(head, 1, sizeof head, f);
         s.head = head;
-        bool failed = ferror(f) != 0;
+        bool failed = f && ferror(f) != 0;
         if (failed) rc = graft_err_errno(err, "read", path);
-        fclose(f);
+        if (f) fclose(f);
         if (failed) return rc;
     }
     *out = NULL;

@@ -58,10 +58,11 @@ holds "duplicates across the parts are warned of" grep -q "^warning: .* pictures
 says eval $model tests/cli/pictures -q
 
 # inputs of predict: each bad one has its line, the others their answers
-"$GRAFT" predict "$WORK/p" $train/down/03.jpg $odd/cut.jpg $odd/text.jpg $train/down/04.jpg -q >"$WORK/out" 2>"$WORK/err"
+"$GRAFT" predict "$WORK/p" $train/down/03.jpg $odd/cut.jpg $odd/text.jpg "$WORK/gone.png" $train/down/04.jpg -q >"$WORK/out" 2>"$WORK/err"
 holds "unreadable inputs make the exit status 1" test $? -eq 1
-holds "four lines for four inputs" test "$(wc -l <"$WORK/out")" -eq 4
+holds "five lines for five inputs" test "$(wc -l <"$WORK/out")" -eq 5
 holds "the bad ones say why" grep -q "cut.jpg	-	-	.*truncated" "$WORK/out"
+holds "one that is not there too" grep -q "gone.png	-	-	.*No such file" "$WORK/out"
 holds "the last one is answered" grep -qE "04.jpg	(down|across)	" "$WORK/out"
 says embed "$WORK/p" $train/down/03.jpg $odd/cut.jpg -o "$WORK/f.npy" -q
 holds "no features of half the inputs" test ! -e "$WORK/f.npy"
