@@ -34,6 +34,7 @@ log=$repository/build/fresh_machine.log
 
 root=${keep:-$(mktemp -d /var/tmp/graft-fresh.XXXXXX)}
 mkdir -p "$root"
+chmod 755 "$root" # users other than root pass through it, as through any machine's
 root=$(cd "$root" && pwd)
 mounted=()
 finish() {
