@@ -65,14 +65,14 @@ static void a_larger_program_moves_the_memory_of_a_smaller_one_unharmed(void **u
 
 static void training_changes_what_inference_sees(void **unused) {
     (void)unused;
-    bench b = bench_new(2);
+    bench b = bench_new(1);
     graft_program *train = bench_compile(&b, bench_training(&b, BENCH_SGD), b.state, 5);
     graft_graph *g = bench_inference(&b);
     graft_program *infer = bench_compile(&b, g, b.state, 3), *other;
     float *x = bench_random(&b, 3 * PICTURE, -1, 1, 1), before[9], after[9];
     memcpy(before, logits(&b, infer, x, 0, 3), sizeof before);
     float first = bench_step(&b, train, 5, 0), loss = first;
-    for (int i = 0; i < 30; i++) loss = bench_step(&b, train, 5, 0);
+    for (int i = 0; i < 20; i++) loss = bench_step(&b, train, 5, 0);
     assert_true(loss < 0.9F * first);
     memcpy(after, logits(&b, infer, x, 0, 3), sizeof after);
     assert_memory_not_equal(before, after, sizeof before);

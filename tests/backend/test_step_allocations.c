@@ -19,7 +19,7 @@
 #define IS_COUNTED 1
 #endif
 
-enum { BATCH = 6, WARM = 3, STEPS = 20 };
+enum { BATCH = 6, WARM = 3, STEPS = 5 };
 
 static atomic_long of_graft, of_onednn;
 /* One program runs at a time, so this holds for oneDNN's worker threads too. */
