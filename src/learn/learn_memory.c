@@ -81,9 +81,9 @@ int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_gr
         } else {
             return graft_err_set(
                 err, GRAFT_EUSAGE,
-                "one sample at a time needs %zu MiB, more than the %zu MiB allowed: train fewer layers "
+                "one sample at a time needs %.1f MiB, more than the %.1f MiB allowed: train fewer layers "
                 "(--train) or raise --memory",
-                needs >> 20, limit >> 20);
+                (double)needs / 0x1p20, (double)limit / 0x1p20);
         }
     }
 }

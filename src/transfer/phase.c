@@ -95,14 +95,15 @@ static int plan_memory(phase *p, graft_err *err) {
     if (rc < 0) return rc;
     j->peak_memory = needs + own;
     graft_env_log(j->env, j->peak_memory > limit ? GRAFT_LOG_WARNING : GRAFT_LOG_INFO,
-                  "peak memory of programs and weights: %zu MiB%s", j->peak_memory >> 20,
+                  "peak memory of programs and weights: %.1f MiB%s", (double)j->peak_memory / 0x1p20,
                   j->peak_memory > limit ? ", more than is free: --memory makes it fit" : "");
     if (j->recipe.micro_batch < j->recipe.batch || j->recipe.segments) {
         graft_env_log(
             j->env, GRAFT_LOG_INFO,
-            "to stay within %zu MiB: micro-batches of %lld gathered to %lld, activations recomputed in %d "
+            "to stay within %.1f MiB: micro-batches of %lld gathered to %lld, activations recomputed in %d "
             "segments",
-            limit >> 20, (long long)j->recipe.micro_batch, (long long)j->recipe.batch, j->recipe.segments);
+            (double)limit / 0x1p20, (long long)j->recipe.micro_batch, (long long)j->recipe.batch,
+            j->recipe.segments);
     }
     return 0;
 }
