@@ -22,11 +22,12 @@
 enum { BATCH = 6, WARM = 3, STEPS = 5 };
 
 static atomic_long of_graft, of_onednn;
-/* One program runs at a time, so this holds for oneDNN's worker threads too. */
-static atomic_int inside_onednn;
 
 #if IS_COUNTED
 #define VISIBLE __attribute__((visibility("default")))
+
+/* One program runs at a time, so this holds for oneDNN's worker threads too. */
+static atomic_int inside_onednn;
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
