@@ -257,7 +257,7 @@ def fit(bench):
             def ours(f=folder, d=dtype):
                 shutil.rmtree(bench.env["GRAFT_CACHE"], ignore_errors=True)
                 out = tempfile.mkdtemp(dir=bench.folder) + "/out"
-                return [bench.args.graft, "fit", f, data, "-o", out, "--train", "head", "--epochs", "10", "--early-stop", "-1", "--augment",
+                return [bench.args.graft, "fit", f, data, "-o", out, "--train", "head", "--epochs", "10", "--early-stop", "0", "--augment",
                         "none", "--batch", "32", "--dtype", d, "--threads", str(bench.args.threads), "-q"]
             theirs = bench.worker("fit", folder=folder, data=data, batch=32, epochs=10, dtype=dtype, peer="torch")
             whole(bench, f"{architecture}, {dtype}", ours, {"PyTorch, the tutorial's loop": theirs}, max(1, bench.args.rounds // 3))

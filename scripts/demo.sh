@@ -23,8 +23,8 @@ arm() {
     name=$1
     model=$2
     shift 2
-    echo "graft fit $model $data -o $out/$name --epochs $epochs --batch 16 --augment none --early-stop -1 --seed 1 $*"
-    "$graft" fit "$model" "$data" -o "$out/$name" --epochs $epochs --batch 16 --augment none --early-stop -1 --seed 1 "$@" -q
+    echo "graft fit $model $data -o $out/$name --epochs $epochs --batch 16 --augment none --early-stop 0 --seed 1 $*"
+    "$graft" fit "$model" "$data" -o "$out/$name" --epochs $epochs --batch 16 --augment none --early-stop 0 --seed 1 "$@" -q
     "$graft" eval "$out/$name" "$data" --json >"$out/$name.json"
     awk -v name="$name" -f scripts/demo_curve.awk "$out/$name/run.jsonl" >>"$out/curves.tsv"
     awk -v name="$name" '
