@@ -1,14 +1,12 @@
-# curves.tsv → accuracy against epochs or seconds (axis), drawn with characters.
+# curves.tsv → accuracy from 60 % against epochs or seconds (axis), drawn with characters.
 BEGIN {
-    width = 64; height = 16; low = 1; split("full head scratch", order, " ")
+    width = 64; height = 16; low = 0.6; split("full head scratch", order, " ")
     mark["scratch"] = "s"; mark["head"] = "h"; mark["full"] = "F"
     words["scratch"] = "from scratch"; words["head"] = "pretrained, head only"; words["full"] = "pretrained, all layers"
 }
-{ n++; name[n] = $1; x[n] = axis == "epochs" ? $2 : $3; y[n] = $4; if (x[n] > most) most = x[n]; if (y[n] < low) low = y[n]; seen[$1] = 1 }
+{ n++; name[n] = $1; x[n] = axis == "epochs" ? $2 : $3; y[n] = $4; if (x[n] > most) most = x[n]; seen[$1] = 1 }
 END {
     if (most == 0) exit
-    low = int(low * 5) / 5
-    if (low == 1) low = 0.8
     for (i = 1; i <= n; i++) {
         column = int(x[i] / most * width + 0.5)
         row = int((y[i] - low) / (1 - low) * height + 0.5)
@@ -32,4 +30,4 @@ END {
     for (i = 1; i in order; i++) if (order[i] in seen) legend = legend sprintf("   %s %s", mark[order[i]], words[order[i]])
     print "     " legend
 }
-function plot(c, r, k) { grid[r, c] = mark[k] }
+function plot(c, r, k) { if (r >= 0) grid[r, c] = mark[k] }
