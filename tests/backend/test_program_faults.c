@@ -5,6 +5,7 @@
 #include "programs.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -28,6 +29,8 @@ typedef struct injector {
 } injector;
 
 static injector faults;
+/* Blocks of the whole process, the libraries' too. */
+static atomic_long n_blocks;
 
 #if HAS_OWN_MALLOC
 #define VISIBLE __attribute__((visibility("default")))
@@ -83,29 +86,43 @@ static bool fails(void) {
 #define CALLER        __builtin_return_address(0)
 #define IS_WATCHED(c) (faults.on && is_graft(c))
 
+static void *counted(void *p) {
+    if (p) atomic_fetch_add(&n_blocks, 1);
+    return p;
+}
+
 VISIBLE void *malloc(size_t size) {
-    if (!IS_WATCHED(CALLER)) return __libc_malloc(size);
-    return fails() ? NULL : remember(__libc_malloc(size));
+    if (!IS_WATCHED(CALLER)) return counted(__libc_malloc(size));
+    return fails() ? NULL : remember(counted(__libc_malloc(size)));
 }
 
 VISIBLE void *calloc(size_t n, size_t size) {
-    if (!IS_WATCHED(CALLER)) return __libc_calloc(n, size);
-    return fails() ? NULL : remember(__libc_calloc(n, size));
+    if (!IS_WATCHED(CALLER)) return counted(__libc_calloc(n, size));
+    return fails() ? NULL : remember(counted(__libc_calloc(n, size)));
 }
 
 VISIBLE void *realloc(void *p, size_t size) {
-    if (!IS_WATCHED(CALLER)) return __libc_realloc(p, size);
-    if (fails()) return NULL;
+    bool watched = IS_WATCHED(CALLER);
+    if (watched && fails()) return NULL;
+    void *q = __libc_realloc(p, size);
+    if (!p) counted(q);
+    if (!watched) return q;
     forget(p);
-    return remember(__libc_realloc(p, size));
+    return remember(q);
 }
 
 VISIBLE void *aligned_alloc(size_t align, size_t size) {
-    if (!IS_WATCHED(CALLER)) return __libc_memalign(align, size);
-    return fails() ? NULL : remember(__libc_memalign(align, size));
+    if (!IS_WATCHED(CALLER)) return counted(__libc_memalign(align, size));
+    return fails() ? NULL : remember(counted(__libc_memalign(align, size)));
+}
+
+VISIBLE int posix_memalign(void **out, size_t align, size_t size) {
+    *out = counted(__libc_memalign(align, size));
+    return *out ? 0 : ENOMEM;
 }
 
 VISIBLE void free(void *p) {
+    if (p) atomic_fetch_sub(&n_blocks, 1);
     forget(p);
     __libc_free(p);
 }
@@ -149,6 +166,18 @@ static int make_and_run(const bench *b, const graft_graph *g, graft_err *err) {
     return rc;
 }
 
+/* The same failure again leaves as many blocks as there were: descriptors and primitives too are destroyed.
+ */
+static void check_libraries(const bench *b, const graft_graph *g, long n) {
+    graft_err err;
+    long before = atomic_load(&n_blocks);
+    arm(n, true);
+    make_and_run(b, g, &err);
+    disarm();
+    long after = atomic_load(&n_blocks);
+    if (after > before) fail_msg("allocation %ld: %ld blocks are lost in a library", n, after - before);
+}
+
 static void compiling_survives(bool only_one) {
     skip_without_malloc();
     bench b = bench_new(1);
@@ -167,6 +196,7 @@ static void compiling_survives(bool only_one) {
         }
         check_error(rc, &err, n);
         if (faults.n_live) fail_msg("allocation %ld: %ld blocks are lost", n, faults.n_live);
+        if (only_one) check_libraries(&b, g, n);
     }
     assert_int_equal(faults.n_live, 0);
     bench_free(&b);
