@@ -1,14 +1,17 @@
-/* Own kernels' loops over the device's threads. */
+/* Own kernels' loops over the device's threads. A step allocates nothing, and the OpenMP libraries have to be
+ * kept from it: libgomp allocates every team of one anew, libomp a record for every `omp for`. */
 #include "backend/cpu/cpu.h"
 
 #include <omp.h>
 
 void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i)) {
-    if (omp_get_max_threads() ==
-        1) { /* libgomp allocates every team of one anew, and a step allocates nothing */
+    if (omp_get_max_threads() == 1) {
         for (size_t i = 0; i < n; i++) piece(self, i);
         return;
     }
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < n; i++) piece(self, i);
+#pragma omp parallel
+    {
+        size_t threads = (size_t)omp_get_num_threads(), me = (size_t)omp_get_thread_num();
+        for (size_t i = n * me / threads; i < n * (me + 1) / threads; i++) piece(self, i);
+    }
 }
