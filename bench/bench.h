@@ -22,14 +22,24 @@ typedef struct bench_options {
 enum { BENCH_MAX_STEPS = 100000, BENCH_WARM = 2 };
 
 typedef struct bench_clock {
-    double begun, last, step[BENCH_MAX_STEPS];
+    double begun, last, cpu_last, cpu[BENCH_MAX_STEPS],
+        step[BENCH_MAX_STEPS]; /* seconds; cpu: of all threads */
     size_t n, warm;
 } bench_clock;
+
+/* Seconds of processor time, all threads: what a loaded machine cannot stretch. */
+static inline double bench_cpu(void) {
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
 
 /* True until the time is over; the first steps (pages, caches) are not counted. */
 static inline bool bench_goes_on(bench_clock *c, const bench_options *o) {
     double now = graft_now();
     c->last = now;
+    c->cpu_last = bench_cpu();
     if (c->warm < BENCH_WARM) return true;
     if (c->n == 0) c->begun = now;
     return c->n < BENCH_MAX_STEPS && (c->n == 0 || now - c->begun < o->seconds);
@@ -41,6 +51,7 @@ static inline void bench_tick(bench_clock *c) {
         c->warm++;
         return;
     }
+    c->cpu[c->n] = bench_cpu() - c->cpu_last;
     c->step[c->n++] = seconds;
 }
 
@@ -59,14 +70,16 @@ static inline void bench_print(const char *what, const bench_options *o, bench_c
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     qsort(c->step, c->n, sizeof *c->step, bench_compare);
+    qsort(c->cpu, c->n, sizeof *c->cpu, bench_compare);
     printf("{\"what\": \"%s\", \"batch\": %lld, \"dtype\": \"%s\", \"images_per_second\": %.2f, "
-           "\"best_images_per_second\": %.2f, \"steps\": %zu, \"arena_mib\": %.1f, \"weights_mib\": %.1f, "
+           "\"best_images_per_second\": %.2f, \"cpu_ms_per_image\": %.3f, \"steps\": %zu, \"arena_mib\": "
+           "%.1f, \"weights_mib\": %.1f, "
            "\"state_mib\": %.1f, \"peak_mib\": %.1f, \"kernels\": %zu, \"reorders\": %zu, \"references\": "
            "%zu}\n",
            what, (long long)o->batch, o->bf16 ? "bf16" : "fp32", (double)o->batch / c->step[c->n / 2],
-           (double)o->batch / c->step[0], c->n, (double)m->arena / 1048576.0, (double)m->weights / 1048576.0,
-           (double)m->state / 1048576.0, (double)usage.ru_maxrss / 1024.0, m->n_steps, m->n_reorders,
-           m->n_reference);
+           (double)o->batch / c->step[0], 1e3 * c->cpu[0] / (double)o->batch, c->n,
+           (double)m->arena / 1048576.0, (double)m->weights / 1048576.0, (double)m->state / 1048576.0,
+           (double)usage.ru_maxrss / 1024.0, m->n_steps, m->n_reorders, m->n_reference);
 }
 
 static inline int bench_main(int argc, char **argv, int (*run)(const bench_options *o, graft_err *err)) {

@@ -8,9 +8,11 @@
 static int find_rows(graft_job *j, bool head_only, graft_err *err) {
     const graft_fit_options *o = &j->options;
     graft_recipe *r = &j->recipe;
-    const char *optimizer = o->optimizer ? o->optimizer : "adamw";
+    /* fine-tuned convolutions generalise better under plain momentum (Kornblith et al. 2019, appendix) */
+    const char *optimizer = o->optimizer                          ? o->optimizer
+                            : head_only || j->evidence.is_scratch ? "adamw"
+                                                                  : "sgd";
     const char *schedule = o->schedule ? o->schedule : "cosine";
-    (void)head_only;
     r->loss = graft_loss_find("cross_entropy");
     r->optimiser = graft_optimiser_find(optimizer);
     r->schedule = graft_schedule_find(schedule);
@@ -46,7 +48,7 @@ static double choose_rate(const graft_job *j, bool head_only) {
     bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
     if (head_only) return sgd ? 0.1 : 3e-3;
     if (j->evidence.is_scratch) return sgd ? 0.05 : 2e-3;
-    return sgd ? 0.01 : 1e-3;
+    return sgd ? 0.01 : 2e-4;
 }
 
 static int choose_augment(graft_job *j, bool head_only, graft_err *err) {
@@ -58,7 +60,7 @@ static int choose_augment(graft_job *j, bool head_only, graft_err *err) {
     if (!text || strcmp(text, "auto") == 0) {
         /* A frozen backbone profits little and costs a pass a variant; glyph-sized pictures have no side to
          * flip. */
-        text = head_only ? "none" : small ? "crop=0.7" : "light";
+        text = head_only ? "none" : small ? "crop=0.8" : "light";
     }
     int rc = graft_augment_parse(&augment, text, err);
     return rc < 0 ? rc : graft_transform_init(&j->transform, p, &augment, err);

@@ -1,0 +1,145 @@
+/* Training steps a second on noise: what a model's step costs, input pictures already in memory.
+ *
+ *     bench_train MODEL [--train head|top:N|full] [--batch N] [--dtype fp32|bf16] [--seconds S] [--threads T]
+ * [--trace]
+ *
+ * The frozen prefix, where there is one, runs in front of every step, as it does without the bottleneck
+ * cache. Prints one JSON object as bench_forward does; --trace prints the kernels of one step instead. */
+#include "bench.h"
+
+#include "learn/run.h"
+#include "transfer/prefix.h"
+
+typedef struct setup {
+    graft_env *env;
+    graft_model *model;
+    graft_arena *arena;
+    graft_prefix *prefix;
+    graft_graph *suffix;
+    graft_state *state;
+    graft_recipe recipe;
+    graft_stepper stepper;
+    float *pixels, *rows;
+    int64_t size[3];
+} setup;
+
+static graft_param_group group_of(void *user, const char *name) {
+    (void)user;
+    (void)name;
+    return (graft_param_group){1.0, 1e-4};
+}
+
+static int open_setup(setup *s, const bench_options *o, graft_err *err) {
+    graft_env_options eo = GRAFT_ENV_OPTIONS_INIT;
+    graft_phase *phases = NULL;
+    size_t n_phases = 0, classes = 0;
+    const char *plan = NULL;
+    graft_evidence evidence = {0};
+    graft_graph *graph = NULL;
+    int h = 0, w = 0;
+    eo.threads = o->threads;
+    int rc = graft_env_new(&s->env, &eo, err);
+    if (rc == 0) rc = graft_model_open(&s->model, s->env, o->model, NULL, err);
+    if (rc < 0) return rc;
+    graft_model_labels(s->model, &classes);
+    graft_model_input_size(s->model, &h, &w);
+    s->size[0] = graft_model_channels(s->model);
+    s->size[1] = h;
+    s->size[2] = w;
+    s->recipe = (graft_recipe){.loss = graft_loss_find("cross_entropy"),
+                               .optimiser = graft_optimiser_find("sgd"),
+                               .schedule = graft_schedule_find("constant"),
+                               .lr = 1e-3,
+                               .momentum = 0.9,
+                               .epochs = 1,
+                               .n_classes = (int64_t)classes,
+                               .batch = o->batch,
+                               .micro_batch = o->batch,
+                               .dtype = o->bf16 ? GRAFT_BF16 : GRAFT_F32,
+                               .group = group_of};
+    rc = graft_model_graph(&graph, s->arena, s->model, 0, 0, err);
+    if (rc == 0)
+        rc = graft_strategy_phases(&phases, &n_phases, &plan, s->arena, s->model, o->train, &evidence, err);
+    if (rc == 0) rc = graft_mark_trained(graph, s->model, phases, true, err);
+    if (rc == 0) {
+        rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype, o->batch,
+                                err);
+    }
+    if (rc == 0) rc = graft_state_new(&s->state, s->env, err);
+    if (rc == 0) rc = graft_stepper_init(&s->stepper, s->suffix, s->state, &s->recipe, err);
+    return rc;
+}
+
+/* One step from pictures, the prefix included. */
+static int step(setup *s, const int32_t *labels, int64_t update, graft_err *err) {
+    int64_t n = s->recipe.batch;
+    graft_tensor inputs[8];
+    graft_batch b = {.n = n, .inputs = inputs, .n_inputs = 1, .labels = labels};
+    size_t pixels = (size_t)(n * s->size[0] * s->size[1] * s->size[2]);
+    inputs[0] = (graft_tensor){.name = "pixel_values",
+                               .dtype = GRAFT_F32,
+                               .shape = {4, {n, s->size[0], s->size[1], s->size[2]}},
+                               .data = s->pixels,
+                               .size = pixels * sizeof(float)};
+    if (s->prefix) {
+        int rc = graft_prefix_run(s->prefix, s->pixels, n, s->rows, err);
+        if (rc < 0) return rc;
+        const float *at = s->rows; /* one boundary value is what plans by stages have */
+        b.n_inputs = s->prefix->n_values;
+        for (size_t v = 0; v < b.n_inputs && v < 8; v++) {
+            size_t count = (size_t)n * s->prefix->counts[v];
+            inputs[v] = (graft_tensor){.name = s->prefix->names[v], .dtype = GRAFT_F32, .data = at};
+            inputs[v].size = count * sizeof(float);
+            at += count;
+        }
+    }
+    return graft_stepper_run(&s->stepper, &b, update, update + 1, err);
+}
+
+static int trace(setup *s, graft_err *err) {
+    graft_buf text;
+    graft_buf_init(&text, 0);
+    int rc = graft_program_trace(s->stepper.step.programs[0], &text, err);
+    if (rc == 0 && !text.failed) fputs(text.data, stdout);
+    graft_buf_done(&text);
+    return rc;
+}
+
+static int measure(setup *s, const bench_options *o, graft_err *err) {
+    size_t pixels = (size_t)(o->batch * s->size[0] * s->size[1] * s->size[2]);
+    int32_t *labels = graft_arena_array(s->arena, (size_t)o->batch, sizeof *labels);
+    s->pixels = graft_arena_array(s->arena, pixels, sizeof *s->pixels);
+    s->rows =
+        graft_arena_array(s->arena, s->prefix ? (size_t)o->batch * s->prefix->row_count : 1, sizeof *s->rows);
+    if (!labels || !s->pixels || !s->rows) return graft_err_nomem(err);
+    bench_noise(s->pixels, pixels);
+    for (int64_t i = 0; i < o->batch; i++) labels[i] = (int32_t)(i % s->recipe.n_classes);
+    static bench_clock clock;
+    int rc = 0;
+    for (int64_t i = 0; rc == 0 && bench_goes_on(&clock, o); i++) {
+        rc = step(s, labels, i, err);
+        bench_tick(&clock);
+    }
+    if (rc < 0) return rc;
+    graft_program_memory needs = graft_program_needs(s->stepper.step.programs[0]);
+    if (o->trace) return trace(s, err);
+    bench_print(o->train, o, &clock, &needs);
+    return 0;
+}
+
+static int run(const bench_options *o, graft_err *err) {
+    setup s = {.arena = graft_arena_new(NULL)};
+    int rc = s.arena ? open_setup(&s, o, err) : graft_err_nomem(err);
+    if (rc == 0) rc = measure(&s, o, err);
+    graft_stepper_done(&s.stepper);
+    graft_state_free(s.state);
+    graft_prefix_free(s.prefix);
+    graft_model_close(s.model);
+    graft_env_free(s.env);
+    graft_arena_free(s.arena);
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    return bench_main(argc, argv, run);
+}
