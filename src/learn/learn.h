@@ -115,19 +115,23 @@ int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_gr
 /* ---- Metrics
  * ------------------------------------------------------------------------------------------------------ */
 
+/** Above so many classes a confusion matrix says nothing and fills the memory. */
+enum { GRAFT_MAX_CONFUSION = 2000 };
+
 /** Everything a classifier's logits say about labelled samples. Arrays live in the arena given. */
 typedef struct graft_metrics {
     int64_t n, n_classes;
     double accuracy, top5, log_loss, ece, macro_f1, balanced_accuracy;
     double *precision, *recall, *f1; /* [n_classes] */
     int64_t *support;                /* [n_classes] */
-    int64_t *confusion;              /* [n_classes, n_classes]: row true, column predicted */
+    int64_t *confusion; /* [n_classes, n_classes]: row true, column predicted; NULL above GRAFT_MAX_CONFUSION */
 } graft_metrics;
 
-/** logits [n, k], labels [n] in [0, k). ECE with 15 equal-width bins of confidence (Guo et al. 2017). */
+/** logits [n, k], labels [n] in [0, k). ECE with 15 equal-width bins of confidence (Guo et al. 2017). Errors:
+ *  EDATA when n is 0, a label is out of range or an output is not finite. */
 int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
                           int64_t n, int64_t k, graft_err *err);
-/** As JSON: every metric at the top level; per class by name. The caller owns one reference; NULL when out of
+/** As JSON: every metric at the top level; "classes" by name; "confusion" where there is one. The caller owns one reference; NULL when out of
  * memory. */
 json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_names);
 

@@ -69,8 +69,9 @@ int graft_runlog_open(graft_runlog **out, const char *path, graft_err *err) {
 }
 
 int graft_runlog_keep(graft_runlog *log, int64_t n, graft_err *err) {
-    if (log->fd < 0 || log->count <= n) return 0;
-    return cut(log, n, err);
+    if (log->count <= n) return 0;
+    log->count = n;
+    return log->fd < 0 ? 0 : cut(log, n, err);
 }
 
 int graft_runlog_write(graft_runlog *log, const char *event, json_t *fields, graft_err *err) {

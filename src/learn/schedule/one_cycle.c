@@ -1,6 +1,6 @@
-/* One cycle: half a cosine from 1/25 up to 1 over the first 30 % of the updates, then down to 1e-5 / 25
- * (Smith 2018, "A disciplined approach to neural network hyper-parameters"; the shape that fastai made
- * common). */
+/* One cycle: half a cosine from 1/25 up to 1 over the first 30 % of the updates, then down to 1e-5 / 25,
+ * which the last update has (Smith 2018, "A disciplined approach to neural network hyper-parameters"; steps
+ * are counted as PyTorch's OneCycleLR does). */
 #include "learn/rows.h"
 
 #include <math.h>
@@ -10,9 +10,10 @@ static double between(double from, double to, double share) {
 }
 
 static double factor(double step, double n_steps) {
-    const double start = 1.0 / 25.0, end = start * 1e-5, rise = 0.3 * n_steps;
-    if (step < rise) return between(start, 1.0, step / rise);
-    return between(1.0, end, (step - rise) / (n_steps - rise));
+    const double start = 1.0 / 25.0, end = start * 1e-5, top = 0.3 * n_steps - 1.0, last = n_steps - 1.0;
+    if (n_steps < 2.0) return 1.0;
+    if (step < top) return between(start, 1.0, step / top);
+    return between(1.0, end, (step - top) / (last - top));
 }
 
 const graft_schedule graft_schedule_one_cycle = {
