@@ -3,7 +3,7 @@
  *
  * Without accumulation one graph does it all. With it, `step` adds each gradient to a state
  * "<param>/gradient", and `update` clips what was gathered, applies it and sets it back to zero. */
-#include "learn/learn.h"
+#include "learn/run.h"
 
 typedef struct assembly {
     graft_arena *arena;
@@ -89,7 +89,7 @@ static void add_updates(const assembly *a, graft_graph *g, const graft_value *pa
 
 static graft_value gradient_state(const assembly *a, graft_graph *g, graft_value like) {
     const graft_value_info *info = graft_graph_value(g, like);
-    const char *name = graft_arena_printf(a->arena, "%s/gradient", info->name);
+    const char *name = graft_arena_printf(a->arena, "%s" GRAFT_GRADIENT_ENDING, info->name);
     graft_shape shape = info->shape;
     if (!name) graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
     return name ? graft_graph_state(g, name, shape) : GRAFT_NONE;

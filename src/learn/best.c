@@ -1,6 +1,8 @@
 /* The best epoch's weights, kept on the host. */
 #include "learn/run.h"
 
+#include <math.h>
+
 int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, graft_err *err) {
     size_t n = graft_graph_n_values(suffix);
     *b = (graft_best){.names = graft_arena_array(arena, n + 1, sizeof *b->names),
@@ -18,17 +20,20 @@ int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix
     return 0;
 }
 
-int graft_best_take(graft_best *b, graft_arena *arena, const graft_state *state, graft_err *err) {
-    if (!b->values) {
-        float **values = graft_arena_array(arena, b->n + 1, sizeof *values);
-        for (size_t i = 0; values && i < b->n; i++) {
-            values[i] = graft_arena_array(arena, b->counts[i] + 1, sizeof **values);
-            if (!values[i]) values = NULL;
-        }
-        if (!values) return graft_err_nomem(err);
-        b->values = values;
+int graft_best_reserve(graft_best *b, graft_arena *arena, graft_err *err) {
+    if (b->values) return 0;
+    float **values = graft_arena_array(arena, b->n + 1, sizeof *values);
+    for (size_t i = 0; values && i < b->n; i++) {
+        values[i] = graft_arena_array(arena, b->counts[i] + 1, sizeof **values);
+        if (!values[i]) values = NULL;
     }
-    int rc = 0;
+    if (!values) return graft_err_nomem(err);
+    b->values = values;
+    return 0;
+}
+
+int graft_best_take(graft_best *b, graft_arena *arena, const graft_state *state, graft_err *err) {
+    int rc = graft_best_reserve(b, arena, err);
     for (size_t i = 0; i < b->n && rc == 0; i++)
         rc = graft_state_read(state, b->names[i], b->values[i], b->counts[i], err);
     return rc;
@@ -39,4 +44,20 @@ int graft_best_restore(const graft_best *b, graft_state *state, graft_err *err) 
     for (size_t i = 0; b->values && i < b->n && rc == 0; i++)
         rc = graft_state_write(state, b->names[i], &b->shapes[i], b->values[i], err);
     return rc;
+}
+
+size_t graft_best_size(const graft_best *b) {
+    size_t total = 0;
+    for (size_t i = 0; i < b->n; i++) total += b->counts[i] * sizeof(float);
+    return total;
+}
+
+const char *graft_best_not_finite(const graft_best *b, const graft_state *state, float *room) {
+    for (size_t i = 0; i < b->n; i++) {
+        size_t k = 0;
+        if (graft_state_read(state, b->names[i], room, b->counts[i], NULL) < 0) continue;
+        while (k < b->counts[i] && isfinite(room[k])) k++;
+        if (k < b->counts[i]) return b->names[i];
+    }
+    return NULL;
 }

@@ -39,25 +39,34 @@ static int reserve(graft_evaluator *e, int64_t n, graft_err *err) {
     return e->capacity ? 0 : graft_err_nomem(err);
 }
 
+/* One batch in pieces of max_rows samples. */
+static int run_batch(graft_evaluator *e, const graft_batch *b, graft_err *err) {
+    int64_t most = e->max_rows > 0 && e->max_rows < b->n ? e->max_rows : b->n;
+    if (e->n + b->n > e->capacity)
+        return graft_err_set(err, GRAFT_EINTERNAL, "more samples came than were announced");
+    for (int64_t first = 0; first < b->n; first += most) {
+        graft_program *p = NULL;
+        int64_t n = b->n - first < most ? b->n - first : most;
+        int rc = graft_shapes_get(&p, &e->shapes, n, err);
+        if (rc == 0) rc = graft_batch_copy(p, b, first, n, err);
+        if (rc == 0) rc = graft_program_run(p, err);
+        if (rc < 0) return rc;
+        size_t count = 0;
+        const float *logits = graft_program_output(p, "logits", &count);
+        memcpy(e->logits + (e->n + first) * e->n_classes, logits, count * sizeof *logits);
+    }
+    memcpy(e->labels + e->n, b->labels, (size_t)b->n * sizeof *b->labels);
+    e->n += b->n;
+    return 0;
+}
+
 int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches *batches, graft_err *err) {
     graft_batch b = {0};
-    graft_program *p = NULL;
     int rc = reserve(e, batches->n_samples, err);
     if (rc == 0) rc = batches->begin(batches->self, 0, 0, err);
     e->n = 0;
     while (rc == 0 && (rc = batches->next(batches->self, &b, err)) == 1) {
-        if ((rc = graft_env_check(env, err)) < 0) break;
-        if ((rc = graft_shapes_get(&p, &e->shapes, b.n, err)) < 0) break;
-        if ((rc = graft_batch_copy(p, &b, 0, b.n, err)) < 0 || (rc = graft_program_run(p, err)) < 0) break;
-        size_t count = 0;
-        const float *logits = graft_program_output(p, "logits", &count);
-        if (e->n + b.n > e->capacity) {
-            rc = graft_err_set(err, GRAFT_EINTERNAL, "more samples came than were announced");
-            break;
-        }
-        memcpy(e->logits + e->n * e->n_classes, logits, count * sizeof *logits);
-        memcpy(e->labels + e->n, b.labels, (size_t)b.n * sizeof *b.labels);
-        e->n += b.n;
+        if ((rc = graft_env_check(env, err)) == 0) rc = run_batch(e, &b, err);
     }
     return rc;
 }

@@ -104,11 +104,15 @@ typedef struct graft_step_graphs {
 int graft_learn_assemble(graft_step_graphs *out, graft_arena *arena, const graft_graph *suffix,
                          const graft_recipe *r, graft_err *err);
 
-/** Bytes a phase needs at its peak (arena of the largest program, state, weights), from dry programs. */
+/** Bytes a phase holds at its peak, from programs that are planned but not made: arenas (programs that run in
+ * turn share one), weights, moments, statistics, the best epoch's copy. graft_training's peak_memory is the
+ * same number after the run, unless the suffix shares its state with others. */
 int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suffix, const graft_recipe *r,
                        graft_err *err);
-/** Chooses micro_batch (and segments) so that graft_learn_memory stays within `limit`; the effective batch is
- *  unchanged. EUSAGE when not even one sample fits, naming what one needs. */
+/** Chooses micro_batch and segments so that graft_learn_memory stays within `limit`, the cheapest way first;
+ * the effective batch is unchanged. Where statistics of batch norms are trained, activations are computed
+ * again before the batch is cut, and cutting it is said in env's log. EUSAGE when not even one sample fits,
+ * naming what one needs. */
 int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_graph *suffix, size_t limit,
                            graft_err *err);
 
@@ -124,15 +128,16 @@ typedef struct graft_metrics {
     double accuracy, top5, log_loss, ece, macro_f1, balanced_accuracy;
     double *precision, *recall, *f1; /* [n_classes] */
     int64_t *support;                /* [n_classes] */
-    int64_t *confusion; /* [n_classes, n_classes]: row true, column predicted; NULL above GRAFT_MAX_CONFUSION */
+    int64_t
+        *confusion; /* [n_classes, n_classes]: row true, column predicted; NULL above GRAFT_MAX_CONFUSION */
 } graft_metrics;
 
 /** logits [n, k], labels [n] in [0, k). ECE with 15 equal-width bins of confidence (Guo et al. 2017). Errors:
  *  EDATA when n is 0, a label is out of range or an output is not finite. */
 int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
                           int64_t n, int64_t k, graft_err *err);
-/** As JSON: every metric at the top level; "classes" by name; "confusion" where there is one. The caller owns one reference; NULL when out of
- * memory. */
+/** As JSON: every metric at the top level; "classes" by name; "confusion" where there is one. The caller owns
+ * one reference; NULL when out of memory. */
 json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_names);
 
 /* ---- Run log: one event a line
@@ -166,7 +171,7 @@ typedef struct graft_training {
     double best_accuracy, best_loss;
     int64_t n_steps; /* updates */
     double seconds;
-    size_t peak_memory; /* bytes planned: programs, state, weights */
+    size_t peak_memory; /* bytes held: programs, the whole state, the best weights */
     bool resumed;
 } graft_training;
 
@@ -179,14 +184,17 @@ typedef struct graft_trainer_io {
     graft_batches *validation;  /* NULL: the last epoch is kept */
     const char *checkpoint_dir; /* NULL: none; else a resume point is kept there */
     graft_hash identity; /* of everything that decides the run: a checkpoint of another run is refused */
-    double checkpoint_seconds; /* between resume points within an epoch; 0: 60 */
+    /** At most one resume point in so many seconds, at any update; 0: a minute within an epoch, a second from
+     * epoch to epoch, and never more than a twentieth of the time. */
+    double checkpoint_seconds;
     graft_runlog *log;
 } graft_trainer_io;
 
 /** Trains, evaluates, keeps the best (accuracy, then loss), stops early where asked. A cancelled or killed
  * run is taken up from its checkpoint by the same call and ends with the same bits. EINTERRUPTED after a
- * resume point was written; EDATA at the first loss that is not finite, naming epoch, batch and the first
- * parameter that went wrong; the best weights so far stay in the state. */
+ * resume point was written; EIO when the disk has no room for resume points (one that cannot be written later
+ * is a warning); EDATA at the first loss that is not finite, naming epoch, batch and the first parameter that
+ * went wrong; the best weights so far stay in the state. */
 int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io,
                       const graft_recipe *recipe, graft_err *err);
 

@@ -13,38 +13,40 @@ static size_t trained_size(const graft_graph *g) {
     return total;
 }
 
-/* Adds what one graph's program leaves in the state to *total; its steps' memory is shared, so the largest
- * counts. */
-static int add_program(size_t *total, size_t *steps, const graft_graph *g, graft_state *state, int64_t batch,
-                       graft_err *err) {
-    graft_program *p = NULL;
+/* What programs planned so far hold. They run in turn and share the state's arena. */
+typedef struct plan {
+    graft_state *state;
+    size_t arena, slots; /* the largest arena; trained values, moments, packed weights */
+} plan;
+
+static int add_program(plan *p, const graft_graph *g, int64_t batch, graft_err *err) {
+    graft_program *program = NULL;
     graft_compile_options options = {.batch = batch, .dry = true};
-    int rc = graft_program_compile(&p, g, state, &options, err);
+    int rc = graft_program_compile(&program, g, p->state, &options, err);
     if (rc < 0) return rc;
-    graft_program_memory m = graft_program_needs(p);
-    *total += m.state + m.weights;
-    if (m.arena > *steps) *steps = m.arena;
-    graft_program_free(p);
+    graft_program_memory m = graft_program_needs(program);
+    if (m.arena > p->arena) p->arena = m.arena;
+    p->slots += m.state + m.weights;
+    graft_program_free(program);
     return 0;
 }
 
 int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suffix, const graft_recipe *r,
                        graft_err *err) {
     graft_arena *arena = graft_arena_new(NULL);
-    graft_state *state = NULL;
     graft_step_graphs graphs;
     graft_evaluator e = {0};
-    size_t steps = 0;
-    int rc = arena ? graft_state_new(&state, env, err) : graft_err_nomem(err);
-    *out = trained_size(suffix);
+    plan p = {0};
+    int rc = arena ? graft_recipe_check(r, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_state_new(&p.state, env, err);
     if (rc == 0) rc = graft_learn_assemble(&graphs, arena, suffix, r, err);
-    if (rc == 0) rc = add_program(out, &steps, graphs.step, state, r->micro_batch, err);
-    if (rc == 0 && graphs.update) rc = add_program(out, &steps, graphs.update, state, 1, err);
-    if (rc == 0) rc = graft_evaluator_init(&e, suffix, state, r->dtype, err);
-    if (rc == 0) rc = add_program(out, &steps, e.shapes.graph, state, r->batch, err);
-    *out += steps;
+    if (rc == 0) rc = add_program(&p, graphs.step, r->micro_batch, err);
+    if (rc == 0 && graphs.update) rc = add_program(&p, graphs.update, 1, err);
+    if (rc == 0) rc = graft_evaluator_init(&e, suffix, p.state, r->dtype, err);
+    if (rc == 0) rc = add_program(&p, e.shapes.graph, r->micro_batch, err);
+    *out = p.arena + p.slots + trained_size(suffix);
     graft_evaluator_done(&e);
-    graft_state_free(state);
+    graft_state_free(p.state);
     graft_arena_free(arena);
     return rc;
 }
@@ -62,28 +64,43 @@ static bool has_trained_statistics(const graft_graph *g) {
     return false;
 }
 
-enum { MAX_SEGMENTS = 8 };
+/* Segments worth trying: beyond a dozen a ResNet-50 gains nothing. */
+static const int segment_tries[] = {0, 2, 4, 8, 12};
+
+/* The next cheaper way; false when there is none. Halving the micro-batch costs least and comes first, unless
+ * batch norms would see the difference. */
+static bool next_way(graft_recipe *r, size_t *i_try, bool keep_batch) {
+    bool can_split = r->micro_batch > 1, can_recompute = *i_try + 1 < GRAFT_COUNT(segment_tries);
+    if (can_recompute && (keep_batch || !can_split)) {
+        r->segments = segment_tries[++*i_try];
+    } else if (can_split) {
+        r->micro_batch = (r->micro_batch + 1) / 2;
+    } else {
+        return false;
+    }
+    return true;
+}
 
 int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_graph *suffix, size_t limit,
                            graft_err *err) {
     bool keep_batch = has_trained_statistics(suffix);
-    size_t needs = 0;
+    size_t needs = 0, i_try = 0;
     r->micro_batch = r->batch;
-    r->segments = 0;
-    for (;;) {
+    r->segments = segment_tries[0];
+    do {
         int rc = graft_learn_memory(&needs, env, suffix, r, err);
-        if (rc < 0 || needs <= limit) return rc;
-        bool can_split = r->micro_batch > 1, can_recompute = r->segments < MAX_SEGMENTS;
-        if (can_recompute && (keep_batch || !can_split)) {
-            r->segments = r->segments ? 2 * r->segments : 2;
-        } else if (can_split) {
-            r->micro_batch = (r->micro_batch + 1) / 2;
-        } else {
-            return graft_err_set(
-                err, GRAFT_EUSAGE,
-                "one sample at a time needs %.1f MiB, more than the %.1f MiB allowed: train fewer layers "
-                "(--train) or raise --memory",
-                (double)needs / 0x1p20, (double)limit / 0x1p20);
+        if (rc < 0) return rc;
+        if (needs > limit) continue;
+        if (keep_batch && r->micro_batch < r->batch) {
+            graft_env_log(env, GRAFT_LOG_WARNING,
+                          "to stay within %.1f MiB batch norms see %lld samples at a time, not %lld",
+                          (double)limit / 0x1p20, (long long)r->micro_batch, (long long)r->batch);
         }
-    }
+        return 0;
+    } while (next_way(r, &i_try, keep_batch));
+    return graft_err_set(
+        err, GRAFT_EUSAGE,
+        "one sample at a time needs %.1f MiB, more than the %.1f MiB allowed: train fewer layers "
+        "(--train) or raise --memory",
+        (double)needs / 0x1p20, (double)limit / 0x1p20);
 }

@@ -23,6 +23,15 @@ int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, graft_
     return 0;
 }
 
+size_t graft_shapes_arena(const graft_shapes *s) {
+    size_t largest = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        size_t arena = graft_program_needs(s->programs[i]).arena;
+        if (arena > largest) largest = arena;
+    }
+    return largest;
+}
+
 void graft_shapes_done(graft_shapes *s) {
     for (size_t i = 0; i < s->n; i++) graft_program_free(s->programs[i]);
     s->n = 0;

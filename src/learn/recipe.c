@@ -1,9 +1,40 @@
-/* The rate of an update: base rate, schedule, and warm-up (Goyal et al. 2017: linear from 0), which replaces
- * the schedule's first part and does not stretch the run. */
-#include "learn/learn.h"
+/* What a recipe may ask for, and the rate of an update: base rate, schedule, and warm-up (Goyal et al. 2017:
+ * linear from 0), which replaces the schedule's first part and does not stretch the run. */
+#include "learn/run.h"
 
 double graft_recipe_rate(const graft_recipe *r, int64_t step, int64_t n_steps) {
     double n = n_steps > 0 ? (double)n_steps : 1.0, rising = r->warmup * n, at = (double)step;
     double rate = r->lr * r->schedule->factor(at, n);
     return at < rising ? r->lr * r->schedule->factor(rising, n) * (at + 1.0) / (rising + 1.0) : rate;
+}
+
+int graft_recipe_check(const graft_recipe *r, graft_err *err) {
+    const struct {
+        const char *name;
+        double value, least, most;
+    } numbers[] = {
+        {"learning rate", r->lr, 0.0, 1e6},
+        {"momentum", r->momentum, 0.0, 1.0},
+        {"beta1", r->beta1, 0.0, 1.0},
+        {"beta2", r->beta2, 0.0, 1.0},
+        {"eps", r->eps, 0.0, 1.0},
+        {"warm-up", r->warmup, 0.0, 1.0},
+        {"clipping norm", r->clip_norm, 0.0, 1e30},
+        {"label smoothing", r->label_smoothing, 0.0, 1.0},
+        {"number of epochs", (double)r->epochs, 1.0, 1e9},
+        {"number of classes", (double)r->n_classes, 1.0, 1e9},
+        {"batch", (double)r->batch, 1.0, 1e9},
+        {"micro-batch", (double)r->micro_batch, 1.0, (double)r->batch},
+        {"number of segments", (double)r->segments, 0.0, 1e6},
+        {"number of epochs between evaluations", (double)r->eval_every, 0.0, 1e9},
+        {"patience of the early stop", (double)r->early_stop, 0.0, 1e9},
+    };
+    if (!r->loss || !r->optimiser || !r->schedule || !r->group)
+        return graft_err_set(err, GRAFT_EINTERNAL, "a recipe without loss, optimiser, schedule or groups");
+    for (size_t i = 0; i < GRAFT_COUNT(numbers); i++) {
+        if (numbers[i].value >= numbers[i].least && numbers[i].value <= numbers[i].most) continue;
+        return graft_err_set(err, GRAFT_EUSAGE, "the %s is %g; give a number from %g to %g", numbers[i].name,
+                             numbers[i].value, numbers[i].least, numbers[i].most);
+    }
+    return 0;
 }

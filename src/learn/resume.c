@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char STATE_PREFIX[] = "state/", BEST_PREFIX[] = "best/", RUN_NAME[] = "run";
+static const char STATE_PREFIX[] = "state/", BEST_PREFIX[] = "best/", RUN_NAME[] = "run",
+                  FILE_NAME[] = "resume.safetensors";
 
 /* Doubles as hexadecimal text: they come back bit for bit. */
 static json_t *exact(double x) {
@@ -48,54 +49,69 @@ static json_t *run_json(const graft_trainer_io *io, const graft_run *run) {
                      exact(run->result.best_loss), "history", history);
 }
 
+static bool is_gradient(const char *name) {
+    size_t n = strlen(name), k = strlen(GRAFT_GRADIENT_ENDING);
+    return n >= k && strcmp(name + n - k, GRAFT_GRADIENT_ENDING) == 0;
+}
+
 static graft_tensor float_tensor(const char *name, const graft_shape *shape, const float *data,
                                  size_t count) {
     return (graft_tensor){
         .name = name, .dtype = GRAFT_F32, .shape = *shape, .data = data, .size = count * sizeof *data};
 }
 
-/* Every changing value of the state as a tensor, gradients under way not counted (a resume point lies between
- * updates). */
+/* ---- Writing ------------------------------------------------------------------------------------------------ */
+
+/* Every changing value of the state as a tensor whose data are read when they are written. Gathered gradients
+ * are left out: a resume point lies between updates, where they are zero. */
 static int state_tensors(graft_tensor *items, size_t *n, graft_arena *arena, const graft_state *state,
                          graft_err *err) {
     const char *const *names;
     size_t n_names = graft_state_names(state, &names);
-    int rc = 0;
-    for (size_t i = 0; i < n_names && rc == 0; i++) {
+    for (size_t i = 0; i < n_names; i++) {
         const graft_shape *shape = graft_state_shape(state, names[i]);
         int64_t count = 0;
-        if (!graft_shape_count(shape, &count)) continue;
-        float *data = graft_arena_array(arena, (size_t)count + 1, sizeof *data);
+        if (is_gradient(names[i]) || !graft_shape_count(shape, &count)) continue;
         char *name = graft_arena_printf(arena, "%s%s", STATE_PREFIX, names[i]);
-        if (!data || !name) return graft_err_nomem(err);
-        rc = graft_state_read(state, names[i], data, (size_t)count, err);
-        items[(*n)++] = float_tensor(name, shape, data, (size_t)count);
+        if (!name) return graft_err_nomem(err);
+        items[(*n)++] = float_tensor(name, shape, NULL, (size_t)count);
     }
-    return rc;
+    return 0;
+}
+
+static int read_state(void *user, const graft_tensor *t, void *out, graft_err *err) {
+    return graft_state_read(user, t->name + strlen(STATE_PREFIX), out, t->size / sizeof(float), err);
+}
+
+static int best_tensors(graft_tensor *items, size_t *n, graft_arena *arena, const graft_best *best,
+                        graft_err *err) {
+    for (size_t i = 0; best->values && i < best->n; i++) {
+        char *name = graft_arena_printf(arena, "%s%s", BEST_PREFIX, best->names[i]);
+        if (!name) return graft_err_nomem(err);
+        items[(*n)++] = float_tensor(name, &best->shapes[i], best->values[i], best->counts[i]);
+    }
+    return 0;
 }
 
 int graft_checkpoint_save(const graft_trainer_io *io, const graft_run *run, const graft_best *best,
                           graft_err *err) {
     graft_arena *arena = graft_arena_new(NULL);
+    if (!arena) return graft_err_nomem(err);
     const char *const *names;
     size_t n = 0, n_names = graft_state_names(io->state, &names);
     json_t *json = run_json(io, run);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    graft_tensor *items = arena ? graft_arena_array(arena, n_names + best->n + 1, sizeof *items) : NULL;
-    int rc = text && items ? 0 : graft_err_nomem(err);
+    graft_tensor *items = graft_arena_array(arena, n_names + best->n + 1, sizeof *items);
+    char *path = graft_path_join(arena, io->checkpoint_dir, FILE_NAME);
+    int rc = text && items && path ? 0 : graft_err_nomem(err);
     if (rc == 0) rc = state_tensors(items, &n, arena, io->state, err);
-    for (size_t i = 0; rc == 0 && best->values && i < best->n; i++) {
-        char *name = graft_arena_printf(arena, "%s%s", BEST_PREFIX, best->names[i]);
-        if (!name) rc = graft_err_nomem(err);
-        items[n++] = float_tensor(name, &best->shapes[i], best->values[i], best->counts[i]);
-    }
+    if (rc == 0) rc = best_tensors(items, &n, arena, best, err);
+    if (rc == 0) rc = graft_dir_make(io->checkpoint_dir, err);
     if (rc == 0) {
         size_t size = strlen(text);
         items[n++] = (graft_tensor){
             .name = RUN_NAME, .dtype = GRAFT_U8, .shape = {1, {(int64_t)size}}, .data = text, .size = size};
-        char *path = graft_path_join(arena, io->checkpoint_dir, "resume.safetensors");
-        rc = path ? graft_dir_make(io->checkpoint_dir, err) : graft_err_nomem(err);
-        if (rc == 0) rc = graft_safetensors_write(path, items, n, NULL, err);
+        rc = graft_safetensors_stream(path, items, n, NULL, read_state, io->state, err);
     }
     free(text);
     json_decref(json);
@@ -103,7 +119,73 @@ int graft_checkpoint_save(const graft_trainer_io *io, const graft_run *run, cons
     return rc;
 }
 
-static void read_run(graft_run *run, const json_t *o, int64_t max_epochs) {
+size_t graft_checkpoint_size(const graft_trainer_io *io, const graft_best *best) {
+    const char *const *names;
+    size_t n_names = graft_state_names(io->state, &names), total = graft_best_size(best);
+    for (size_t i = 0; i < n_names; i++) {
+        int64_t count = 0;
+        if (!is_gradient(names[i]) && graft_shape_count(graft_state_shape(io->state, names[i]), &count))
+            total += (size_t)count * sizeof(float);
+    }
+    return total + (n_names + best->n + 16) * 256; /* the header, the run */
+}
+
+/* ---- Reading ------------------------------------------------------------------------------------------------ */
+
+typedef struct resume_point {
+    const graft_trainer_io *io;
+    graft_arena *arena; /* of the names, the mapped file and the JSON */
+    graft_tensors tensors;
+    const json_t *run;
+} resume_point;
+
+/* Whether the numbers describe a place in this run. */
+static bool is_place(const json_t *o, const graft_recipe *r, int64_t n_batches) {
+    int64_t epoch = whole(o, "epoch"), batch = whole(o, "batch"), best = whole(o, "best_epoch");
+    return epoch >= 0 && epoch < r->epochs && batch >= 0 && batch <= n_batches &&
+           whole(o, "update") == epoch * n_batches + batch && best >= 0 && best <= epoch &&
+           json_array_size(json_object_get(o, "history")) == (size_t)epoch && whole(o, "stale") >= 0 &&
+           whole(o, "events") >= 0;
+}
+
+static const graft_tensor *tensor_of(const resume_point *p, const char *prefix, const char *name,
+                                     const graft_shape *shape) {
+    char *full = graft_arena_printf(p->arena, "%s%s", prefix, name);
+    const graft_tensor *t = full ? graft_tensors_find(&p->tensors, full) : NULL;
+    return t && t->dtype == GRAFT_F32 && graft_shape_equal(&t->shape, shape) ? t : NULL;
+}
+
+/* Whether every value that changes is there, and the best weights where there is a best epoch. */
+static bool is_whole(const resume_point *p, const graft_best *best) {
+    const char *const *names;
+    size_t n = graft_state_names(p->io->state, &names);
+    for (size_t i = 0; i < n; i++) {
+        const graft_shape *shape = graft_state_shape(p->io->state, names[i]);
+        if (!is_gradient(names[i]) && !tensor_of(p, STATE_PREFIX, names[i], shape)) return false;
+    }
+    for (size_t i = 0; whole(p->run, "best_epoch") > 0 && i < best->n; i++)
+        if (!tensor_of(p, BEST_PREFIX, best->names[i], &best->shapes[i])) return false;
+    return true;
+}
+
+/* Why the file cannot be taken up, or NULL. */
+static const char *find_fault(resume_point *p, const graft_recipe *r, const graft_best *best,
+                              const char *path, graft_err *reason) {
+    char identity[33];
+    json_t *o = NULL;
+    if (graft_safetensors_open(&p->tensors, p->arena, path, reason) < 0) return reason->message;
+    const graft_tensor *t = graft_tensors_find(&p->tensors, RUN_NAME);
+    if (!t) return "it does not say where the run stood";
+    if (graft_json_parse(&o, p->arena, t->data, t->size, path, reason) < 0) return reason->message;
+    p->run = o;
+    graft_hash_hex(p->io->identity, identity);
+    const char *whose = json_string_value(json_object_get(o, "identity"));
+    if (!whose || strcmp(whose, identity) != 0) return "it belongs to a run with other data or options";
+    if (!is_place(o, r, p->io->train->n_batches)) return "it names no place in this run";
+    return is_whole(p, best) ? NULL : "values are missing from it";
+}
+
+static void read_run(graft_run *run, const json_t *o) {
     graft_training *t = &run->result;
     run->epoch = whole(o, "epoch");
     run->batch = whole(o, "batch");
@@ -119,7 +201,7 @@ static void read_run(graft_run *run, const json_t *o, int64_t max_epochs) {
     t->best_accuracy = inexact(o, "best_accuracy");
     t->best_loss = inexact(o, "best_loss");
     const json_t *history = json_object_get(o, "history");
-    for (size_t i = 0; i < json_array_size(history) && (int64_t)i < max_epochs; i++) {
+    for (size_t i = 0; i < json_array_size(history); i++) {
         const json_t *e = json_array_get(history, i);
         t->history[t->n_epochs++] = (graft_epoch){.epoch = whole(e, "epoch"),
                                                   .seconds = inexact(e, "seconds"),
@@ -133,65 +215,44 @@ static void read_run(graft_run *run, const json_t *o, int64_t max_epochs) {
     }
 }
 
-/* Values back into the state and the best weights. */
-static int read_values(const graft_tensors *ts, const graft_trainer_io *io, graft_best *best,
-                       graft_arena *arena, graft_err *err) {
-    size_t prefix = strlen(STATE_PREFIX);
+/* Values back into the state and the best weights; all are known to be there. */
+static int read_values(const resume_point *p, graft_best *best, graft_arena *arena, graft_err *err) {
+    const char *const *names;
+    size_t n = graft_state_names(p->io->state, &names);
     int rc = 0;
-    for (size_t i = 0; i < ts->n_items && rc == 0; i++) {
-        const graft_tensor *t = &ts->items[i];
-        if (strncmp(t->name, STATE_PREFIX, prefix) != 0) continue;
-        rc = graft_state_write(io->state, t->name + prefix, &t->shape, t->data, err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const graft_shape *shape = graft_state_shape(p->io->state, names[i]);
+        if (is_gradient(names[i])) continue;
+        const graft_tensor *t = tensor_of(p, STATE_PREFIX, names[i], shape);
+        rc = t ? graft_state_write(p->io->state, names[i], shape, t->data, err) : graft_err_nomem(err);
     }
-    float **values = graft_arena_array(arena, best->n + 1, sizeof *values);
-    if (!values) return graft_err_nomem(err);
-    size_t n_found = 0;
-    for (size_t i = 0; i < best->n && rc == 0; i++) {
-        char *name = graft_arena_printf(arena, "%s%s", BEST_PREFIX, best->names[i]);
-        values[i] = graft_arena_array(arena, best->counts[i] + 1, sizeof **values);
-        if (!name || !values[i]) return graft_err_nomem(err);
-        const graft_tensor *t = graft_tensors_find(ts, name);
-        if (!t || t->size != best->counts[i] * sizeof(float)) continue;
-        memcpy(values[i], t->data, t->size);
-        n_found++;
+    if (rc < 0 || whole(p->run, "best_epoch") < 1) return rc;
+    if ((rc = graft_best_reserve(best, arena, err)) < 0) return rc;
+    for (size_t i = 0; i < best->n; i++) {
+        const graft_tensor *t = tensor_of(p, BEST_PREFIX, best->names[i], &best->shapes[i]);
+        if (!t) return graft_err_nomem(err);
+        memcpy(best->values[i], t->data, t->size);
     }
-    if (n_found == best->n) best->values = values;
-    return rc;
+    return 0;
 }
 
-int graft_checkpoint_load(bool *found, const graft_trainer_io *io, graft_run *run, graft_best *best,
-                          graft_arena *arena, graft_err *err) {
-    graft_tensors ts;
+int graft_checkpoint_load(bool *found, const graft_trainer_io *io, const graft_recipe *recipe, graft_run *run,
+                          graft_best *best, graft_arena *arena, graft_err *err) {
     graft_err reason = {0};
-    json_t *o = NULL;
-    char identity[33];
     *found = false;
-    char *path = graft_path_join(arena, io->checkpoint_dir, "resume.safetensors");
-    if (!path) return graft_err_nomem(err);
-    if (!graft_path_is_file(path)) return 0;
-    graft_arena *files = graft_arena_new(NULL); /* unmapped before the file is replaced */
-    if (!files) return graft_err_nomem(err);
-    int rc = graft_safetensors_open(&ts, files, path, &reason);
-    const graft_tensor *t = rc == 0 ? graft_tensors_find(&ts, RUN_NAME) : NULL;
-    if (rc == 0 && t) rc = graft_json_parse(&o, files, t->data, t->size, path, &reason);
-    if (rc < 0 || !t) {
-        graft_env_log(io->env, GRAFT_LOG_WARNING, "the resume point is not usable and is ignored: %s",
-                      rc < 0 ? reason.message : "it does not say where the run stood");
-        graft_arena_free(files);
-        return 0;
+    resume_point p = {.io = io, .arena = graft_arena_new(NULL)}; /* unmapped before the file is replaced */
+    char *path = p.arena ? graft_path_join(p.arena, io->checkpoint_dir, FILE_NAME) : NULL;
+    int rc = path ? 0 : graft_err_nomem(err);
+    if (rc == 0 && graft_path_is_file(path)) {
+        const char *fault = find_fault(&p, recipe, best, path, &reason);
+        if (fault) {
+            graft_env_log(io->env, GRAFT_LOG_WARNING, "the resume point %s is ignored: %s", path, fault);
+        } else {
+            read_run(run, p.run);
+            rc = read_values(&p, best, arena, err);
+            *found = rc == 0;
+        }
     }
-    graft_hash_hex(io->identity, identity);
-    const char *whose = json_string_value(json_object_get(o, "identity"));
-    if (!whose || strcmp(whose, identity) != 0) {
-        graft_env_log(io->env, GRAFT_LOG_WARNING,
-                      "%s belongs to a run with other data or options and is ignored", path);
-    } else {
-        int64_t max_epochs = run->result.n_epochs; /* room in history */
-        run->result.n_epochs = 0;
-        read_run(run, o, max_epochs);
-        rc = read_values(&ts, io, best, arena, err);
-        *found = rc == 0;
-    }
-    graft_arena_free(files);
+    graft_arena_free(p.arena);
     return rc;
 }

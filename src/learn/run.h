@@ -6,6 +6,12 @@
 
 enum { GRAFT_MAX_SHAPES = 8 };
 
+/** States of this ending hold gathered gradients: zero between updates. */
+#define GRAFT_GRADIENT_ENDING "/gradient"
+
+/** EUSAGE, naming the field, when a recipe cannot be followed. */
+int graft_recipe_check(const graft_recipe *r, graft_err *err);
+
 /** One graph as programs of several batch sizes, compiled when first asked for. */
 typedef struct graft_shapes {
     const graft_graph *graph;
@@ -16,6 +22,8 @@ typedef struct graft_shapes {
 } graft_shapes;
 
 int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, graft_err *err);
+/** Bytes of the largest arena of these programs: they run in turn and share it. */
+size_t graft_shapes_arena(const graft_shapes *s);
 void graft_shapes_done(graft_shapes *s);
 /** Copies rows [first, first + n) of every input of the batch into the program. */
 int graft_batch_copy(const graft_program *p, const graft_batch *b, int64_t first, int64_t n, graft_err *err);
@@ -24,6 +32,7 @@ int graft_batch_copy(const graft_program *p, const graft_batch *b, int64_t first
 typedef struct graft_evaluator {
     graft_arena *arena;
     graft_shapes shapes;
+    int64_t max_rows; /* samples run at once; 0: a whole batch */
     int64_t n_classes;
     float *logits; /* [capacity, n_classes] */
     int32_t *labels;
@@ -80,12 +89,22 @@ typedef struct graft_best {
 int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, graft_err *err);
 int graft_best_take(graft_best *b, graft_arena *arena, const graft_state *state, graft_err *err);
 int graft_best_restore(const graft_best *b, graft_state *state, graft_err *err);
+/** Makes room for values when there is none yet. */
+int graft_best_reserve(graft_best *b, graft_arena *arena, graft_err *err);
+/** Bytes of the values, whether there are any yet or not. */
+size_t graft_best_size(const graft_best *b);
+/** The first parameter whose current value is not finite, or NULL; `room` holds the largest. */
+const char *graft_best_not_finite(const graft_best *b, const graft_state *state, float *room);
 
 /** Writes the resume point of `io` atomically. */
 int graft_checkpoint_save(const graft_trainer_io *io, const graft_run *run, const graft_best *best,
                           graft_err *err);
-/** Reads it into run, best and state. *found is false when there is none for this run. */
-int graft_checkpoint_load(bool *found, const graft_trainer_io *io, graft_run *run, graft_best *best,
-                          graft_arena *arena, graft_err *err);
+/** Bytes that a resume point takes, about. */
+size_t graft_checkpoint_size(const graft_trainer_io *io, const graft_best *best);
+/** Reads it into run (history as long as the recipe's epochs), best and state, whose programs are made.
+ * *found is false when there is none, or none that is whole and this run's: then a warning says so and
+ * nothing has changed. */
+int graft_checkpoint_load(bool *found, const graft_trainer_io *io, const graft_recipe *recipe, graft_run *run,
+                          graft_best *best, graft_arena *arena, graft_err *err);
 
 #endif

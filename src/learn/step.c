@@ -12,7 +12,8 @@ int graft_stepper_init(graft_stepper *s, const graft_graph *suffix, graft_state 
     graft_step_graphs graphs;
     *s = (graft_stepper){.arena = graft_arena_new(NULL), .recipe = r, .state = state};
     if (!s->arena) return graft_err_nomem(err);
-    int rc = graft_learn_assemble(&graphs, s->arena, suffix, r, err);
+    int rc = graft_recipe_check(r, err);
+    if (rc == 0) rc = graft_learn_assemble(&graphs, s->arena, suffix, r, err);
     if (rc < 0) return rc;
     size_t rows = (size_t)r->batch;
     s->step = (graft_shapes){.graph = graphs.step, .state = state};
@@ -40,6 +41,15 @@ void graft_stepper_done(graft_stepper *s) {
     graft_arena_free(s->arena);
 }
 
+static int check_labels(const graft_batch *b, int64_t k, graft_err *err) {
+    for (int64_t i = 0; i < b->n; i++) {
+        if (b->labels[i] >= 0 && b->labels[i] < k) continue;
+        return graft_err_set(err, GRAFT_EDATA, "sample %lld has class %d, the head has %lld classes",
+                             (long long)(b->samples ? b->samples[i] : i), b->labels[i], (long long)k);
+    }
+    return 0;
+}
+
 static void make_targets(graft_stepper *s, const graft_batch *b) {
     const graft_recipe *r = s->recipe;
     int64_t k = r->n_classes;
@@ -56,7 +66,9 @@ static void make_targets(graft_stepper *s, const graft_batch *b) {
         s->weight[i] = (float)(r->loss->weighs_target ? 1.0 : weight);
         total += weight;
     }
-    for (int64_t i = 0; i < b->n; i++) s->weight[i] = (float)((double)s->weight[i] / total);
+    /* a batch whose every class weighs nothing teaches nothing */
+    double scale = total > 0.0 ? 1.0 / total : 0.0;
+    for (int64_t i = 0; i < b->n; i++) s->weight[i] = (float)((double)s->weight[i] * scale);
 }
 
 static int64_t count_hits(const float *logits, const graft_batch *b, int64_t first, int64_t n, int64_t k) {
@@ -110,6 +122,7 @@ int graft_stepper_run(graft_stepper *s, const graft_batch *b, int64_t update, in
         return graft_err_set(err, GRAFT_EINTERNAL, "a batch of %lld samples came where %lld were announced",
                              (long long)b->n, (long long)s->recipe->batch);
     }
+    if (!b->targets && (rc = check_labels(b, s->recipe->n_classes, err)) < 0) return rc;
     make_targets(s, b);
     s->loss = 0.0;
     s->hits = 0;

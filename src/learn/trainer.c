@@ -15,31 +15,73 @@ typedef struct trainer {
     graft_evaluator evaluator;
     graft_best best;
     graft_run run;
+    float *room; /* of the largest trained parameter */
     int64_t n_updates;
-    double saved_at, begun; /* on the clock: the last resume point; this process's start of the epoch */
+    double begun;               /* on the clock: this process's start of the epoch */
+    double saved_at, save_cost; /* the last resume point: when, and how long it took */
 } trainer;
+
+/* ---- Opening ------------------------------------------------------------------------------------------------ */
+
+/* Programs of the usual sizes, so that the state knows all that will change. */
+static int compile(trainer *t, graft_err *err) {
+    const graft_trainer_io *io = t->io;
+    graft_program *p = NULL;
+    int rc = graft_stepper_init(&t->stepper, io->suffix, io->state, t->recipe, err);
+    if (rc < 0 || !io->validation) return rc;
+    rc = graft_evaluator_init(&t->evaluator, io->suffix, io->state, t->recipe->dtype, err);
+    t->evaluator.max_rows = t->recipe->micro_batch;
+    return rc < 0 ? rc : graft_shapes_get(&p, &t->evaluator.shapes, t->recipe->micro_batch, err);
+}
+
+/* A resume point is kept beside its successor while that is written. */
+static int check_disk(const trainer *t, graft_err *err) {
+    const char *dir = t->io->checkpoint_dir;
+    int rc = graft_dir_make(dir, err);
+    if (rc < 0) return rc;
+    size_t size = graft_checkpoint_size(t->io, &t->best);
+    uint64_t needs = (t->run.result.resumed ? 1 : 2) * (uint64_t)size, available = graft_disk_free(dir);
+    if (available >= needs) return 0;
+    return graft_err_set(err, GRAFT_EIO,
+                         "%s: resume points need %llu MiB, the disk has %llu MiB left: free some, or choose "
+                         "another output folder",
+                         dir, (unsigned long long)(needs >> 20) + 1, (unsigned long long)(available >> 20));
+}
+
+static int make_room(trainer *t, graft_err *err) {
+    size_t largest = 0;
+    for (size_t i = 0; i < t->best.n; i++)
+        if (t->best.counts[i] > largest) largest = t->best.counts[i];
+    t->room = graft_arena_array(t->arena, largest + 1, sizeof *t->room);
+    t->run.result.history =
+        graft_arena_array(t->arena, (size_t)t->recipe->epochs + 1, sizeof *t->run.result.history);
+    return t->room && t->run.result.history ? 0 : graft_err_nomem(err);
+}
 
 static int open_trainer(trainer *t, graft_err *err) {
     const graft_trainer_io *io = t->io;
+    graft_training *result = &t->run.result;
+    int rc = graft_recipe_check(t->recipe, err);
+    if (rc < 0) return rc;
+    if (io->train->n_batches < 1) return graft_err_set(err, GRAFT_EDATA, "there is no sample to train on");
     t->n_updates = t->recipe->epochs * io->train->n_batches;
-    t->run.result.history =
-        graft_arena_array(t->arena, (size_t)t->recipe->epochs + 1, sizeof *t->run.result.history);
-    if (!t->run.result.history) return graft_err_nomem(err);
-    int rc = graft_best_init(&t->best, t->arena, io->suffix, err);
-    if (rc == 0 && io->checkpoint_dir) {
-        bool found = false;
-        t->run.result.n_epochs = t->recipe->epochs;
-        rc = graft_checkpoint_load(&found, io, &t->run, &t->best, t->arena, err);
-        if (!found) t->run.result.n_epochs = 0;
-        t->run.result.resumed = found;
+    if ((rc = graft_best_init(&t->best, t->arena, io->suffix, err)) < 0) return rc;
+    if ((rc = make_room(t, err)) < 0 || (rc = compile(t, err)) < 0) return rc;
+    if (io->checkpoint_dir) {
+        rc = graft_checkpoint_load(&result->resumed, io, t->recipe, &t->run, &t->best, t->arena, err);
+        if (rc == 0) rc = check_disk(t, err);
     }
-    if (rc == 0 && io->log)
-        rc = graft_runlog_keep(io->log, t->run.result.resumed ? t->run.events : graft_runlog_count(io->log),
-                               err);
-    if (rc == 0) rc = graft_stepper_init(&t->stepper, io->suffix, io->state, t->recipe, err);
-    if (rc == 0 && io->validation)
-        rc = graft_evaluator_init(&t->evaluator, io->suffix, io->state, t->recipe->dtype, err);
+    if (rc == 0 && io->log && result->resumed) rc = graft_runlog_keep(io->log, t->run.events, err);
     return rc;
+}
+
+/* Bytes of the programs' arena, of the state and of the best weights as they are now. */
+static size_t held(const trainer *t) {
+    size_t arena = graft_shapes_arena(&t->stepper.step), other = graft_shapes_arena(&t->evaluator.shapes);
+    if (other > arena) arena = other;
+    other = t->stepper.update ? graft_program_needs(t->stepper.update).arena : 0;
+    if (other > arena) arena = other;
+    return arena + graft_state_size(t->io->state) + graft_best_size(&t->best);
 }
 
 static void close_trainer(trainer *t) {
@@ -47,40 +89,45 @@ static void close_trainer(trainer *t) {
     graft_evaluator_done(&t->evaluator);
 }
 
-static int save(trainer *t, graft_err *err) {
-    if (!t->io->checkpoint_dir) return 0;
-    t->saved_at = graft_now();
+/* ---- Resume points ------------------------------------------------------------------------------------------ */
+
+/* One that cannot be written is no reason to lose the run: the older one stays whole. */
+static void save(trainer *t) {
+    graft_err err;
+    if (!t->io->checkpoint_dir) return;
+    double now = graft_now();
     t->run.events = t->io->log ? graft_runlog_count(t->io->log) : 0;
     graft_run at = t->run;
-    at.epoch_seconds += graft_now() - t->begun;
-    return graft_checkpoint_save(t->io, &at, &t->best, err);
+    at.epoch_seconds += now - t->begun;
+    if (graft_checkpoint_save(t->io, &at, &t->best, &err) < 0)
+        graft_env_log(t->io->env, GRAFT_LOG_WARNING, "no resume point was written: %s", err.message);
+    t->saved_at = graft_now();
+    t->save_cost = t->saved_at - now;
 }
 
-/* ---- A loss that is not finite ------------------------------------------------------------------------------ */
+/* Saving is to cost a twentieth of the time at most. */
+static bool is_save_due(const trainer *t, double interval) {
+    double asked = t->io->checkpoint_seconds, passed = graft_now() - t->saved_at;
+    if (asked > 0 && asked < interval) return passed >= asked;
+    return passed >= fmax(interval, 20 * t->save_cost);
+}
 
-static int diverged(trainer *t, graft_err *err) {
-    const char *culprit = "none: the loss itself overflowed";
-    graft_arena *arena = graft_arena_new(t->arena);
-    for (size_t i = 0; arena && i < t->best.n; i++) {
-        float *values = graft_arena_array(arena, t->best.counts[i] + 1, sizeof *values);
-        graft_err ignored;
-        if (!values ||
-            graft_state_read(t->io->state, t->best.names[i], values, t->best.counts[i], &ignored) < 0)
-            continue;
-        size_t k = 0;
-        while (k < t->best.counts[i] && isfinite(values[k])) k++;
-        if (k == t->best.counts[i]) continue;
-        culprit = t->best.names[i];
-        break;
-    }
+enum { SECONDS_WITHIN_EPOCH = 60, SECONDS_BETWEEN_EPOCHS = 1 };
+
+/* ---- What is not finite ------------------------------------------------------------------------------------- */
+
+/* The error for `what` not being finite after the update under way; the best weights go back into the state.
+ */
+static int diverged(trainer *t, const char *what, graft_err *err) {
+    const char *culprit = graft_best_not_finite(&t->best, t->io->state, t->room);
     int rc = graft_best_restore(&t->best, t->io->state, err);
     if (rc < 0) return rc;
-    return graft_err_set(
-        err, GRAFT_EDATA,
-        "the loss is not finite at epoch %lld, batch %lld (first parameter that is not: %s)%s; try a "
-        "lower --lr, or --warmup",
-        (long long)t->run.epoch + 1, (long long)t->run.batch + 1, culprit,
-        t->best.values ? "; the best weights so far are kept" : "");
+    return graft_err_set(err, GRAFT_EDATA,
+                         "%s not finite at epoch %lld, batch %lld (first parameter that is not: %s)%s; try a "
+                         "lower learning rate, a warm-up or clipping",
+                         what, (long long)t->run.epoch + 1, (long long)t->run.batch,
+                         culprit ? culprit : "none, the model's outputs overflow",
+                         t->best.values ? "; the best weights so far are kept" : "");
 }
 
 /* ---- One epoch ---------------------------------------------------------------------------------------------- */
@@ -103,22 +150,18 @@ static void tell(const trainer *t) {
 static int train_epoch(trainer *t, graft_err *err) {
     graft_batches *batches = t->io->train;
     graft_batch b = {0};
-    double interval = t->io->checkpoint_seconds > 0 ? t->io->checkpoint_seconds : 60.0;
     int rc = batches->begin(batches->self, t->run.epoch, t->run.batch, err);
     while (rc == 0 && (rc = batches->next(batches->self, &b, err)) == 1) {
         if ((rc = graft_stepper_run(&t->stepper, &b, t->run.update, t->n_updates, err)) < 0) break;
-        if (!isfinite(t->stepper.loss)) return diverged(t, err);
+        t->run.batch++;
+        if (!isfinite(t->stepper.loss)) return diverged(t, "the loss is", err);
         t->run.loss_sum += t->stepper.loss * (double)b.n;
         t->run.hits += t->stepper.hits;
         t->run.seen += b.n;
         t->run.update++;
-        t->run.batch++;
         tell(t);
-        if (graft_env_is_cancelled(t->io->env)) {
-            rc = save(t, err);
-            return rc < 0 ? rc : graft_env_check(t->io->env, err);
-        }
-        if (graft_now() - t->saved_at > interval && (rc = save(t, err)) < 0) break;
+        if ((rc = graft_env_check(t->io->env, err)) < 0) break;
+        if (is_save_due(t, SECONDS_WITHIN_EPOCH)) save(t);
     }
     return rc;
 }
@@ -129,15 +172,18 @@ static bool is_better(const graft_training *so_far, const graft_epoch *e) {
     return !(e->accuracy < so_far->best_accuracy) && e->loss < so_far->best_loss;
 }
 
-static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
+static bool all_finite(const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+static int measure(trainer *t, graft_epoch *e, graft_err *err) {
+    const graft_evaluator *v = &t->evaluator;
     graft_metrics m;
-    graft_arena *arena = graft_arena_new(t->arena);
+    graft_arena *arena = graft_arena_new(NULL);
     if (!arena) return graft_err_nomem(err);
-    int rc = graft_evaluator_run(&t->evaluator, t->io->env, t->io->validation, err);
-    if (rc == 0) {
-        rc = graft_metrics_compute(&m, arena, t->evaluator.logits, t->evaluator.labels, t->evaluator.n,
-                                   t->evaluator.n_classes, err);
-    }
+    int rc = graft_metrics_compute(&m, arena, v->logits, v->labels, v->n, v->n_classes, err);
     if (rc == 0) {
         e->evaluated = true;
         e->loss = m.log_loss;
@@ -145,8 +191,17 @@ static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
         e->macro_f1 = m.macro_f1;
     }
     graft_arena_free(arena);
-    if (rc < 0) return rc;
+    return rc;
+}
+
+static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
+    const graft_evaluator *v = &t->evaluator;
     graft_training *r = &t->run.result;
+    int rc = graft_evaluator_run(&t->evaluator, t->io->env, t->io->validation, err);
+    if (rc < 0) return rc;
+    if (!all_finite(v->logits, v->n * v->n_classes))
+        return diverged(t, "outputs for the validation part are", err);
+    if ((rc = measure(t, e, err)) < 0) return rc;
     t->run.stale++;
     if (!is_better(r, e)) return 0;
     t->run.stale = 0;
@@ -179,6 +234,8 @@ static int end_epoch(trainer *t, graft_err *err) {
                        .train_loss = r->loss_sum / seen,
                        .train_accuracy = (double)r->hits / seen};
     bool is_last = r->epoch + 1 == t->recipe->epochs;
+    /* a relu may hide a weight that is no number from the loss */
+    if (graft_best_not_finite(&t->best, t->io->state, t->room)) return diverged(t, "weights are", err);
     int rc = 0;
     if (t->io->validation && (is_last || (r->epoch + 1) % every == 0)) rc = evaluate(t, e, err);
     if (rc < 0) return rc;
@@ -192,7 +249,8 @@ static int end_epoch(trainer *t, graft_err *err) {
     r->epoch++;
     r->batch = r->hits = r->seen = 0;
     r->loss_sum = r->epoch_seconds = 0.0;
-    return is_last ? 0 : save(t, err);
+    if (!is_last && is_save_due(t, SECONDS_BETWEEN_EPOCHS)) save(t);
+    return 0;
 }
 
 static bool is_over(const trainer *t) {
@@ -203,20 +261,20 @@ static bool is_over(const trainer *t) {
 int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io,
                       const graft_recipe *recipe, graft_err *err) {
     trainer t = {.io = io, .recipe = recipe, .arena = arena};
+    graft_training *result = &t.run.result;
     int rc = open_trainer(&t, err);
     t.begun = t.saved_at = graft_now();
     while (rc == 0 && !is_over(&t)) {
         rc = train_epoch(&t, err);
-        if (rc == 0 && (rc = end_epoch(&t, err)) == GRAFT_EINTERRUPTED) {
-            graft_err ignored;
-            (void)save(&t, &ignored); /* the epoch's updates are done, its evaluation is taken up again */
-        }
+        if (rc == 0) rc = end_epoch(&t, err);
         if (rc == 0 && !is_over(&t)) rc = graft_env_check(io->env, err);
     }
+    if (rc == GRAFT_EINTERRUPTED) save(&t); /* between two updates, or before an evaluation */
+    result->peak_memory = held(&t);
     if (rc == 0) rc = graft_best_restore(&t.best, io->state, err);
-    t.run.result.n_steps = t.run.update;
-    t.run.result.seconds = t.run.seconds;
+    result->n_steps = t.run.update;
+    result->seconds = t.run.seconds;
     close_trainer(&t);
-    *out = t.run.result;
+    *out = *result;
     return rc;
 }

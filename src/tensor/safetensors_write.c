@@ -79,8 +79,28 @@ static int make_header(graft_buf *out, const graft_tensor *const *sorted, size_t
 
 int graft_safetensors_write(const char *path, const graft_tensor *items, size_t n_items,
                             const char *const *metadata, graft_err *err) {
+    return graft_safetensors_stream(path, items, n_items, metadata, NULL, NULL, err);
+}
+
+/* Bytes of the largest tensor that has no data yet. */
+static size_t largest_to_make(const graft_tensor *items, size_t n) {
+    size_t largest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!items[i].data && items[i].size > largest) largest = items[i].size;
+    return largest;
+}
+
+int graft_safetensors_stream(const char *path, const graft_tensor *items, size_t n_items,
+                             const char *const *metadata,
+                             int (*make)(void *user, const graft_tensor *t, void *out, graft_err *err),
+                             void *user, graft_err *err) {
     const graft_tensor **sorted = calloc(n_items + 1, sizeof *sorted);
-    if (!sorted) return graft_err_nomem(err);
+    void *made = make ? malloc(largest_to_make(items, n_items) + 1) : NULL;
+    if (!sorted || (make && !made)) {
+        free(sorted);
+        free(made);
+        return graft_err_nomem(err);
+    }
     for (size_t i = 0; i < n_items; i++) sorted[i] = &items[i];
     qsort(sorted, n_items, sizeof *sorted, compare_for_writing);
     graft_buf header;
@@ -91,8 +111,11 @@ int graft_safetensors_write(const char *path, const graft_tensor *items, size_t 
     uint64_t header_size = header.size;
     if (rc == 0) rc = graft_writer_write(w, &header_size, sizeof header_size, err);
     if (rc == 0) rc = graft_writer_write(w, header.data, header.size, err);
-    for (size_t i = 0; i < n_items && rc == 0; i++)
-        rc = graft_writer_write(w, sorted[i]->data, sorted[i]->size, err);
+    for (size_t i = 0; i < n_items && rc == 0; i++) {
+        bool is_made = make && !sorted[i]->data;
+        if (is_made) rc = make(user, sorted[i], made, err);
+        if (rc == 0) rc = graft_writer_write(w, is_made ? made : sorted[i]->data, sorted[i]->size, err);
+    }
     if (rc == 0) {
         rc = graft_writer_commit(w, err);
     } else {
@@ -100,5 +123,6 @@ int graft_safetensors_write(const char *path, const graft_tensor *items, size_t 
     }
     graft_buf_done(&header);
     free(sorted);
+    free(made);
     return rc;
 }

@@ -88,6 +88,12 @@ int graft_safetensors_parse(graft_tensors *out, graft_arena *arena, const void *
  * when two tensors share a name or a text is not UTF-8. */
 int graft_safetensors_write(const char *path, const graft_tensor *items, size_t n_items,
                             const char *const *metadata, graft_err *err);
+/** The same, where a tensor without data is made when its turn comes: `make` writes its `size` bytes to
+ * `out`, so that one such tensor is in memory at a time. */
+int graft_safetensors_stream(const char *path, const graft_tensor *items, size_t n_items,
+                             const char *const *metadata,
+                             int (*make)(void *user, const graft_tensor *t, void *out, graft_err *err),
+                             void *user, graft_err *err);
 
 /** PyTorch's zip format and its legacy stream, through a reader that knows a fixed list of names and runs
  * nothing. */

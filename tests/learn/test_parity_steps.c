@@ -141,10 +141,10 @@ static bool is_counter(const char *name) {
     return end && !strcmp(end, ".num_batches_tracked");
 }
 
-/* Every tensor that the first step changed; says each that is not right. */
-static double compare_weights(const golden_case *c, const graft_state *state) {
+/* Every tensor that the first step changed; says each that is not right and counts it in *n_bad. */
+static double compare_weights(const golden_case *c, const graft_state *state, size_t *n_bad) {
     double largest = 0;
-    size_t n_bad = 0, n_seen = 0;
+    size_t n_seen = 0;
     for (size_t i = 0; i < c->gold.n_items; i++) {
         const graft_tensor *t = &c->gold.items[i];
         if (strncmp(t->name, "after.", 6) != 0 || is_counter(t->name)) continue;
@@ -155,10 +155,9 @@ static double compare_weights(const golden_case *c, const graft_state *state) {
         n_seen++;
         largest = fmax(largest, d);
         if (d < 1e-4) continue;
-        n_bad++;
+        ++*n_bad;
         print_error("%s: %s differs by %.2e\n", c->name, t->name + 6, d);
     }
-    if (n_bad) fail_msg("%s: %zu tensors differ", c->name, n_bad);
     assert_int_equal(n_seen, c->n_trained); /* all that is trained was compared */
     return largest;
 }
@@ -169,7 +168,8 @@ static void compare_unchanged(const golden_case *c, const graft_state *state) {
         assert_null(graft_state_shape(state, json_string_value(json_array_get(unchanged, i))));
 }
 
-static void replay(room *r, const char *root, const char *name) {
+/* The number of tensors, or of loss curves, that differ. */
+static size_t replay(room *r, const char *root, const char *name) {
     golden_case c;
     graft_err err = {0};
     graft_state *state = NULL;
@@ -179,6 +179,7 @@ static void replay(room *r, const char *root, const char *name) {
     int64_t n_steps = gold->shape.dims[0];
     float losses[32];
     double weights = 0;
+    size_t n_bad = 0;
     assert_in_range(n_steps, 1, GRAFT_COUNT(losses));
     assert_ok(graft_state_new(&state, r->env, &err));
     assert_ok(graft_stepper_init(&s, c.graph, state, &c.recipe, &err));
@@ -186,29 +187,30 @@ static void replay(room *r, const char *root, const char *name) {
         graft_batch b = batch_at(&c, i);
         assert_ok(graft_stepper_run(&s, &b, i, n_steps, &err));
         losses[i] = (float)s.loss;
-        if (i == 0) weights = compare_weights(&c, state);
+        if (i == 0) weights = compare_weights(&c, state, &n_bad);
     }
     compare_unchanged(&c, state);
     double d = worst(losses, gold->data, (size_t)n_steps);
     print_message("%-28s weights after a step %.1e, losses of %lld steps %.1e\n", name, weights,
                   (long long)n_steps, d);
-    assert_true(d < 1e-3);
     graft_stepper_done(&s);
     graft_state_free(state);
     graft_model_close(c.model);
+    return n_bad + (d < 1e-3 ? 0 : 1);
 }
 
 static void replay_folder(room *r, const char *root) {
     char **names;
-    size_t n, n_cases = 0;
+    size_t n, n_cases = 0, n_bad = 0;
     graft_err err = {0};
     assert_ok(graft_dir_list(&names, &n, r->arena, file_of(r, root, "train"), &err));
     for (size_t i = 0; i < n; i++) {
         if (strcmp(graft_path_extension(names[i]), "json") != 0) continue;
-        replay(r, root, graft_arena_strndup(r->arena, names[i], strlen(names[i]) - strlen(".json")));
+        n_bad += replay(r, root, graft_arena_strndup(r->arena, names[i], strlen(names[i]) - strlen(".json")));
         n_cases++;
     }
     assert_true(n_cases >= 3);
+    assert_int_equal(n_bad, 0);
 }
 
 static void steps_equal_those_of_pytorch(void **state) {

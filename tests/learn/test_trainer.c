@@ -1,0 +1,305 @@
+/* Runs of the trainer: what is kept, when it stops, what it says when numbers run away. */
+#include "toy.h"
+
+static void the_best_epoch_is_kept_and_the_loss_falls(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.epochs = 12;
+    assert_ok(toy_run(&t, &err));
+    const graft_training *g = &t.result;
+    assert_int_equal(g->n_epochs, 12);
+    assert_int_equal(g->n_steps, 12 * 4);
+    assert_true(g->history[11].train_loss < 0.7 * g->history[0].train_loss);
+    int64_t best = 0;
+    for (int64_t i = 0; i < 12; i++) {
+        const graft_epoch *e = &g->history[i], *b = &g->history[best];
+        assert_int_equal(e->epoch, i + 1);
+        assert_true(e->evaluated);
+        if (e->accuracy > b->accuracy || (!(e->accuracy < b->accuracy) && e->loss < b->loss)) best = i;
+    }
+    assert_int_equal(g->best_epoch, best + 1);
+    assert_true(g->best_accuracy > 0.5);
+    /* the state gives again what the best epoch gave */
+    float *logits;
+    int32_t *labels;
+    int64_t n;
+    graft_metrics m;
+    assert_ok(graft_evaluate(&logits, &labels, &n, r->arena, r->env, t.graph, t.state, &t.validation,
+                             GRAFT_F32, &err));
+    assert_ok(graft_metrics_compute(&m, r->arena, logits, labels, n, SMALL_NET_CLASSES, &err));
+    assert_int_equal(n, 21);
+    assert_true(fabs(m.accuracy - g->best_accuracy) < 1e-12);
+    assert_true(fabs(m.log_loss - g->best_loss) < 1e-6);
+    toy_done(&t);
+}
+
+static void evaluations_come_every_so_many_epochs_and_last(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.epochs = 8;
+    t.recipe.eval_every = 3;
+    assert_ok(toy_run(&t, &err));
+    for (int64_t i = 0; i < 8; i++)
+        assert_int_equal(t.result.history[i].evaluated, i == 2 || i == 5 || i == 7);
+    toy_done(&t);
+}
+
+static void a_run_that_no_longer_gains_stops_early(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.epochs = 100;
+    t.recipe.lr = 0.05;
+    t.recipe.early_stop = 3;
+    assert_ok(toy_run(&t, &err));
+    assert_true(t.result.n_epochs < 100);
+    assert_int_equal(t.result.n_epochs, t.result.best_epoch + 3);
+    toy_done(&t);
+}
+
+static void without_a_validation_part_the_last_epoch_is_kept(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    assert_ok(graft_state_new(&t.state, r->env, &err));
+    t.io.state = t.state;
+    t.io.train = &t.train;
+    assert_ok(graft_trainer_run(&t.result, r->arena, &t.io, &t.recipe, &err));
+    assert_int_equal(t.result.best_epoch, 0);
+    assert_int_equal(t.result.n_epochs, 6);
+    assert_false(t.result.history[5].evaluated);
+    toy_done(&t);
+}
+
+static void frozen_parameters_and_statistics_are_not_in_the_state(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    for (size_t v = 0; v < graft_graph_n_values(t.graph); v++)
+        graft_graph_value_mut(t.graph, (graft_value)v)->trained = false;
+    small_net_mark(t.graph, "fc", false);
+    assert_ok(toy_run(&t, &err));
+    const char *const *names;
+    size_t n = graft_state_names(t.state, &names), n_fc = 0;
+    for (size_t i = 0; i < n; i++) n_fc += !strncmp(names[i], "fc", 2);
+    assert_int_equal(n, n_fc);
+    assert_true(n > 0);
+    toy_done(&t);
+}
+
+/* ---- Numbers that run away ---------------------------------------------------------------------------------- */
+
+static void a_loss_that_is_not_finite_names_epoch_batch_and_parameter(void **state) {
+    room *r = *state;
+    graft_err err;
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.optimiser = graft_optimiser_find("sgd");
+    t.recipe.clip_norm = 0;
+    t.recipe.warmup = 0;
+    t.recipe.lr = 1e6;
+    t.recipe.epochs = 50;
+    t.recipe.schedule = graft_schedule_find("constant");
+    assert_error(toy_run(&t, &err), GRAFT_EDATA, "not finite at epoch ");
+    print_message("%s\n", err.message);
+    assert_non_null(strstr(err.message, ", batch "));
+    assert_non_null(strstr(err.message, "first parameter that is not: "));
+    assert_non_null(strstr(err.message, "learning rate"));
+    toy_done(&t);
+}
+
+/* Good samples until `from_epoch`, then pixels that are no numbers. */
+typedef struct poisoned {
+    graft_batches good;
+    int64_t from_epoch, epoch;
+} poisoned;
+
+static int poisoned_begin(void *self, int64_t epoch, int64_t first_batch, graft_err *err) {
+    poisoned *p = self;
+    p->epoch = epoch;
+    return p->good.begin(p->good.self, epoch, first_batch, err);
+}
+
+static int poisoned_next(void *self, graft_batch *out, graft_err *err) {
+    poisoned *p = self;
+    int rc = p->good.next(p->good.self, out, err);
+    if (rc == 1 && p->epoch >= p->from_epoch) ((toy_data *)p->good.self)->batch[5] = NAN;
+    return rc;
+}
+
+static void the_best_weights_are_kept_when_numbers_run_away(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy good = toy_new(r->arena, r->env), bad = toy_new(r->arena, r->env);
+    good.recipe.epochs = bad.recipe.epochs = 3;
+    poisoned p = {.good = bad.train, .from_epoch = 2};
+    bad.train.self = &p;
+    bad.train.begin = poisoned_begin;
+    bad.train.next = poisoned_next;
+    assert_error(toy_run(&bad, &err), GRAFT_EDATA, "epoch 3");
+    assert_non_null(strstr(err.message, "best weights so far are kept"));
+    assert_int_equal(bad.result.n_epochs, 2);
+    assert_true(bad.result.best_epoch >= 1);
+    float *logits;
+    int32_t *labels;
+    int64_t n;
+    graft_metrics m;
+    assert_ok(graft_evaluate(&logits, &labels, &n, r->arena, r->env, bad.graph, bad.state, &bad.validation,
+                             GRAFT_F32, &err));
+    assert_ok(graft_metrics_compute(&m, r->arena, logits, labels, n, SMALL_NET_CLASSES, &err));
+    assert_true(fabs(m.log_loss - bad.result.best_loss) < 1e-6);
+    toy_done(&good);
+    toy_done(&bad);
+}
+
+static void a_label_that_the_head_has_not_is_named(void **state) {
+    room *r = *state;
+    graft_err err;
+    toy t = toy_new(r->arena, r->env);
+    ((toy_data *)t.train.self)->labels[17] = SMALL_NET_CLASSES;
+    assert_error(toy_run(&t, &err), GRAFT_EDATA, "sample 17 has class 3");
+    ((toy_data *)t.train.self)->labels[17] = -1;
+    assert_error(toy_run(&t, &err), GRAFT_EDATA, "sample 17 has class -1");
+    toy_done(&t);
+}
+
+static void a_batch_of_classes_that_weigh_nothing_teaches_nothing(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    const float none[SMALL_NET_CLASSES] = {0};
+    t.recipe.class_weights = none;
+    t.recipe.epochs = 1;
+    assert_ok(toy_run(&t, &err));
+    assert_true(fabs(t.result.history[0].train_loss) < 1e-30);
+    toy_done(&t);
+}
+
+static void recipes_that_cannot_be_followed_are_refused(void **state) {
+    room *r = *state;
+    graft_err err;
+    toy t = toy_new(r->arena, r->env);
+    const graft_recipe good = t.recipe;
+    t.recipe.lr = NAN;
+    assert_error(toy_run(&t, &err), GRAFT_EUSAGE, "learning rate");
+    t.recipe = good;
+    t.recipe.lr = -1;
+    assert_error(toy_run(&t, &err), GRAFT_EUSAGE, "learning rate");
+    t.recipe = good;
+    t.recipe.epochs = 0;
+    assert_error(toy_run(&t, &err), GRAFT_EUSAGE, "epochs");
+    t.recipe = good;
+    t.recipe.micro_batch = 0;
+    assert_error(toy_run(&t, &err), GRAFT_EUSAGE, "micro-batch");
+    t.recipe = good;
+    t.recipe.micro_batch = TOY_BATCH + 1;
+    assert_error(toy_run(&t, &err), GRAFT_EUSAGE, "micro-batch");
+    t.recipe = good;
+    t.recipe.label_smoothing = 1.5;
+    assert_error(toy_run(&t, &err), GRAFT_EUSAGE, "smoothing");
+    t.recipe = good;
+    t.train.n_batches = 0;
+    assert_error(toy_run(&t, &err), GRAFT_EDATA, "no sample");
+    t.train = toy_batches(r->arena, 30, true);
+    for (size_t v = 0; v < graft_graph_n_values(t.graph); v++)
+        graft_graph_value_mut(t.graph, (graft_value)v)->trained = false;
+    assert_error(toy_run(&t, &err), GRAFT_EUSAGE, "nothing is trained");
+    toy_done(&t);
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------------------- */
+
+static void memory_is_known_before_the_run(void **state) {
+    room *r = *state;
+    static const struct {
+        int64_t micro_batch;
+        int segments;
+    } ways[] = {{8, 0}, {8, 3}, {3, 0}, {1, 4}};
+    for (size_t i = 0; i < GRAFT_COUNT(ways); i++) {
+        graft_err err = {0};
+        size_t planned = 0;
+        toy t = toy_new(r->arena, r->env);
+        t.recipe.micro_batch = ways[i].micro_batch;
+        t.recipe.segments = ways[i].segments;
+        assert_ok(graft_learn_memory(&planned, r->env, t.graph, &t.recipe, &err));
+        assert_ok(toy_run(&t, &err));
+        print_message("micro-batch %d, %d segments: %zu bytes planned, %zu held\n", (int)ways[i].micro_batch,
+                      ways[i].segments, planned, t.result.peak_memory);
+        assert_int_equal(t.result.peak_memory, planned);
+        toy_done(&t);
+    }
+}
+
+static void a_limit_is_kept_with_the_batch_unchanged(void **state) {
+    room *r = *state;
+    for (int frozen = 0; frozen < 2; frozen++) {
+        graft_err err = {0};
+        size_t whole = 0, least = 0;
+        toy t = toy_new(r->arena, r->env);
+        if (frozen) {
+            for (size_t v = 0; v < graft_graph_n_values(t.graph); v++)
+                graft_graph_value_mut(t.graph, (graft_value)v)->trained = false;
+            small_net_mark(t.graph, "", false);
+        }
+        assert_ok(graft_learn_memory(&whole, r->env, t.graph, &t.recipe, &err));
+        graft_recipe smallest = t.recipe;
+        smallest.micro_batch = 1;
+        smallest.segments = 12;
+        assert_ok(graft_learn_memory(&least, r->env, t.graph, &smallest, &err));
+        assert_true(least < whole);
+        assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole, &err));
+        assert_int_equal(t.recipe.micro_batch, TOY_BATCH);
+        assert_int_equal(t.recipe.segments, 0);
+        for (int k = 1; k <= 4; k++) {
+            size_t limit = least + (whole - least) * (size_t)(4 - k) / 4;
+            assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, limit, &err));
+            assert_int_equal(t.recipe.batch, TOY_BATCH);
+            assert_ok(toy_run(&t, &err));
+            print_message("limit %zu: micro-batch %d, %d segments, %zu held\n", limit,
+                          (int)t.recipe.micro_batch, t.recipe.segments, t.result.peak_memory);
+            assert_true(t.result.peak_memory <= limit);
+        }
+        assert_error(graft_learn_fit_memory(&t.recipe, r->env, t.graph, 1000, &err), GRAFT_EUSAGE,
+                     "one sample at a time needs 1 MiB");
+        toy_done(&t);
+    }
+}
+
+static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    size_t whole = 0, cut = 0;
+    toy t = toy_new(r->arena, r->env);
+    assert_ok(graft_learn_memory(&whole, r->env, t.graph, &t.recipe, &err));
+    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole - 1, &err));
+    assert_int_equal(t.recipe.micro_batch, TOY_BATCH);
+    assert_true(t.recipe.segments > 0);
+    assert_null(strstr(r->log.data ? r->log.data : "", "batch norms see"));
+    graft_recipe small = toy_recipe();
+    small.micro_batch = 1;
+    small.segments = 12;
+    assert_ok(graft_learn_memory(&cut, r->env, t.graph, &small, &err));
+    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, cut, &err));
+    assert_non_null(strstr(r->log.data, "batch norms see"));
+    toy_done(&t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        room_test(the_best_epoch_is_kept_and_the_loss_falls),
+        room_test(evaluations_come_every_so_many_epochs_and_last),
+        room_test(a_run_that_no_longer_gains_stops_early),
+        room_test(without_a_validation_part_the_last_epoch_is_kept),
+        room_test(frozen_parameters_and_statistics_are_not_in_the_state),
+        room_test(a_loss_that_is_not_finite_names_epoch_batch_and_parameter),
+        room_test(the_best_weights_are_kept_when_numbers_run_away),
+        room_test(a_label_that_the_head_has_not_is_named),
+        room_test(a_batch_of_classes_that_weigh_nothing_teaches_nothing),
+        room_test(recipes_that_cannot_be_followed_are_refused),
+        room_test(memory_is_known_before_the_run),
+        room_test(a_limit_is_kept_with_the_batch_unchanged),
+        room_test(trained_batch_norms_are_computed_again_before_their_batch_is_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
