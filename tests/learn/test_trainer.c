@@ -261,7 +261,7 @@ static void a_limit_is_kept_with_the_batch_unchanged(void **state) {
             assert_true(t.result.peak_memory <= limit);
         }
         assert_error(graft_learn_fit_memory(&t.recipe, r->env, t.graph, 1000, &err), GRAFT_EUSAGE,
-                     "one sample at a time needs 1 MiB");
+                     "one sample at a time needs 0.1 MiB");
         toy_done(&t);
     }
 }
