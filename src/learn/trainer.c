@@ -108,7 +108,7 @@ static void save(trainer *t) {
 /* Saving is to cost a twentieth of the time at most. */
 static bool is_save_due(const trainer *t, double interval) {
     double asked = t->io->checkpoint_seconds, passed = graft_now() - t->saved_at;
-    if (asked > 0 && asked < interval) return passed >= asked;
+    if (asked > 0) return passed >= asked;
     return passed >= fmax(interval, 20 * t->save_cost);
 }
 
