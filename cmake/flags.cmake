@@ -2,6 +2,8 @@
 
 add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Werror)
+# Fields that an initialiser leaves out are zero, and zero means the default.
+add_compile_options(-Wno-missing-field-initializers)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   # gcc cannot know that a failing function's code is negative and reports what is not set then; the sanitizer builds
   # fill variables with a pattern, so that a value truly never set shows in the tests.

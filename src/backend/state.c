@@ -194,6 +194,7 @@ int graft_slot_fill(graft_state *s, graft_slot *slot, graft_err *err) {
     if (!plain && (slot->source.tensor || slot->source.gamma)) {
         plain = malloc(count * sizeof *plain + 1);
         rc = plain ? graft_source_read(&slot->source, &slot->shape, plain, err) : graft_err_nomem(err);
+        if (rc == 0 && slot->source.tensor) graft_tensor_drop(slot->source.tensor); /* it is packed now */
     }
     if (rc == 0 && plain) rc = convert_plain(s, slot, plain, true, err);
     if (rc < 0) { /* still empty: another attempt reads it again */

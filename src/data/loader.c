@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MAX_THREADS = 256, DEFAULT_BATCH = 32, DEFAULT_PREFETCH = 2, POLL_MS = 50 };
 static const double stall_seconds = 30;
@@ -189,6 +191,10 @@ static void work_once(loader *l, worker *w) {
 static void *run_worker(void *arg) {
     worker *w = arg;
     loader *l = w->l;
+    /* Kernels wait for each other many times a step: a decoding thread that takes a processor from one of
+     * them stops all. Below them in priority, it runs while they wait for its batches. (Linux keeps a
+     * priority a thread.) */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + 5);
     pthread_mutex_lock(&l->lock);
     while (!l->quit) {
         if (has_work(l))

@@ -109,7 +109,11 @@ static int probe_logits(graft_tensor *out, const saving *s, graft_err *err) {
     int rc = graft_infer_new(&f, s->env, s->m, &o, err);
     if (rc == 0) rc = graft_infer_run(f, pixels, n, NULL, logits, err);
     graft_infer_free(f);
-    *out = (graft_tensor){"logits", GRAFT_F32, {2, {n, k}}, logits, (size_t)(n * k) * sizeof *logits};
+    *out = (graft_tensor){.name = "logits",
+                          .dtype = GRAFT_F32,
+                          .shape = {2, {n, k}},
+                          .data = logits,
+                          .size = (size_t)(n * k) * sizeof *logits};
     return rc;
 }
 

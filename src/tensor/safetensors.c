@@ -193,5 +193,7 @@ int graft_safetensors_open(graft_tensors *out, graft_arena *arena, const char *p
     graft_mapped map;
     *out = (graft_tensors){0};
     int rc = graft_file_map(&map, arena, path, err);
-    return rc < 0 ? rc : graft_safetensors_parse(out, arena, map.data, map.size, path, err);
+    if (rc == 0) rc = graft_safetensors_parse(out, arena, map.data, map.size, path, err);
+    for (size_t i = 0; rc == 0 && i < out->n_items; i++) out->items[i].mapped = true;
+    return rc;
 }

@@ -1,6 +1,9 @@
 /* Conversions between element types. Data may be unaligned, so every element is read through memcpy. */
 #include "tensor/tensor.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <string.h>
 
 static float float_of_bits(uint32_t bits) {
@@ -101,4 +104,13 @@ void graft_tensor_to_f32(const graft_tensor *t, float *out) {
     case GRAFT_N_DTYPES:
         break;
     }
+}
+
+void graft_tensor_drop(const graft_tensor *t) {
+    if (!t->mapped) return;
+    /* whole pages within the tensor: its neighbours share the first and the last */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)t->data, end = begin + t->size;
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

@@ -48,8 +48,13 @@ typedef struct graft_tensor {
     graft_shape shape;
     const void *data;
     size_t size; /* bytes */
+    bool mapped; /* the data are pages of a file: what was read of them may be given back (graft_tensor_drop)
+                  */
 } graft_tensor;
 
+/** Tells the system that the data will not be read soon: pages of a mapped file leave this process's memory
+ * and come back when they are read again. Nothing happens to data that are not mapped. */
+void graft_tensor_drop(const graft_tensor *t);
 /** Converts any numeric tensor to float32 (round to nearest even); `out` has one float an element. */
 void graft_tensor_to_f32(const graft_tensor *t, float *out);
 /** Converts n floats to BF16 or F16 bits, round to nearest even, NaN kept. */
