@@ -198,6 +198,9 @@ typedef struct graft_trainer_io {
 int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io,
                       const graft_recipe *recipe, graft_err *err);
 
+/** Whether a run left a resume point in `checkpoint_dir`. */
+bool graft_checkpoint_exists(const char *checkpoint_dir);
+
 /** Logits of every sample of one pass over `batches`, [n_samples, k] in `samples` order, and their labels.
  * The graph has output "logits"; `state` supplies trained weights. Arrays in the arena. */
 int graft_evaluate(float **logits, int32_t **labels, int64_t *n, graft_arena *arena, const graft_env *env,

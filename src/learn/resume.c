@@ -130,6 +130,14 @@ size_t graft_checkpoint_size(const graft_trainer_io *io, const graft_best *best)
     return total + (n_names + best->n + 16) * 256; /* the header, the run */
 }
 
+bool graft_checkpoint_exists(const char *checkpoint_dir) {
+    graft_arena *arena = graft_arena_new(NULL);
+    char *path = arena ? graft_path_join(arena, checkpoint_dir, FILE_NAME) : NULL;
+    bool exists = path && graft_path_is_file(path);
+    graft_arena_free(arena);
+    return exists;
+}
+
 /* ---- Reading ------------------------------------------------------------------------------------------------ */
 
 typedef struct resume_point {
