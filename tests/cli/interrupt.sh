@@ -35,9 +35,10 @@ holds "it leaves a resume point and no model" test -d "$WORK/interrupted/checkpo
 exits 0 "${arguments[@]}" -o "$WORK/interrupted" -q
 holds "taken up, it ends with the same bits" as_whole "$WORK/interrupted"
 
+# killed before there is a resume point, then between two
 stopped killed KILL '"epoch": *1'
-stopped killed KILL '"epoch": *3'
-stopped killed TERM '"epoch": *4'
+stopped killed TERM '"epoch": *2'
+stopped killed KILL '"epoch": *4'
 exits 0 "${arguments[@]}" -o "$WORK/killed" --json -q
 holds "killed twice and ended once, it ends with the same bits" as_whole "$WORK/killed"
 holds "and says that it was taken up" grep -q '"resumed": true' "$WORK/out"
