@@ -93,11 +93,11 @@ static graft_batch batch_at(const golden_case *c, int64_t s) {
     int64_t n = x->shape.dims[1], k = soft->shape.dims[2], at = s % x->shape.dims[0];
     size_t size = x->size / (size_t)x->shape.dims[0];
     graft_tensor *input = graft_arena_alloc(c->r->arena, sizeof *input);
-    *input = (graft_tensor){"pixel_values",
-                            GRAFT_F32,
-                            {4, {n, x->shape.dims[2], x->shape.dims[3], x->shape.dims[4]}},
-                            (const char *)x->data + (size_t)at * size,
-                            size};
+    *input = (graft_tensor){.name = "pixel_values",
+                            .dtype = GRAFT_F32,
+                            .shape = {4, {n, x->shape.dims[2], x->shape.dims[3], x->shape.dims[4]}},
+                            .data = (const char *)x->data + (size_t)at * size,
+                            .size = size};
     int32_t *labels = graft_arena_array(c->r->arena, (size_t)n, sizeof *labels);
     for (int64_t i = 0; i < n; i++) {
         int64_t label;
