@@ -149,7 +149,7 @@ def rows(bench, what, results, peers):
 
 def compare(bench, what, kind, names, graft, seconds, **options):
     bench.note(f"{what}: making the peers ready")
-    peers = {name: Peer(bench, kind, peer=name, **options) for name in names}
+    peers = {name: Peer(bench, kind, peer=name, **options) for name in names if name not in bench.args.without}
     try:
         rows(bench, what, pairs(bench, graft, peers, seconds), peers)
     except Failed as failure:
@@ -330,6 +330,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--photos", metavar="DIR")
     parser.add_argument("--work", metavar="DIR", help="kept between runs; a temporary folder by default")
+    parser.add_argument("--without", action="append", default=[], metavar="PEER", help=f"leave a peer out: {', '.join(NAMES)}")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     for section in args.sections:

@@ -119,7 +119,7 @@ typedef struct graft_fit_options {
     const char *schedule;      /* "constant", "linear", "cosine", "one_cycle"; NULL: cosine */
     double warmup;             /* share of the updates; negative: chosen */
     double clip_norm;          /* negative: 1; 0: none */
-    double label_smoothing;    /* negative: 0.1 when fine-tuning, 0 for a head alone */
+    double label_smoothing;    /* negative: 0.1 from scratch, else 0 */
     const char *augment;       /* "none", "light", "standard", "strong" or parts, see docs; NULL: chosen */
     const char *class_weights; /* "none", "auto"; NULL: none */
     const char *sampler;       /* "shuffle", "balanced"; NULL: shuffle */

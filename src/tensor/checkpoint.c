@@ -26,19 +26,28 @@ static int unknown_file(const char *path, const unsigned char *data, size_t size
         "%s: neither safetensors, PyTorch (.pt, .pth, .bin) nor NumPy (.npy, .npz) by its first bytes", path);
 }
 
+static int parse(graft_tensors *out, graft_arena *arena, const graft_mapped *map, const char *path,
+                 graft_err *err) {
+    const unsigned char *d = map->data;
+    if (map->size == 0) return graft_err_set(err, GRAFT_EFORMAT, "%s: the file is empty", path);
+    if (graft_npy_is(d, map->size)) return graft_npy_parse(out, arena, d, map->size, path, err);
+    if (graft_torch_is(d, map->size)) return graft_torch_parse(out, arena, d, map->size, path, err);
+    if (map->size > 4 && memcmp(d, "PK", 2) == 0) return graft_npy_parse(out, arena, d, map->size, path, err);
+    bool is_named = strcmp(graft_path_extension(path), "safetensors") == 0;
+    if ((map->size > 8 && d[8] == '{') || is_named)
+        return graft_safetensors_parse(out, arena, d, map->size, path, err);
+    return unknown_file(path, d, map->size, err);
+}
+
 static int open_file(graft_tensors *out, graft_arena *arena, const char *path, graft_err *err) {
     graft_mapped map;
     int rc = graft_file_map(&map, arena, path, err);
-    if (rc < 0) return rc;
-    const unsigned char *d = map.data;
-    if (map.size == 0) return graft_err_set(err, GRAFT_EFORMAT, "%s: the file is empty", path);
-    if (graft_npy_is(d, map.size)) return graft_npy_parse(out, arena, d, map.size, path, err);
-    if (graft_torch_is(d, map.size)) return graft_torch_parse(out, arena, d, map.size, path, err);
-    if (map.size > 4 && memcmp(d, "PK", 2) == 0) return graft_npy_parse(out, arena, d, map.size, path, err);
-    bool is_named = strcmp(graft_path_extension(path), "safetensors") == 0;
-    if ((map.size > 8 && d[8] == '{') || is_named)
-        return graft_safetensors_parse(out, arena, d, map.size, path, err);
-    return unknown_file(path, d, map.size, err);
+    if (rc == 0) rc = parse(out, arena, &map, path, err);
+    for (size_t i = 0; rc == 0 && i < out->n_items; i++) { /* others were copied: deflated, strided */
+        const unsigned char *data = out->items[i].data;
+        out->items[i].mapped = map.size && data >= map.data && data < map.data + map.size;
+    }
+    return rc;
 }
 
 /* A shard lies beside its index: its name may lead nowhere else. */

