@@ -1,8 +1,8 @@
 /* Adapts a pretrained model to a folder of labelled pictures, then names one more picture: the library in one
  * page.
  *
- *     cc fit.c $(pkg-config --cflags --libs graft) -o fit
- *     ./fit MODEL PHOTOS OUT picture.jpg */
+ *     cc adapt.c $(pkg-config --cflags --libs graft) -o adapt
+ *     ./adapt MODEL PHOTOS OUT picture.jpg */
 #include <graft.h>
 #include <stdio.h>
 
