@@ -42,6 +42,7 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
     if (rc == 0) rc = graft_model_open(&s->model, s->env, o->model, NULL, err);
     if (rc < 0) return rc;
     graft_model_labels(s->model, &classes);
+    if (classes == 0) return graft_err_set(err, GRAFT_EDATA, "%s has no classes to train for", o->model);
     graft_model_input_size(s->model, &h, &w);
     s->size[0] = graft_model_channels(s->model);
     s->size[1] = h;
@@ -113,7 +114,8 @@ static int measure(setup *s, const bench_options *o, graft_err *err) {
         graft_arena_array(s->arena, s->prefix ? (size_t)o->batch * s->prefix->row_count : 1, sizeof *s->rows);
     if (!labels || !s->pixels || !s->rows) return graft_err_nomem(err);
     bench_noise(s->pixels, pixels);
-    for (int64_t i = 0; i < o->batch; i++) labels[i] = (int32_t)(i % s->recipe.n_classes);
+    for (int64_t i = 0; i < o->batch; i++)
+        labels[i] = (int32_t)(i % (s->recipe.n_classes > 0 ? s->recipe.n_classes : 1));
     static bench_clock clock;
     int rc = 0;
     for (int64_t i = 0; rc == 0 && bench_goes_on(&clock, o); i++) {

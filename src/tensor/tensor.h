@@ -42,6 +42,8 @@ bool graft_shape_count(const graft_shape *s, int64_t *out);
 /** "[64, 3, 7, 7]" into `out`, truncated if need be; returns out. */
 char *graft_shape_print(const graft_shape *s, char *out, size_t out_size);
 
+/* The order is the one in which tensors are written down: name, dtype, shape, data.
+ * NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 typedef struct graft_tensor {
     const char *name; /* NULL when it has none */
     graft_dtype dtype;
