@@ -35,7 +35,7 @@ arm() {
 # Rates were chosen on the validation pictures, for each of the three.
 arm scratch examples/digits/upstream-config --train full --lr 0.004
 arm head examples/digits/upstream --train head
-arm full examples/digits/upstream --train full --optimizer adamw --lr 0.001 --backbone-lr-scale 1 --schedule one_cycle --label-smoothing 0
+arm full examples/digits/upstream --train full --optimizer adamw --lr 0.001 --backbone-lr-scale 1 --norm train --schedule one_cycle --label-smoothing 0
 
 echo
 awk -F '\t' -v epochs=$epochs '
