@@ -37,6 +37,14 @@ int graft_cpu_md(dnnl_memory_desc_t *out, graft_arena *arena, graft_dtype dtype,
 graft_layout graft_cpu_layout(const_dnnl_memory_desc_t md, graft_dtype dtype);
 /** The descriptor of v's first representation with `dtype`, or NULL. */
 const_dnnl_memory_desc_t graft_cpu_md_of(const graft_lowering *l, graft_value v, graft_dtype dtype);
+/** A copy owned by the arena. */
+int graft_cpu_md_clone(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl_memory_desc_t md,
+                       graft_err *err);
+/** The descriptor with which v lies in `dtype`, or C order where it lies nowhere so. */
+int graft_cpu_md_as_is(const_dnnl_memory_desc_t *out, graft_lowering *l, graft_value v, graft_dtype dtype,
+                       graft_err *err);
+/** What a product of a and b is computed in: BF16 when either is. */
+graft_dtype graft_cpu_compute_dtype(const graft_lowering *l, graft_value a, graft_value b);
 /** Wants v in C order as float32. */
 int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err);
 /** A new C-ordered float32 buffer for v. */
@@ -56,6 +64,10 @@ int graft_cpu_take_over(graft_lowering *l, const graft_node *n, size_t o, graft_
 
 /* ---- oneDNN primitives
  * ----------------------------------------------------------------------------------------- */
+
+/** Attributes with the steps that are joined to a primitive: a sum into what its result's place holds, then
+ * relu. The caller destroys *out, after an error too. */
+int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, bool relu, graft_err *err);
 
 typedef struct graft_cpu_arg {
     int arg; /* DNNL_ARG_... */

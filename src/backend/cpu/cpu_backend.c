@@ -53,18 +53,12 @@ static int plain(graft_layout **out, graft_arena *arena, graft_dtype dtype, cons
     return graft_cpu_md(&layout->md, arena, dtype, shape, false, err);
 }
 
-static void destroy_md(void *md) {
-    dnnl_memory_desc_destroy(md);
-}
-
 static int clone(graft_layout **out, graft_arena *arena, const graft_layout *from, graft_err *err) {
     graft_layout *layout = graft_arena_alloc(arena, sizeof *layout);
     if (!layout) return graft_err_nomem(err);
     layout->dtype = from->dtype;
-    int rc = graft_cpu_status(dnnl_memory_desc_clone(&layout->md, from->md), "a memory descriptor", err);
-    if (rc == 0 && graft_arena_defer(arena, destroy_md, layout->md) < 0) rc = graft_err_nomem(err);
     *out = layout;
-    return rc;
+    return graft_cpu_md_clone(&layout->md, arena, from->md, err);
 }
 
 static bool same(const graft_layout *a, const graft_layout *b) {

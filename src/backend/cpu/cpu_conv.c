@@ -20,26 +20,6 @@ typedef struct conv_dims {
         home; /* of trained weights: the layout in which their gradient comes; NULL: not known */
 } conv_dims;
 
-static graft_dtype compute_dtype(const graft_lowering *l, graft_value a, graft_value b) {
-    return graft_lower_dtype(l, a) == GRAFT_BF16 || graft_lower_dtype(l, b) == GRAFT_BF16 ? GRAFT_BF16
-                                                                                          : GRAFT_F32;
-}
-
-/* Attributes with the joined steps: sum into the residual, then relu. */
-static int make_attr(dnnl_primitive_attr_t *out, bool sum, bool relu, graft_err *err) {
-    dnnl_post_ops_t ops = NULL;
-    int rc = graft_cpu_status(dnnl_primitive_attr_create(out), "attributes", err);
-    if (rc < 0) return rc;
-    dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
-    rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
-    if (rc < 0) return rc;
-    if (sum) dnnl_post_ops_append_sum(ops, 1.0F, 0, dnnl_data_type_undef);
-    if (relu) dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0F, 0.0F);
-    rc = graft_cpu_status(dnnl_primitive_attr_set_post_ops(*out, ops), "post-ops", err);
-    dnnl_post_ops_destroy(ops);
-    return rc;
-}
-
 /* ---- Descriptors ------------------------------------------------------------------------------------------ */
 
 static dnnl_status_t forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, const conv_dims *d,
@@ -88,16 +68,6 @@ static bool suits_all(graft_lowering *l, const conv_dims *d, const_dnnl_memory_d
     return suits;
 }
 
-static void destroy_md(void *md) {
-    dnnl_memory_desc_destroy(md);
-}
-
-static int keep_md(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl_memory_desc_t md, graft_err *err) {
-    int rc = graft_cpu_status(dnnl_memory_desc_clone(out, md), "a memory descriptor", err);
-    if (rc == 0 && graft_arena_defer(arena, destroy_md, *out) < 0) rc = graft_err_nomem(err);
-    return rc;
-}
-
 /* Training: the layouts that the weight gradient would choose. */
 static int agree(graft_lowering *l, conv_dims *d, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
@@ -107,10 +77,11 @@ static int agree(graft_lowering *l, conv_dims *d, graft_err *err) {
         dw_pd(&pd, l, d, d->x_any, d->y_any, NULL, hint) == dnnl_success) {
         const_dnnl_memory_desc_t x = graft_cpu_query(pd, dnnl_query_src_md, 0);
         const_dnnl_memory_desc_t y = graft_cpu_query(pd, dnnl_query_diff_dst_md, 0);
-        rc = keep_md(&d->home, graft_lower_arena(l), graft_cpu_query(pd, dnnl_query_diff_weights_md, 0), err);
+        rc = graft_cpu_md_clone(&d->home, graft_lower_arena(l),
+                                graft_cpu_query(pd, dnnl_query_diff_weights_md, 0), err);
         if (rc == 0 && suits_all(l, d, x, y)) {
-            rc = keep_md(&d->x_md, graft_lower_arena(l), x, err);
-            if (rc == 0) rc = keep_md(&d->y_md, graft_lower_arena(l), y, err);
+            rc = graft_cpu_md_clone(&d->x_md, graft_lower_arena(l), x, err);
+            if (rc == 0) rc = graft_cpu_md_clone(&d->y_md, graft_lower_arena(l), y, err);
         }
     }
     if (hint) dnnl_primitive_desc_destroy(hint);
@@ -121,7 +92,7 @@ static int agree(graft_lowering *l, conv_dims *d, graft_err *err) {
 static int dims_of(conv_dims *d, graft_lowering *l, const graft_conv_attr *a, graft_value x, graft_value w,
                    graft_value y, graft_err *err) {
     graft_arena *arena = graft_lower_arena(l);
-    *d = (conv_dims){.dtype = compute_dtype(l, x, y),
+    *d = (conv_dims){.dtype = graft_cpu_compute_dtype(l, x, y),
                      .x = *graft_lower_shape(l, x),
                      .y = *graft_lower_shape(l, y),
                      .w = *graft_lower_shape(l, w),
@@ -171,7 +142,7 @@ int graft_cpu_conv2d(graft_lowering *l, const graft_node *n, graft_err *err) {
     graft_buffer xb, wb, bb = GRAFT_NONE, yb;
     int rc = dims_of(&d, l, a, x, w, y, err);
     if (rc == 0 && b != GRAFT_NONE) rc = bias_md(&bm, l, b, err);
-    if (rc == 0) rc = make_attr(&attr, residual != GRAFT_NONE, a->relu != 0, err);
+    if (rc == 0) rc = graft_cpu_attr(&attr, residual != GRAFT_NONE, a->relu != 0, err);
     if (rc == 0)
         rc = graft_cpu_status(forward_pd(&pd, l, &d, d.x_md, d.y_md, bm, attr), "a convolution", err);
     if (attr) dnnl_primitive_attr_destroy(attr);

@@ -4,13 +4,7 @@
 /* The first operand as it lies, in the dtype of the result. */
 static int want_as_is(graft_lowering *l, graft_value x, graft_dtype dtype, const_dnnl_memory_desc_t *md,
                       graft_buffer *out, graft_err *err) {
-    dnnl_memory_desc_t plain = NULL;
-    int rc = 0;
-    *md = graft_cpu_md_of(l, x, dtype);
-    if (!*md) {
-        rc = graft_cpu_md(&plain, graft_lower_arena(l), dtype, graft_lower_shape(l, x), false, err);
-        *md = plain;
-    }
+    int rc = graft_cpu_md_as_is(md, l, x, dtype, err);
     return rc < 0 ? rc : graft_cpu_want(l, x, *md, dtype, out, err);
 }
 
@@ -69,23 +63,17 @@ static int add(graft_lowering *l, const graft_node *n, bool relu, graft_err *err
     graft_dtype dtype = graft_lower_dtype(l, y);
     const_dnnl_memory_desc_t md;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_post_ops_t ops = NULL;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer ab, bb, yb;
     int rc = want_as_is(l, a, dtype, &md, &ab, err);
     if (rc == 0) rc = graft_cpu_want(l, b, md, dtype, &bb, err);
     if (rc == 0) rc = graft_cpu_take(l, n, 0, ab, md, dtype, &yb, err);
-    if (rc == 0) rc = graft_cpu_status(dnnl_primitive_attr_create(&attr), "attributes", err);
-    if (rc == 0) rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
+    if (rc == 0) rc = graft_cpu_attr(&attr, false, relu, err);
     if (rc == 0) {
-        dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-        if (relu) dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0F, 0.0F);
-        dnnl_primitive_attr_set_post_ops(attr, ops);
         rc = graft_cpu_status(
             dnnl_binary_primitive_desc_create(&pd, cpu->engine, dnnl_binary_add, md, md, md, attr),
             "an addition", err);
     }
-    if (ops) dnnl_post_ops_destroy(ops);
     if (attr) dnnl_primitive_attr_destroy(attr);
     if (rc < 0) return rc;
     graft_cpu_arg args[] = {{DNNL_ARG_SRC_0, ab, md}, {DNNL_ARG_SRC_1, bb, md}, {DNNL_ARG_DST, yb, md}};

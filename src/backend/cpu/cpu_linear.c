@@ -2,23 +2,6 @@
  */
 #include "backend/cpu/cpu.h"
 
-static graft_dtype compute_dtype(const graft_lowering *l, graft_value a, graft_value b) {
-    return graft_lower_dtype(l, a) == GRAFT_BF16 || graft_lower_dtype(l, b) == GRAFT_BF16 ? GRAFT_BF16
-                                                                                          : GRAFT_F32;
-}
-
-static int make_attr(dnnl_primitive_attr_t *out, bool relu, graft_err *err) {
-    dnnl_post_ops_t ops = NULL;
-    int rc = graft_cpu_status(dnnl_primitive_attr_create(out), "attributes", err);
-    if (rc == 0) rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
-    if (rc < 0) return rc;
-    dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
-    if (relu) dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0F, 0.0F);
-    rc = graft_cpu_status(dnnl_primitive_attr_set_post_ops(*out, ops), "post-ops", err);
-    dnnl_post_ops_destroy(ops);
-    return rc;
-}
-
 /* x (N,I), w (O,I), y (N,O); y in `y_dtype`. */
 static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, graft_dtype dtype, graft_dtype y_dtype,
                       const graft_shape *x, const graft_shape *w, const graft_shape *y, bool bias,
@@ -41,11 +24,11 @@ static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, graft_dtype 
 int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value x = n->in[0], w = n->in[1], b = n->in[2], y = n->out[0];
-    graft_dtype dtype = compute_dtype(l, x, y), y_dtype = graft_lower_dtype(l, y);
+    graft_dtype dtype = graft_cpu_compute_dtype(l, x, y), y_dtype = graft_lower_dtype(l, y);
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, wb, bb = GRAFT_NONE, yb;
-    int rc = make_attr(&attr, a && a->relu != 0, err);
+    int rc = graft_cpu_attr(&attr, false, a && a->relu != 0, err);
     if (rc == 0) {
         rc = forward_pd(&pd, l, dtype, y_dtype, graft_lower_shape(l, x), graft_lower_shape(l, w),
                         graft_lower_shape(l, y), b != GRAFT_NONE, attr, false, err);
@@ -71,7 +54,7 @@ int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
 int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
     graft_value dy = n->in[0], w = n->in[1], dx = n->out[0];
-    graft_dtype dtype = compute_dtype(l, dy, dx);
+    graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
     graft_arena *arena = graft_lower_arena(l);
     const graft_shape *dxs = graft_lower_shape(l, dx), *ws = graft_lower_shape(l, w),
                       *dys = graft_lower_shape(l, dy);
@@ -104,7 +87,7 @@ int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) 
 int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
     graft_value x = n->in[0], dy = n->in[1], dw = n->out[0], db = n->out[1];
-    graft_dtype dtype = compute_dtype(l, x, dy);
+    graft_dtype dtype = graft_cpu_compute_dtype(l, x, dy);
     graft_arena *arena = graft_lower_arena(l);
     bool has_db = graft_lower_is_used(l, db);
     const graft_shape *xs = graft_lower_shape(l, x), *ws = graft_lower_shape(l, dw),

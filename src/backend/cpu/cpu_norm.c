@@ -1,17 +1,6 @@
 /* Batch norm by oneDNN, in the layout that the convolution before it chose. Statistics stay float32. */
 #include "backend/cpu/cpu.h"
 
-/* The layout and dtype in which x lies, or C order where it lies nowhere yet. */
-static int layout_of(graft_lowering *l, graft_value x, graft_dtype dtype, const_dnnl_memory_desc_t *out,
-                     graft_err *err) {
-    dnnl_memory_desc_t md = NULL;
-    *out = graft_cpu_md_of(l, x, dtype);
-    if (*out) return 0;
-    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, graft_lower_shape(l, x), false, err);
-    *out = md;
-    return rc;
-}
-
 static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, const_dnnl_memory_desc_t xm, double eps,
                       dnnl_prop_kind_t kind, unsigned flags, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
@@ -42,7 +31,7 @@ int graft_cpu_batch_norm(graft_lowering *l, const graft_node *n, graft_err *err)
     dnnl_memory_desc_t vm;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, yb, v[4];
-    int rc = layout_of(l, x, dtype, &xm, err);
+    int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
     if (rc == 0) rc = want_vectors(l, n->in + 1, 4, v, err);
     if (rc == 0) rc = vector_md(&vm, l, n->in[1], err);
@@ -68,7 +57,7 @@ int graft_cpu_batch_norm_train(graft_lowering *l, const graft_node *n, graft_err
     dnnl_memory_desc_t vm;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, yb, maskb = GRAFT_NONE, v[2], stats[2];
-    int rc = layout_of(l, x, dtype, &xm, err);
+    int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
     if (rc == 0) rc = want_vectors(l, n->in + 1, 2, v, err);
     if (rc == 0) rc = vector_md(&vm, l, n->in[1], err);
@@ -108,7 +97,7 @@ static int backward(graft_lowering *l, const graft_node *n, graft_value mask, un
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
     graft_buffer xb, dyb, dxb, maskb = GRAFT_NONE, v[4], dscale = GRAFT_NONE, dshift = GRAFT_NONE;
     flags |= dnnl_use_scale | dnnl_use_shift | (mask != GRAFT_NONE ? dnnl_fuse_norm_relu : 0U);
-    int rc = layout_of(l, x, dtype, &xm, err);
+    int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
     if (rc == 0) rc = graft_cpu_want(l, dy, xm, dtype, &dyb, err);
     if (rc == 0) rc = want_vectors(l, n->in + 2, 4, v, err);

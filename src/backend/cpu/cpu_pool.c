@@ -27,16 +27,6 @@ static pool_dims global_dims(const graft_shape *x) {
     return d;
 }
 
-static int x_md(graft_lowering *l, graft_value x, graft_dtype dtype, const_dnnl_memory_desc_t *out,
-                graft_err *err) {
-    dnnl_memory_desc_t md = NULL;
-    *out = graft_cpu_md_of(l, x, dtype);
-    if (*out) return 0;
-    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, graft_lower_shape(l, x), false, err);
-    *out = md;
-    return rc;
-}
-
 static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, const pool_dims *d,
                       const_dnnl_memory_desc_t xm, graft_dtype dtype, const graft_shape *y, bool training,
                       graft_err *err) {
@@ -59,7 +49,7 @@ static int pool_forward(graft_lowering *l, const graft_node *n, dnnl_alg_kind_t 
     const_dnnl_memory_desc_t xm;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, yb, wb = GRAFT_NONE;
-    int rc = x_md(l, x, dtype, &xm, err);
+    int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
     if (rc == 0) rc = forward_pd(&pd, l, &d, xm, dtype, graft_lower_shape(l, y), indexed, err);
     if (rc < 0) return rc;
@@ -93,7 +83,7 @@ static int pool_backward(graft_lowering *l, graft_value dy, graft_value index, g
     dnnl_memory_desc_t plain = NULL;
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
     graft_buffer dyb, wb = GRAFT_NONE, dxb;
-    int rc = x_md(l, x, dtype, &xm, err);
+    int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
     if (rc == 0) rc = forward_pd(&hint, l, d, xm, dtype, y, true, err);
     if (rc < 0) return rc;
     const_dnnl_memory_desc_t ym = graft_cpu_query(hint, dnnl_query_dst_md, 0);
@@ -154,7 +144,7 @@ int graft_cpu_global_avg_pool(graft_lowering *l, const graft_node *n, graft_err 
     dnnl_memory_desc_t rows, plain;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, pooled, yb = 0;
-    int rc = x_md(l, x, dtype, &xm, err);
+    int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
     if (rc == 0) rc = forward_pd(&pd, l, &d, xm, dtype, &picture, false, err);
     if (rc < 0) return rc;

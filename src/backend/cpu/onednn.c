@@ -66,9 +66,44 @@ static bool is_layout_dtype(const graft_layout *layout, graft_dtype dtype) {
     return layout && layout->dtype == dtype;
 }
 
+int graft_cpu_md_clone(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl_memory_desc_t md,
+                       graft_err *err) {
+    int rc = graft_cpu_status(dnnl_memory_desc_clone(out, md), "a memory descriptor", err);
+    if (rc == 0 && graft_arena_defer(arena, destroy_md, *out) < 0) rc = graft_err_nomem(err);
+    return rc;
+}
+
+graft_dtype graft_cpu_compute_dtype(const graft_lowering *l, graft_value a, graft_value b) {
+    bool bf16 = graft_lower_dtype(l, a) == GRAFT_BF16 || graft_lower_dtype(l, b) == GRAFT_BF16;
+    return bf16 ? GRAFT_BF16 : GRAFT_F32;
+}
+
+int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, bool relu, graft_err *err) {
+    dnnl_post_ops_t ops = NULL;
+    int rc = graft_cpu_status(dnnl_primitive_attr_create(out), "attributes", err);
+    if (rc == 0) rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
+    if (rc < 0) return rc;
+    dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+    if (sum) dnnl_post_ops_append_sum(ops, 1.0F, 0, dnnl_data_type_undef);
+    if (relu) dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0F, 0.0F);
+    rc = graft_cpu_status(dnnl_primitive_attr_set_post_ops(*out, ops), "post-ops", err);
+    dnnl_post_ops_destroy(ops);
+    return rc;
+}
+
 const_dnnl_memory_desc_t graft_cpu_md_of(const graft_lowering *l, graft_value v, graft_dtype dtype) {
     const graft_layout *layout = graft_lower_layout(l, v);
     return is_layout_dtype(layout, dtype) ? layout->md : NULL;
+}
+
+int graft_cpu_md_as_is(const_dnnl_memory_desc_t *out, graft_lowering *l, graft_value v, graft_dtype dtype,
+                       graft_err *err) {
+    dnnl_memory_desc_t md = NULL;
+    *out = graft_cpu_md_of(l, v, dtype);
+    if (*out) return 0;
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, graft_lower_shape(l, v), false, err);
+    *out = md;
+    return rc;
 }
 
 int graft_cpu_want(graft_lowering *l, graft_value v, const_dnnl_memory_desc_t md, graft_dtype dtype,
