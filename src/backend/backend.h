@@ -36,7 +36,8 @@ size_t graft_state_size(const graft_state *s);
 typedef struct graft_program graft_program;
 
 typedef struct graft_compile_options {
-    int64_t batch; /* what GRAFT_DIM_BATCH is bound to; at least 1 */
+    int64_t batch;  /* what GRAFT_DIM_BATCH is bound to; at least 1 where the graph has it */
+    int64_t tokens; /* what GRAFT_DIM_TOKENS is bound to; likewise */
     bool dry;      /* plan only: memory is known, nothing is allocated, run is an error */
 } graft_compile_options;
 

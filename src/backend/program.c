@@ -50,7 +50,7 @@ void *graft_program_device(const graft_program *p) {
 /* ---- Compiling --------------------------------------------------------------------------------------------
  */
 
-static int bind_values(graft_lowering *l, int64_t batch, graft_err *err) {
+static int bind_values(graft_lowering *l, const graft_compile_options *options, graft_err *err) {
     size_t n = graft_graph_n_values(l->graph), n_nodes = graft_graph_n_nodes(l->graph);
     l->values = graft_arena_array(l->scratch, n ? n : 1, sizeof *l->values);
     if (!l->values) return graft_err_nomem(err);
@@ -58,8 +58,14 @@ static int bind_values(graft_lowering *l, int64_t batch, graft_err *err) {
         graft_low_value *x = &l->values[v];
         x->info = *graft_graph_value(l->graph, (graft_value)v);
         x->last_use = -1;
-        for (int i = 0; i < x->info.shape.rank; i++)
-            if (x->info.shape.dims[i] == GRAFT_DIM_BATCH) x->info.shape.dims[i] = batch;
+        for (int i = 0; i < x->info.shape.rank; i++) {
+            int64_t *dim = &x->info.shape.dims[i];
+            if (*dim == GRAFT_DIM_BATCH) *dim = options->batch;
+            if (*dim == GRAFT_DIM_TOKENS) *dim = options->tokens;
+            if (*dim < 1)
+                return graft_err_set(err, GRAFT_ESHAPE,
+                                     "a program of this graph needs at least one sample and one token");
+        }
     }
     for (size_t i = 0; i < n_nodes; i++) {
         const graft_node *node = graft_graph_node_at(l->graph, i);
@@ -246,15 +252,11 @@ int graft_program_compile(graft_program **out, const graft_graph *g, graft_state
         rc = graft_err_nomem(err);
         goto done;
     }
-    if (options->batch < 1) {
-        rc = graft_err_set(err, GRAFT_ESHAPE, "a program needs a batch of at least 1");
-        goto done;
-    }
     *p = (graft_program){.arena = arena, .state = state, .backend = graft_state_backend(state)};
     graft_lowering l = {
         .arena = arena, .scratch = scratch, .graph = g, .state = state, .backend = p->backend};
     p->backend->run_begin(graft_state_device(state));
-    if ((rc = bind_values(&l, options->batch, err)) == 0 && (rc = make_inputs(&l, p, err)) == 0 &&
+    if ((rc = bind_values(&l, options, err)) == 0 && (rc = make_inputs(&l, p, err)) == 0 &&
         (rc = lower_nodes(&l, err)) == 0 && (rc = make_outputs(&l, p, err)) == 0 &&
         (rc = make_assigns(&l, err)) == 0 && (rc = make_labels(&l, p, err)) == 0) {
         rc = place_buffers(&l, p, options->dry, err);

@@ -59,12 +59,12 @@ static graft_value add_value(graft_graph *g, const graft_value_info *info) {
     return (graft_value)g->n_values++;
 }
 
-/* Dims are positive; the batch may be open. */
+/* Dims are positive or open. */
 static bool is_shape_valid(const graft_shape *s) {
     if (s->rank < 0 || s->rank > GRAFT_MAX_RANK) return false;
     graft_shape bound = *s;
     for (int i = 0; i < s->rank; i++) {
-        if (bound.dims[i] == GRAFT_DIM_BATCH) bound.dims[i] = 1;
+        if (graft_dim_is_open(bound.dims[i])) bound.dims[i] = 1;
         if (bound.dims[i] <= 0) return false;
     }
     int64_t count;

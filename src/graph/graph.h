@@ -14,8 +14,13 @@ typedef struct graft_graph graft_graph;
 typedef int32_t graft_value;
 enum { GRAFT_NONE = -1 };
 
-/** A dim that is bound when a program is compiled. */
-enum { GRAFT_DIM_BATCH = -1 };
+/** Dims that are bound when a program is compiled: samples, and the tokens of all samples of a batch. Texts
+ * lie one after the other, without padding between them; `spans` (BATCH, 2) I32 says where each begins and
+ * how long it is. */
+enum { GRAFT_DIM_BATCH = -1, GRAFT_DIM_TOKENS = -2 };
+static inline bool graft_dim_is_open(int64_t dim) {
+    return dim == GRAFT_DIM_BATCH || dim == GRAFT_DIM_TOKENS;
+}
 
 typedef enum graft_value_kind {
     GRAFT_INPUT,  /* set before each run, by name */
@@ -38,7 +43,7 @@ typedef struct graft_source {
 typedef struct graft_value_info {
     graft_value_kind kind;
     graft_dtype dtype;
-    graft_shape shape; /* may hold GRAFT_DIM_BATCH */
+    graft_shape shape; /* may hold open dims */
     const char *name;  /* unique among inputs, parameters and states; NULL for most results */
     int32_t node;      /* RESULT: the node that computes it */
     bool trained; /* PARAM: updated by this graph, so never folded, packed for good or turned to bf16 for good

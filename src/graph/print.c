@@ -13,8 +13,8 @@ static void print_type(graft_buf *out, const graft_value_info *v) {
     graft_buf_printf(out, " %s [", graft_dtype_name(v->dtype));
     for (int i = 0; i < v->shape.rank; i++) {
         if (i) graft_buf_text(out, ", ");
-        if (v->shape.dims[i] == GRAFT_DIM_BATCH) {
-            graft_buf_text(out, "N");
+        if (graft_dim_is_open(v->shape.dims[i])) {
+            graft_buf_text(out, v->shape.dims[i] == GRAFT_DIM_BATCH ? "N" : "T");
         } else {
             graft_buf_printf(out, "%lld", (long long)v->shape.dims[i]);
         }

@@ -23,9 +23,9 @@ static bool reads_bytes(const graft_node *n, size_t k) {
     return n->in[k] != GRAFT_NONE && !(k < 32 && (n->op->shape_only >> k & 1));
 }
 
-static bool has_batch(const graft_shape *s) {
+static bool is_open(const graft_shape *s) {
     for (int i = 0; i < s->rank; i++) {
-        if (s->dims[i] == GRAFT_DIM_BATCH) return true;
+        if (graft_dim_is_open(s->dims[i])) return true;
     }
     return false;
 }
@@ -33,7 +33,7 @@ static bool has_batch(const graft_shape *s) {
 static int64_t sample_bytes(const graft_value_info *v) {
     int64_t count = 1;
     for (int i = 0; i < v->shape.rank; i++)
-        count *= v->shape.dims[i] == GRAFT_DIM_BATCH ? 1 : v->shape.dims[i];
+        count *= graft_dim_is_open(v->shape.dims[i]) ? 1 : v->shape.dims[i];
     return count * (int64_t)graft_dtype_size(v->dtype);
 }
 
@@ -49,7 +49,7 @@ static void measure(segments *s) {
         const graft_node *n = graft_graph_node_at(s->g, i);
         for (size_t o = 0; o < n->n_out; o++) {
             const graft_value_info *v = graft_graph_value(s->g, n->out[o]);
-            s->bytes[n->out[o]] = n->op->view || !has_batch(&v->shape) ? 0 : sample_bytes(v);
+            s->bytes[n->out[o]] = n->op->view || !is_open(&v->shape) ? 0 : sample_bytes(v);
         }
         for (size_t k = 0; k < n->n_in; k++) {
             if (reads_bytes(n, k)) s->last_read[n->in[k]] = (int32_t)i;
@@ -110,7 +110,7 @@ static void find_kept(segments *s) {
         for (size_t o = 0; o < n->n_out; o++) {
             graft_value v = n->out[o];
             bool crosses = s->last_read[v] >= 0 && s->segment[s->last_read[v]] != s->segment[i];
-            s->is_kept[v] = crosses || !has_batch(&graft_graph_value(s->g, v)->shape);
+            s->is_kept[v] = crosses || !is_open(&graft_graph_value(s->g, v)->shape);
         }
     }
     for (size_t i = 0; i < n_outputs; i++) s->is_kept[outputs[i].value] = true;

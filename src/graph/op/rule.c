@@ -53,7 +53,7 @@ bool graft_rule_window(int64_t n, int64_t kernel, int64_t stride, int64_t pad, i
 }
 
 bool graft_rule_is_batched(const graft_shape *s) {
-    if (s->rank < 1 || (s->dims[0] < 1 && s->dims[0] != GRAFT_DIM_BATCH)) return false;
+    if (s->rank < 1 || (s->dims[0] < 1 && !graft_dim_is_open(s->dims[0]))) return false;
     for (int d = 1; d < s->rank; d++) {
         if (s->dims[d] < 1) return false;
     }

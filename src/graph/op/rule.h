@@ -24,7 +24,7 @@ int graft_rule_fail(const graft_op_types *t, const graft_rule_input *in, graft_e
 bool graft_rule_window(int64_t n, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation,
                        int64_t *out);
 
-/** Every dim past the first is bound and at least 1, the first too unless it is the batch; rank at least 1.
+/** Every dim past the first is bound and at least 1, the first too unless it is open; rank at least 1.
  */
 bool graft_rule_is_batched(const graft_shape *s);
 
