@@ -14,6 +14,17 @@
 
 typedef struct graft_model graft_model;
 
+/** What a model reads. */
+typedef enum graft_modality { GRAFT_PICTURES, GRAFT_TEXTS } graft_modality;
+
+/** What a head answers. */
+typedef enum graft_task {
+    GRAFT_TASK_CLASSES,    /* one class of several */
+    GRAFT_TASK_MULTILABEL, /* any number of classes */
+    GRAFT_TASK_REGRESSION, /* a number */
+    GRAFT_TASK_TAGGING,    /* one class a word */
+} graft_task;
+
 /* ---- Opening ----------------------------------------------------------------------------------------------
  */
 
