@@ -1,10 +1,11 @@
 /* The door of data/: samples, their split, and the batches made of them.
  *
- * graft_data_open recognises what lies at a path (class folders, a table, arrays, pictures) and lists its
- * samples; nothing is decoded yet. Every sample then has to be seen once (read, decoded, hashed):
- * graft_data_check does that, or a loader with `check` set does it while its caller fills a cache.
- * graft_data_settle ends that pass: it counts the bad ones, makes the validation part where the data have
- * none, and reports duplicates and imbalance.
+ * graft_data_open recognises what lies at a path (class folders, a table, arrays, pictures, lines of text)
+ * and lists its samples; nothing is decoded yet. A sample is a picture, a text (or a pair of them), or a
+ * sentence of words; the model's modality decides what is looked for. Every sample then has to be seen once
+ * (read, decoded, hashed): graft_data_check does that, or a loader with `check` set does it while its caller
+ * fills a cache. graft_data_settle ends that pass: it counts the bad ones, makes the validation part where
+ * the data have none, and reports duplicates and imbalance.
  *
  *     open → check (or a checking loader, then settle) → members, loader, read → close */
 #ifndef GRAFT_DATA_H
@@ -39,18 +40,19 @@ typedef struct graft_likeness {
 } graft_likeness;
 
 typedef struct graft_sample {
-    const char *path;   /* the picture's file, or the file of the array that it is a row of */
+    const char *path; /* the picture's or text's file, or the file that it is a row or line of; NULL: given as
+                         text */
     const char *origin; /* "photos/a.jpg", "table.csv, line 7", "images.npy, row 3": for messages */
     int64_t row;        /* row of the array; -1: a file of its own */
     int64_t group;      /* samples of one group stay on one side of a split; -1: a group of its own */
-    int32_t label;      /* class index; -1: none */
+    int32_t label;      /* class index; -1: none. Answers to other tasks: see Texts below */
     graft_part part;    /* given by the data, or made by graft_data_settle */
     graft_sample_state state;
     const char *reason; /* why it is bad, else NULL */
-    graft_hash content; /* of the encoded bytes, or of the row's values; known once seen or hashed */
+    graft_hash content; /* of the bytes, the row's values or the texts; known once seen or hashed */
     const graft_likeness
-        *likeness;         /* NULL until seen, and for pictures too small or too plain to tell apart */
-    int32_t width, height; /* of the picture, upright; 0 until seen */
+        *likeness;         /* NULL until seen, for texts, and for pictures too small or plain to tell apart */
+    int32_t width, height; /* of the picture, upright; 0 until seen, and for texts */
 } graft_sample;
 
 /* ---- Opening ---- */
@@ -62,9 +64,15 @@ typedef enum graft_label_use {
 } graft_label_use;
 
 typedef struct graft_data_options {
-    const char *format;       /* a reader's name; NULL: recognised */
-    const char *input_column; /* of a table; NULL: guessed, and said */
+    graft_modality modality; /* what the model reads */
+    graft_task task;    /* what its head answers; data of tagged words are GRAFT_TASK_TAGGING by themselves,
+                           and unlabelled texts are split at blanks into words where that is asked for */
+    const char *format; /* a reader's name; NULL: recognised */
+    const char *input_column; /* of a table: its name, or its number from 1; NULL: guessed, and said */
+    const char *pair_column;  /* of a table: the second text of a pair; NULL: guessed with the first */
     const char *label_column;
+    char label_separator;     /* multi-label: between the classes of a cell; 0: the first of '|', ';' and ','
+                                 that is found, and said */
     const char *split_column; /* NULL: a column named split, part or subset whose values are all part names */
     const char *group_column; /* of a table; NULL: none */
     const char *group_pattern; /* POSIX extended regex on the path below the data's root; its first capture is
@@ -83,41 +91,82 @@ typedef struct graft_data_options {
 #define GRAFT_DATA_OPTIONS_INIT                                                                              \
     { 0 }
 
-/** Labelled or plain pictures: what was found, who belongs to what. Constant after graft_data_settle. */
+/** Labelled or plain samples: what was found, who belongs to what. Constant after graft_data_settle. */
 typedef struct graft_data graft_data;
 
 /** Lists the samples at `path` and says through env's log what the data were recognised as. Reads tables and
  * array files, decodes no picture. `env` has to outlive *out. Errors: EDATA (empty, one class where labels
- * are needed, unknown label), EFORMAT (with line or byte), EIO, EUSAGE (no such column), ENOMEM. */
+ * are needed, unknown label, no number where one is needed), EFORMAT (with line or byte), EIO, EUSAGE (no
+ * such column), ENOMEM. */
 int graft_data_open(graft_data **out, const graft_env *env, const char *path,
                     const graft_data_options *options, graft_err *err);
-/** The same for several inputs, in their order, all unlabelled: pictures, folders of them, tables, arrays. */
+/** The same for several inputs, in their order, all unlabelled: pictures, folders of them, tables, arrays; or
+ * text files (a line a text), folders of them (a file a text), tables. */
 int graft_data_open_inputs(graft_data **out, const graft_env *env, const char *const *paths, size_t n_paths,
                            const graft_data_options *options, graft_err *err);
+/** Unlabelled texts that the caller has, copied. One that is empty or not UTF-8 is a bad sample. */
+int graft_data_open_texts(graft_data **out, const graft_env *env, const char *const *texts, size_t n_texts,
+                          const graft_data_options *options, graft_err *err);
 void graft_data_close(graft_data *d); /* NULL allowed */
 
 /** What the data were recognised as, one sentence. */
 const char *graft_data_description(const graft_data *d);
 /** The path that was opened. */
 const char *graft_data_path(const graft_data *d);
+graft_modality graft_data_modality(const graft_data *d);
+/** As the options say, or GRAFT_TASK_TAGGING where the data are tagged words. */
+graft_task graft_data_task(const graft_data *d);
 int64_t graft_data_n_samples(const graft_data *d);
 const graft_sample *graft_data_sample(const graft_data *d, int64_t i);
 bool graft_data_has_labels(const graft_data *d);
-/** 0 when unlabelled. */
+/** 0 when unlabelled, and for regression. */
 int32_t graft_data_n_classes(const graft_data *d);
 const char *graft_data_class(const graft_data *d, int32_t label);
 /** Samples of a part (or all), in their order; bad ones are left out, and unlabelled ones where others have
  * labels. Borrowed; NULL and 0 when there are none. Before graft_data_settle it is the parts that the data
  * gave. */
 const int64_t *graft_data_members(const graft_data *d, graft_part part, int64_t *n);
-/** Members of a part that have this label. */
+/** Members of a part that have this class; for tagging, their words that have it. */
 int64_t graft_data_count(const graft_data *d, graft_part part, int32_t label);
 int64_t graft_data_n_bad(const graft_data *d);
 /** Hash of all contents and labels, independent of order and of where the data lie; after settle. */
 graft_hash graft_data_fingerprint(const graft_data *d);
 /** Inverse class frequencies of a part, scaled to a mean of 1 over its samples (n / (classes * count)), 0 for
- * a class without samples; `weights` has n_classes floats. */
+ * a class without samples; `weights` has n_classes floats. For tagging n and count are of words. */
 void graft_data_class_weights(const graft_data *d, graft_part part, float *weights);
+
+/* ---- Texts ---- */
+
+/** One text or a pair, UTF-8, borrowed from the data; not ended by a NUL. */
+typedef struct graft_text {
+    const char *text;
+    size_t size;
+    const char *pair; /* NULL: there is none */
+    size_t pair_size;
+} graft_text;
+
+/** The words of one sentence, borrowed from the data. */
+typedef struct graft_words {
+    const char *const *words; /* [n], not ended by NULs */
+    const size_t *sizes;      /* [n] bytes */
+    const int32_t *tags;      /* [n] class indices, -1: none */
+    size_t n;
+} graft_words;
+
+/** Text of sample i; size 0 for a sentence of words and for a bad sample. */
+void graft_data_text(const graft_data *d, int64_t i, graft_text *out);
+/** Words of sample i; n 0 unless the task is tagging. */
+void graft_data_words(const graft_data *d, int64_t i, graft_words *out);
+/** Regression: the number that sample i is labelled with; NaN: none. */
+float graft_data_value(const graft_data *d, int64_t i);
+/** Does sample i belong to the class? For tagging: does one of its words? */
+bool graft_data_has_class(const graft_data *d, int64_t i, int32_t label);
+/** Classes of sample i in rising order, without repeats, for multi-label data; their number comes out through
+ * n. */
+const int32_t *graft_data_classes(const graft_data *d, int64_t i, size_t *n);
+/** Tokens that the last text loader makes of sample i, special ones counted, after cutting; -1 before one has
+ * seen it. */
+int64_t graft_data_tokens(const graft_data *d, int64_t i);
 
 /* ---- Seeing every sample once ---- */
 
@@ -134,10 +183,11 @@ int graft_data_note_seen(graft_data *d, int64_t i, const graft_likeness *likenes
  * parts and imbalance reported through env's log. Idempotent. Unseen samples are taken to be good. */
 int graft_data_settle(graft_data *d, graft_err *err);
 
-/** Content or near content on both sides of a split that the data gave; after settle. */
+/** Content or near content on both sides of a split that the data gave; after settle. Near are pictures that
+ * look the same, and texts that differ only in case (of ASCII letters) and blanks. */
 typedef struct graft_duplicates {
     int64_t n_same; /* val and test samples whose content is also in train */
-    int64_t n_near; /* further ones that look the same */
+    int64_t n_near; /* further ones that are nearly the same */
     const int64_t (
         *pairs)[2]; /* [n_same + n_near] {val or test sample, its train twin}; same content first */
 } graft_duplicates;
@@ -183,8 +233,9 @@ typedef struct graft_loader_options {
     int64_t n_samples;
     int64_t batch; /* 0: 32 */
     graft_order order;
-    bool augment; /* the transform's random part, a function of (seed, epoch, sample) */
-    bool mix; /* the policy's mixup or cutmix, a function of (seed, epoch, batch): batches carry targets */
+    bool augment; /* of pictures: the transform's random part, a function of (seed, epoch, sample) */
+    bool mix; /* of pictures: the policy's mixup or cutmix, a function of (seed, epoch, batch): batches carry
+                 targets */
     uint64_t seed;
     int threads;  /* 0: env's */
     int prefetch; /* batches decoded ahead, 0: 2 */
@@ -194,9 +245,11 @@ typedef struct graft_loader_options {
 #define GRAFT_LOADER_OPTIONS_INIT                                                                            \
     { 0 }
 
-/** Batches of pictures, "pixel_values" [n, C, H, W] as `transform` makes them, decoded ahead by threads. `d`
- * and `transform` have to outlive it. Errors of next: a sample that fails now (a vanished file) is named:
- * EIO, EFORMAT or EDATA; EINTERRUPTED when env was cancelled. */
+/** Batches of pictures, "pixel_values" [n, C, H, W] as `transform` makes them, decoded ahead by threads; or
+ * of texts, as `transform->text` makes tokens of them. Texts that `d` has no tokens of yet are tokenized when
+ * the loader is opened, on all threads, and the log says how many were cut; the tokens stay with `d`, so that
+ * epochs and further loaders cost nothing. `d` and `transform` have to outlive it. Errors of next: a sample
+ * that fails now (a vanished file) is named: EIO, EFORMAT or EDATA; EINTERRUPTED when env was cancelled. */
 int graft_loader_open(graft_batches *out, graft_data *d, const graft_transform *transform,
                       const graft_loader_options *options, graft_err *err);
 

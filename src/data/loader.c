@@ -316,7 +316,12 @@ static int next(void *self, graft_batch *out, graft_err *err) {
     if (rc != 1) return rc;
     s->tensor.shape.dims[0] = s->n;
     s->tensor.size = (size_t)s->n * l->count * sizeof(float);
-    *out = (graft_batch){s->n, &s->tensor, 1, s->samples, s->labels, l->mixes ? s->targets : NULL};
+    *out = (graft_batch){.n = s->n,
+                         .inputs = &s->tensor,
+                         .n_inputs = 1,
+                         .samples = s->samples,
+                         .labels = s->labels,
+                         .targets = l->mixes ? s->targets : NULL};
     return 1;
 }
 

@@ -1,4 +1,5 @@
 /* The whole way of a picture: encoded bytes to normalised float32, channels first, in its place in the batch.
+ * For texts it says how tokens are made of them.
  * Evaluation follows the model's preprocessing exactly; training puts the augmentation in front of the same
  * normalisation. A transform is constant and shared by all loader threads; each thread has its own scratch.
  */
@@ -10,7 +11,15 @@
 #include "data/resize.h"
 #include "model/model.h"
 
+/** The way of a text: its tokens, cut to a length. */
+typedef struct graft_text_transform {
+    const struct graft_tokenizer *tokenizer; /* NULL: this is a transform of pictures */
+    int64_t max_length;      /* tokens of a sample, special ones counted; longer ones are cut */
+    int32_t position_offset; /* position of a sample's first token: 0, or the pad id + 1 (RoBERTa) */
+} graft_text_transform;
+
 typedef struct graft_transform {
+    graft_text_transform text; /* of texts; then nothing below counts */
     graft_preprocess preprocess;
     graft_augment augment;
     int channels, height, width; /* of the result, [channels, height, width] */
@@ -22,7 +31,9 @@ typedef struct graft_transform {
  * leaves the size to the picture. */
 int graft_transform_init(graft_transform *out, const graft_preprocess *p, const graft_augment *augment,
                          graft_err *err);
-/** Floats in one result. */
+/** The transform of texts. EUSAGE when max_length is not positive. */
+int graft_transform_init_text(graft_transform *out, const graft_text_transform *text, graft_err *err);
+/** Floats in one result of a picture. */
 size_t graft_transform_count(const graft_transform *t);
 
 /** Encoded bytes to out [channels, height, width]. rng NULL: evaluation; else training, with
