@@ -1,33 +1,34 @@
-/* Elementwise ops join the op that computes what they read, where nothing else reads it: y = max(0, op(x))
- * and y = max(0, conv(x) + residual) become one node with a flag and one more input. A chain is a node that
- * stays, its base, and what joined it; the fused node stands where the base stood, or where the add stood
- * when there is one, since the residual has to be there. */
+/* Elementwise ops join the op that computes what they read, where nothing else reads it: y = max(0, op(x)),
+ * y = max(0, conv(x) + residual) and y = act(linear(x) + residual) become one node with a flag and one more
+ * input. A chain is a node that stays, its base, and what joined it; the fused node stands where the base
+ * stood, or where the add stood when there is one, since the residual has to be there. */
 #include "graph/op.h"
 #include "graph/rewrite.h"
 
 #include <stddef.h>
 #include <string.h>
 
-/* Ops that have a flag for relu: where it lies in the attributes, whether their gradient rule knows of it. */
-typedef struct relu_flag {
+/* Ops that have a flag for relu: where it lies in the attributes, whether their gradient rule knows of it. Of
+ * a linear layer the flag is an activation, of which relu is one. */
+typedef struct act_flag {
     const graft_op *op;
     size_t at, size;
     bool in_training;
-} relu_flag;
+} act_flag;
 
-#define FLAG(op, type, in_training)                                                                          \
-    { &graft_op_##op, offsetof(type, relu), sizeof(((type *)0)->relu), in_training }
-static const relu_flag flags[] = {
-    FLAG(conv2d, graft_conv_attr, false),    FLAG(linear, graft_linear_attr, false),
-    FLAG(batch_norm, graft_norm_attr, true), FLAG(batch_norm_train, graft_norm_attr, true),
-    FLAG(add, graft_linear_attr, true),
+#define FLAG(op, type, field, in_training)                                                                   \
+    { &graft_op_##op, offsetof(type, field), sizeof(((type *)0)->field), in_training }
+static const act_flag flags[] = {
+    FLAG(conv2d, graft_conv_attr, relu, false),    FLAG(linear, graft_linear_attr, act, false),
+    FLAG(batch_norm, graft_norm_attr, relu, true), FLAG(batch_norm_train, graft_norm_attr, relu, true),
+    FLAG(add, graft_add_attr, relu, true),
 };
 
 typedef struct chain {
     int32_t base;         /* node that the others join */
     graft_value residual; /* of the old graph: what an add brought, or GRAFT_NONE */
     graft_value tail;     /* of the old graph: what the fused node's first result stands for */
-    bool relu;            /* a relu joined, or the base has one already */
+    int32_t act; /* that joined, or that the base has already: a graft_act, or relu where there is a flag */
 } chain;
 
 typedef struct fusing {
@@ -38,29 +39,28 @@ typedef struct fusing {
     bool in_training;
 } fusing;
 
-static const relu_flag *flag_of(const graft_op *op, bool in_training) {
+static const act_flag *flag_of(const graft_op *op, bool in_training) {
     for (size_t i = 0; i < GRAFT_COUNT(flags); i++) {
         if (flags[i].op == op && (!in_training || flags[i].in_training)) return &flags[i];
     }
     return NULL;
 }
 
-static bool has_relu(const graft_node *n, const relu_flag *flag) {
+static int32_t act_of(const graft_node *n, const act_flag *flag) {
     int64_t wide = 0;
     int32_t narrow = 0;
     const char *at = (const char *)n->attr + flag->at;
-    if (flag->size == sizeof wide) {
-        memcpy(&wide, at, sizeof wide);
-    } else {
+    if (flag->size == sizeof narrow) {
         memcpy(&narrow, at, sizeof narrow);
+        return narrow;
     }
-    return wide || narrow;
+    memcpy(&wide, at, sizeof wide);
+    return wide ? GRAFT_ACT_RELU : GRAFT_ACT_NONE;
 }
 
-static void set_relu(void *attr, const relu_flag *flag) {
-    int64_t wide = 1;
-    int32_t narrow = 1;
-    memcpy((char *)attr + flag->at, flag->size == sizeof wide ? (void *)&wide : (void *)&narrow, flag->size);
+static void set_act(void *attr, const act_flag *flag, int32_t act) {
+    int64_t wide = act;
+    memcpy((char *)attr + flag->at, flag->size == sizeof wide ? (void *)&wide : (void *)&act, flag->size);
 }
 
 /* The chain that ends in v and may still grow, as nothing but one node reads v; NULL when there is none. */
@@ -68,26 +68,34 @@ static chain *growing(const fusing *f, graft_value v) {
     const graft_value_info *info = graft_graph_value(f->g, v);
     if (info->kind != GRAFT_RESULT || f->uses[v] != 1) return NULL;
     chain *c = &f->chains[f->place[info->node]];
-    return c->tail == v && !c->relu ? c : NULL;
+    return c->tail == v && !c->act ? c : NULL;
 }
 
-static void join_relu(fusing *f, size_t i, const graft_node *n) {
+static void join_act(fusing *f, size_t i, const graft_node *n, int32_t act) {
     chain *c = growing(f, n->in[0]);
-    if (!c || !flag_of(graft_graph_node_at(f->g, (size_t)c->base)->op, f->in_training)) return;
+    if (!c) return;
+    const graft_op *base = graft_graph_node_at(f->g, (size_t)c->base)->op;
+    if (!flag_of(base, f->in_training) || (act != GRAFT_ACT_RELU && base != &graft_op_linear)) return;
     f->place[i] = f->place[graft_graph_value(f->g, n->in[0])->node];
     f->chains[i].base = -1;
     c->tail = n->out[0];
-    c->relu = true;
+    c->act = act;
 }
 
-/* An operand that is a convolution's result, to which the other operand may be added; the later of two. */
-static chain *conv_operand(const fusing *f, const graft_node *n, graft_value *residual) {
+/* Whether a residual may join: of a linear layer the gradient rule knows what to do with it. */
+static bool takes_residual(const fusing *f, const graft_node *base) {
+    bool has_room = base->op == &graft_op_linear || (base->op == &graft_op_conv2d && !f->in_training);
+    return has_room && base->in[3] == GRAFT_NONE;
+}
+
+/* An operand that a convolution or a linear layer computes, to which the other operand may be added; the
+ * later of two. */
+static chain *sum_operand(const fusing *f, const graft_node *n, graft_value *residual) {
     chain *best = NULL;
     for (size_t k = 0; k < 2; k++) {
         chain *c = growing(f, n->in[k]);
         if (!c || c->residual != GRAFT_NONE) continue;
-        const graft_node *base = graft_graph_node_at(f->g, (size_t)c->base);
-        if (base->op != &graft_op_conv2d || base->in[3] != GRAFT_NONE) continue;
+        if (!takes_residual(f, graft_graph_node_at(f->g, (size_t)c->base))) continue;
         if (best && best->base > c->base) continue;
         best = c;
         *residual = n->in[1 - k];
@@ -97,7 +105,7 @@ static chain *conv_operand(const fusing *f, const graft_node *n, graft_value *re
 
 static void join_add(fusing *f, size_t i, const graft_node *n) {
     graft_value residual = GRAFT_NONE;
-    chain *c = f->in_training ? NULL : conv_operand(f, n, &residual);
+    chain *c = sum_operand(f, n, &residual);
     if (!c) return;
     f->chains[i].base = c->base;
     f->chains[i].residual = residual;
@@ -108,11 +116,14 @@ static void join_add(fusing *f, size_t i, const graft_node *n) {
 static void find_chains(fusing *f) {
     for (size_t i = 0; i < graft_graph_n_nodes(f->g); i++) {
         const graft_node *n = graft_graph_node_at(f->g, i);
-        const relu_flag *flag = flag_of(n->op, false);
+        const act_flag *flag = flag_of(n->op, false);
         f->place[i] = (int32_t)i;
-        f->chains[i] = (chain){
-            .base = (int32_t)i, .residual = GRAFT_NONE, .tail = n->out[0], .relu = flag && has_relu(n, flag)};
-        if (n->op == &graft_op_relu) join_relu(f, i, n);
+        f->chains[i] = (chain){.base = (int32_t)i,
+                               .residual = GRAFT_NONE,
+                               .tail = n->out[0],
+                               .act = flag ? act_of(n, flag) : GRAFT_ACT_NONE};
+        if (n->op == &graft_op_relu) join_act(f, i, n, GRAFT_ACT_RELU);
+        if (n->op == &graft_op_activation) join_act(f, i, n, ((const graft_activation_attr *)n->attr)->act);
         if (n->op == &graft_op_add) join_add(f, i, n);
     }
 }
@@ -130,7 +141,7 @@ static void build_chain(graft_rewrite *r, const fusing *f, const chain *c) {
         return;
     }
     if (n->op->attr_size) memcpy(attr, n->attr, n->op->attr_size);
-    if (c->relu) set_relu(attr, flag_of(n->op, false));
+    if (c->act) set_act(attr, flag_of(n->op, false), c->act);
     for (size_t k = 0; k < n->n_in; k++) in[k] = graft_rewrite_value(r, n->in[k]);
     if (c->residual != GRAFT_NONE) in[3] = graft_rewrite_value(r, c->residual);
     graft_rewrite_node(r, n, attr, in);

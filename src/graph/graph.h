@@ -131,12 +131,16 @@ int graft_graph_extract(graft_graph **out, graft_arena *arena, const graft_graph
                         const graft_output *outputs, size_t n_outputs, graft_err *err);
 /** Frozen batch norms folded into the convolution before them. fold.c */
 int graft_graph_fold(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
-/** conv + relu, conv + add + relu, linear + relu, batch norm + relu, add + relu joined where nothing else
- * reads the value between. fuse.c */
+/** conv + relu, conv + add + relu, linear + add + activation, batch norm + relu, add + relu joined where
+ * nothing else reads the value between. fuse.c */
 int graft_graph_fuse(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Before the gradient is added: relu joined only with ops whose gradient rule knows of it (batch norm in
- * both forms, add), so that the backward pass is one node less; convolutions stay as they are. fuse.c */
+ * both forms, add), so that the backward pass is one node less, and sums with linear layers; convolutions
+ * stay as they are. fuse.c */
 int graft_graph_fuse_training(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** Every dropout replaced by its input, for inference; the seeds are no inputs any more. g has no gradients
+ * yet (EINTERNAL when it has one of a dropout). still.c */
+int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Every batch norm whose running mean is marked trained uses the batch's statistics and assigns the running
  * ones; the others keep theirs. norms.c */
 int graft_graph_train_norms(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);

@@ -186,9 +186,79 @@ static void a_relu_after_a_linear_layer_joins_it(void **state) {
     graft_graph_output(g, "y", graft_relu(g, graft_linear(g, x, w, GRAFT_NONE)));
     graft_graph *fused = run_pass(*state, graft_graph_fuse, g);
     assert_int_equal(graft_graph_n_nodes(fused), 1);
-    assert_int_equal(((const graft_linear_attr *)graft_graph_node_at(fused, 0)->attr)->relu, 1);
+    assert_int_equal(((const graft_linear_attr *)graft_graph_node_at(fused, 0)->attr)->act, GRAFT_ACT_RELU);
     graft_graph *kept = run_pass(*state, graft_graph_fuse_training, g);
     assert_int_equal(graft_graph_n_nodes(kept), 2);
+}
+
+/* y = act(x w^T), x's rows as residual where `sum`, w being (D,D). */
+static graft_graph *linear_graph(graft_arena *arena, int32_t act, bool sum) {
+    graft_graph *g = graft_graph_new(arena);
+    graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_TOKENS, 3}});
+    graft_value w = graft_graph_param(g, "w", NULL, (graft_shape){2, {3, 3}});
+    graft_value y = graft_linear(g, x, w, GRAFT_NONE);
+    if (sum) y = graft_add(g, x, y, 0);
+    graft_graph_output(g, "y", graft_activate(g, y, act));
+    return g;
+}
+
+static void assert_same_linear(graft_arena *arena, const graft_graph *a, const graft_graph *b) {
+    evaluate_binding x[] = {{"x", small_net_random(arena, 12, -2, 2, 1)},
+                            {"w", small_net_random(arena, 9, -2, 2, 2)}};
+    evaluation before = evaluate_tokens(arena, a, 1, 4, x, 2), after = evaluate_tokens(arena, b, 1, 4, x, 2);
+    int64_t count;
+    const double *expected = evaluation_of(&before, a, "y", &count);
+    assert_int_equal(count, 12);
+    assert_true(evaluate_difference(evaluation_of(&after, b, "y", NULL), expected, count) < 1e-15);
+}
+
+static void a_linear_layer_takes_sum_and_activation(void **state) {
+    for (int32_t act = GRAFT_ACT_NONE; act <= GRAFT_ACT_SILU; act++) {
+        for (int sum = 0; sum <= 1; sum++) {
+            graft_graph *g = linear_graph(*state, act, sum), *fused = run_pass(*state, graft_graph_fuse, g),
+                        *kept = run_pass(*state, graft_graph_fuse_training, g);
+            const graft_node *n = graft_graph_node_at(fused, 0);
+            assert_int_equal(graft_graph_n_nodes(fused), 1);
+            assert_int_equal(((const graft_linear_attr *)n->attr)->act, act);
+            assert_int_equal(n->in[3] != GRAFT_NONE, sum);
+            assert_same_linear(*state, g, fused);
+            assert_int_equal(graft_graph_n_nodes(kept), act == GRAFT_ACT_NONE ? 1 : 2);
+            assert_same_linear(*state, g, kept);
+        }
+    }
+}
+
+static void an_activation_joins_nothing_but_a_linear_layer(void **state) {
+    graft_value x;
+    graft_graph *g = start(*state, &x);
+    graft_graph_output(g, "y", graft_gelu(g, conv1x1(g, x, "a")));
+    assert_int_equal(graft_graph_n_nodes(run_pass(*state, graft_graph_fuse, g)), 2);
+}
+
+static void without_dropout_a_graph_computes_what_its_parts_do(void **state) {
+    graft_graph *g = graft_graph_new(*state);
+    graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_TOKENS, 3}}),
+                seed = graft_graph_input(g, "seed", GRAFT_I32, (graft_shape){1, {2}}),
+                w = graft_graph_param(g, "w", NULL, (graft_shape){2, {3, 3}});
+    graft_value y = graft_linear(g, graft_dropout(g, x, seed, 0.5), w, GRAFT_NONE);
+    graft_graph_output(g, "y", graft_dropout(g, graft_dropout(g, y, seed, 0.25), seed, 0.1));
+    graft_graph *still = run_pass(*state, graft_graph_without_dropout, g);
+    assert_int_equal(graft_graph_n_nodes(still), 1);
+    assert_int_equal(graft_graph_find(still, "seed"), GRAFT_NONE);
+    assert_same_linear(*state, linear_graph(*state, GRAFT_ACT_NONE, false), still);
+}
+
+static void dropout_is_not_taken_out_of_a_graph_with_its_gradient(void **state) {
+    graft_graph *g = graft_graph_new(*state), *still = NULL;
+    graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_TOKENS, 3}}),
+                seed = graft_graph_input(g, "seed", GRAFT_I32, (graft_shape){1, {2}}), dx;
+    graft_graph_output(g, "y", graft_dropout(g, x, seed, 0.5));
+    graft_graph_node(g, &graft_op_dropout_grad, &(graft_dropout_attr){.p = 0.5}, (graft_value[]){x, seed}, 2,
+                     &dx);
+    graft_graph_output(g, "dx", dx);
+    graft_err err = {0};
+    assert_int_equal(graft_graph_without_dropout(&still, *state, g, &err), GRAFT_EINTERNAL);
+    assert_null(still);
 }
 
 static void in_training_norms_and_sums_take_relu_and_convolutions_do_not(void **state) {
@@ -239,6 +309,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_read_twice_or_is_relued_already_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(two_sums_in_a_row_use_one_convolution_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_relu_after_a_linear_layer_joins_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_linear_layer_takes_sum_and_activation, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_activation_joins_nothing_but_a_linear_layer, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_dropout_a_graph_computes_what_its_parts_do, setup, teardown),
+        cmocka_unit_test_setup_teardown(dropout_is_not_taken_out_of_a_graph_with_its_gradient, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(in_training_norms_and_sums_take_relu_and_convolutions_do_not, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(running_statistics_move_towards_the_batch, setup, teardown),

@@ -179,7 +179,9 @@ static void check_problem(problem *p) {
     }
 }
 
-static bool is_fused_convolution(const graft_op *op, const graft_op_case *test) {
+/* What only inference may use. */
+static bool is_fused(const graft_op *op, const graft_op_case *test) {
+    if (op == &graft_op_linear) return ((const graft_linear_attr *)test->attr)->act > GRAFT_ACT_RELU;
     return op == &graft_op_conv2d && (((const graft_conv_attr *)test->attr)->relu || test->in[3].rank >= 0);
 }
 
@@ -187,7 +189,7 @@ static bool is_fused_convolution(const graft_op *op, const graft_op_case *test) 
 static bool has_derivative(const graft_op *op, const graft_op_case *test) {
     for (size_t i = 0; i < test->n_in; i++)
         if ((test->whole >> i & 1) && test->dtype[i] == GRAFT_F32) return false;
-    return !is_fused_convolution(op, test);
+    return !is_fused(op, test);
 }
 
 static int check_all(bool root) {
@@ -220,13 +222,12 @@ static void a_loss_that_is_the_root_has_seed_one(void **state) {
     assert_true(check_all(true) > 8);
 }
 
-static void fused_convolutions_have_no_gradient(void **state) {
-    (void)state;
+static int check_fused(const graft_op *op) {
     int n = 0;
-    for (size_t k = 0; k < graft_op_conv2d.n_cases; k++) {
-        if (!is_fused_convolution(&graft_op_conv2d, &graft_op_conv2d.cases[k])) continue;
+    for (size_t k = 0; k < op->n_cases; k++) {
+        if (!is_fused(op, &op->cases[k])) continue;
         problem p;
-        begin(&p, &graft_op_conv2d, &graft_op_conv2d.cases[k]);
+        begin(&p, op, &op->cases[k]);
         build(&p, false);
         graft_err err = {0};
         assert_int_equal(graft_graph_end(p.g, &err), GRAFT_EINTERNAL);
@@ -234,7 +235,13 @@ static void fused_convolutions_have_no_gradient(void **state) {
         graft_arena_free(p.arena);
         n++;
     }
-    assert_true(n >= 2);
+    return n;
+}
+
+static void what_is_fused_for_inference_has_no_gradient(void **state) {
+    (void)state;
+    assert_true(check_fused(&graft_op_conv2d) >= 2);
+    assert_true(check_fused(&graft_op_linear) >= 4);
 }
 
 static void statistics_and_targets_have_no_gradient(void **state) {
@@ -309,7 +316,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_match_finite_differences),
         cmocka_unit_test(a_loss_that_is_the_root_has_seed_one),
-        cmocka_unit_test(fused_convolutions_have_no_gradient),
+        cmocka_unit_test(what_is_fused_for_inference_has_no_gradient),
         cmocka_unit_test(statistics_and_targets_have_no_gradient),
         cmocka_unit_test(optimisers_follow_their_recurrences),
     };

@@ -144,8 +144,8 @@ static graft_value build_fused(golden *t, bool *residual) {
     if (is_op(t, "batch_norm")) return build_norm(t, x, 1);
     if (is_op(t, "add")) return graft_add(t->g, x, given(t, "z"), 1);
     if (!is_op(t, "linear")) return GRAFT_NONE;
-    graft_graph_node(t->g, &graft_op_linear, &(graft_linear_attr){1},
-                     (graft_value[]){x, given(t, "w"), given(t, "b")}, 3, out);
+    graft_graph_node(t->g, &graft_op_linear, &(graft_linear_attr){.act = GRAFT_ACT_RELU},
+                     (graft_value[]){x, given(t, "w"), given(t, "b"), GRAFT_NONE}, 4, out);
     return out[0];
 }
 

@@ -40,6 +40,9 @@ const_dnnl_memory_desc_t graft_cpu_md_of(const graft_lowering *l, graft_value v,
 /** A copy owned by the arena. */
 int graft_cpu_md_clone(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl_memory_desc_t md,
                        graft_err *err);
+/** The same bytes with the axes in another order: axis i becomes axis axes[i]. Owned by the arena. */
+int graft_cpu_md_permute(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl_memory_desc_t md,
+                         const int *axes, graft_err *err);
 /** The descriptor with which v lies in `dtype`, or C order where it lies nowhere so. */
 int graft_cpu_md_as_is(const_dnnl_memory_desc_t *out, graft_lowering *l, graft_value v, graft_dtype dtype,
                        graft_err *err);
@@ -66,8 +69,8 @@ int graft_cpu_take_over(graft_lowering *l, const graft_node *n, size_t o, graft_
  * ----------------------------------------------------------------------------------------- */
 
 /** Attributes with the steps that are joined to a primitive: a sum into what its result's place holds, then
- * relu. The caller destroys *out, after an error too. */
-int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, bool relu, graft_err *err);
+ * `act`, a graft_act. The caller destroys *out, after an error too. */
+int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, int32_t act, graft_err *err);
 
 typedef struct graft_cpu_arg {
     int arg; /* DNNL_ARG_... */

@@ -57,7 +57,7 @@ int graft_cpu_relu_grad(graft_lowering *l, const graft_node *n, graft_err *err) 
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
 }
 
-static int add(graft_lowering *l, const graft_node *n, bool relu, graft_err *err) {
+static int add(graft_lowering *l, const graft_node *n, int32_t act, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
     graft_value a = n->in[0], b = n->in[1], y = n->out[0];
     graft_dtype dtype = graft_lower_dtype(l, y);
@@ -68,7 +68,7 @@ static int add(graft_lowering *l, const graft_node *n, bool relu, graft_err *err
     int rc = want_as_is(l, a, dtype, &md, &ab, err);
     if (rc == 0) rc = graft_cpu_want(l, b, md, dtype, &bb, err);
     if (rc == 0) rc = graft_cpu_take(l, n, 0, ab, md, dtype, &yb, err);
-    if (rc == 0) rc = graft_cpu_attr(&attr, false, relu, err);
+    if (rc == 0) rc = graft_cpu_attr(&attr, false, act, err);
     if (rc == 0) {
         rc = graft_cpu_status(
             dnnl_binary_primitive_desc_create(&pd, cpu->engine, dnnl_binary_add, md, md, md, attr),
@@ -81,10 +81,10 @@ static int add(graft_lowering *l, const graft_node *n, bool relu, graft_err *err
 }
 
 int graft_cpu_add(graft_lowering *l, const graft_node *n, graft_err *err) {
-    const graft_linear_attr *a = n->attr;
-    return add(l, n, a && a->relu != 0, err);
+    const graft_add_attr *a = n->attr;
+    return add(l, n, a->relu ? GRAFT_ACT_RELU : GRAFT_ACT_NONE, err);
 }
 
 int graft_cpu_sum_into(graft_lowering *l, const graft_node *n, graft_err *err) {
-    return add(l, n, false, err);
+    return add(l, n, GRAFT_ACT_NONE, err);
 }

@@ -73,20 +73,46 @@ int graft_cpu_md_clone(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl_m
     return rc;
 }
 
+int graft_cpu_md_permute(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl_memory_desc_t md,
+                         const int *axes, graft_err *err) {
+    int rc = graft_cpu_status(dnnl_memory_desc_permute_axes(out, md, axes), "an exchange of axes", err);
+    if (rc == 0 && graft_arena_defer(arena, destroy_md, *out) < 0) rc = graft_err_nomem(err);
+    return rc;
+}
+
 graft_dtype graft_cpu_compute_dtype(const graft_lowering *l, graft_value a, graft_value b) {
     bool bf16 = graft_lower_dtype(l, a) == GRAFT_BF16 || graft_lower_dtype(l, b) == GRAFT_BF16;
     return bf16 ? GRAFT_BF16 : GRAFT_F32;
 }
 
-int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, bool relu, graft_err *err) {
+static dnnl_status_t append_act(dnnl_post_ops_t ops, int32_t act) {
+    switch (act) {
+    case GRAFT_ACT_RELU:
+        return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0F, 0.0F);
+    case GRAFT_ACT_GELU:
+        return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_gelu_erf, 0.0F, 0.0F);
+    case GRAFT_ACT_GELU_TANH:
+        return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_gelu_tanh, 0.0F, 0.0F);
+    case GRAFT_ACT_TANH:
+        return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_tanh, 0.0F, 0.0F);
+    case GRAFT_ACT_QUICK_GELU: /* swish: x s(alpha x) */
+        return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_swish, 1.702F, 0.0F);
+    case GRAFT_ACT_SILU:
+        return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_swish, 1.0F, 0.0F);
+    default:
+        return dnnl_success;
+    }
+}
+
+int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, int32_t act, graft_err *err) {
     dnnl_post_ops_t ops = NULL;
     int rc = graft_cpu_status(dnnl_primitive_attr_create(out), "attributes", err);
     if (rc == 0) rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
     if (rc < 0) return rc;
     dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
     if (sum) dnnl_post_ops_append_sum(ops, 1.0F, 0, dnnl_data_type_undef);
-    if (relu) dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0F, 0.0F);
-    rc = graft_cpu_status(dnnl_primitive_attr_set_post_ops(*out, ops), "post-ops", err);
+    rc = graft_cpu_status(append_act(ops, act), "post-ops", err);
+    if (rc == 0) rc = graft_cpu_status(dnnl_primitive_attr_set_post_ops(*out, ops), "post-ops", err);
     dnnl_post_ops_destroy(ops);
     return rc;
 }

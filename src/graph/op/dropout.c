@@ -79,6 +79,7 @@ const graft_op graft_op_dropout = {
     .grad = dropout_gradient,
     .reference = mask_reference,
     .alias = {0, -1, -1, -1},
+    .bf16 = 1,
     .cases = dropout_cases,
     .n_cases = GRAFT_COUNT(dropout_cases),
 };
@@ -89,6 +90,7 @@ const graft_op graft_op_dropout_grad = {
     .shape = dropout_grad_shape,
     .reference = mask_reference,
     .alias = {0, -1, -1, -1},
+    .bf16 = 1,
     .cases = dropout_cases,
     .n_cases = GRAFT_COUNT(dropout_cases),
 };

@@ -51,7 +51,7 @@ static void relu_gradient(graft_graph *g, const graft_node *n, const graft_value
 
 static void add_gradient(graft_graph *g, const graft_node *n, const graft_value *dout, const bool *wanted,
                          graft_value *din) {
-    const graft_linear_attr *a = n->attr;
+    const graft_add_attr *a = n->attr;
     graft_value d = a->relu ? relu_grad_node(g, dout[0], n->out[0]) : dout[0];
     if (wanted[0]) din[0] = d;
     if (wanted[1]) din[1] = d;
@@ -79,7 +79,7 @@ static void relu_grad_reference(const graft_op_call *c) {
 }
 
 static void add_reference(const graft_op_call *c) {
-    const graft_linear_attr *attr = c->attr;
+    const graft_add_attr *attr = c->attr;
     const double *a = c->in[0], *b = c->in[1];
     for (int64_t i = 0; i < graft_rule_count(&c->out_shape[0]); i++) {
         double sum = a[i] + b[i];
@@ -133,25 +133,25 @@ const graft_op graft_op_relu_grad = {
 
 static const graft_op_case add_cases[] = {
     {.name = "odd picture",
-     .attr = &(const graft_linear_attr){0},
+     .attr = &(const graft_add_attr){0},
      .n_in = 2,
      .in = {{4, {3, 5, 7, 3}}, {4, {3, 5, 7, 3}}}},
     {.name = "whole blocks",
-     .attr = &(const graft_linear_attr){0},
+     .attr = &(const graft_add_attr){0},
      .n_in = 2,
      .in = {{4, {1, 32, 4, 4}}, {4, {1, 32, 4, 4}}}},
     {.name = "odd picture, relu",
-     .attr = &(const graft_linear_attr){1},
+     .attr = &(const graft_add_attr){1},
      .n_in = 2,
      .in = {{4, {3, 5, 7, 3}}, {4, {3, 5, 7, 3}}}},
     {.name = "features, relu",
-     .attr = &(const graft_linear_attr){1},
+     .attr = &(const graft_add_attr){1},
      .n_in = 2,
      .in = {{2, {2, 33}}, {2, {2, 33}}}},
 };
 const graft_op graft_op_add = {
     .name = "add",
-    .attr_size = sizeof(graft_linear_attr),
+    .attr_size = sizeof(graft_add_attr),
     .n_out = 1,
     .shape = add_shape,
     .grad = add_gradient,
@@ -186,7 +186,7 @@ graft_value graft_relu(graft_graph *g, graft_value x) {
 
 graft_value graft_add(graft_graph *g, graft_value a, graft_value b, int32_t relu) {
     graft_value y;
-    graft_graph_node(g, &graft_op_add, &(graft_linear_attr){relu}, (graft_value[]){a, b}, 2, &y);
+    graft_graph_node(g, &graft_op_add, &(graft_add_attr){relu}, (graft_value[]){a, b}, 2, &y);
     return y;
 }
 

@@ -1,12 +1,12 @@
 /* One line an op; included where the rows are declared and where the table is made. */
 GRAFT_OP(relu)
 GRAFT_OP(relu_grad)        /* dy, y -> dx where y > 0 */
-GRAFT_OP(add)              /* a, b; attr graft_linear_attr {relu} */
+GRAFT_OP(add)              /* a, b; attr graft_add_attr {relu} */
 GRAFT_OP(sum_into)         /* a, b -> a + b: accumulation of gradients, output may overwrite a */
 GRAFT_OP(conv2d)           /* x, w, b?, residual? -> y */
 GRAFT_OP(conv2d_dx)        /* dy, w, x (shape only) -> dx */
 GRAFT_OP(conv2d_dw)        /* x, dy, w (shape only) -> dw, db */
-GRAFT_OP(linear)           /* x, w, b? -> y; attr relu */
+GRAFT_OP(linear)           /* x, w, b?, residual? -> y; attr graft_linear_attr */
 GRAFT_OP(linear_dx)        /* dy, w -> dx */
 GRAFT_OP(linear_dw)        /* x, dy -> dw, db */
 GRAFT_OP(batch_norm)       /* x, gamma, beta, mean, var -> y; attr relu */
@@ -35,3 +35,19 @@ GRAFT_OP(mse_grad)           /* dloss?, y, target, weight */
 GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
 GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
 GRAFT_OP(clip_scale)         /* gradients... -> scale */
+
+GRAFT_OP(activation)        /* x -> y; attr graft_activation_attr {act} */
+GRAFT_OP(activation_grad)   /* dy, x -> dx */
+GRAFT_OP(layer_norm)        /* x, gamma, beta? -> y, mean, rstd */
+GRAFT_OP(layer_norm_grad)   /* dy, x, gamma, mean, rstd -> dx, dgamma, dbeta */
+GRAFT_OP(embedding)         /* table, ids -> y */
+GRAFT_OP(embedding_dw)      /* dy, ids, table (shape only) -> dtable */
+GRAFT_OP(span_pool)         /* x, spans -> y; attr graft_span_pool_attr {kind} */
+GRAFT_OP(span_pool_grad)    /* dy, spans, x (shape only) -> dx: mean, first, last */
+GRAFT_OP(span_max_grad)     /* dy, spans, x -> dx */
+GRAFT_OP(token_window)      /* x, spans -> y; attr graft_token_window_attr {width} */
+GRAFT_OP(token_window_grad) /* dy, spans -> dx */
+GRAFT_OP(columns)           /* x -> y; attr graft_columns_attr {first, count} */
+GRAFT_OP(columns_grad)      /* dy, x (shape only) -> dx */
+GRAFT_OP(unit_rows)         /* x -> y */
+GRAFT_OP(unit_rows_grad)    /* dy, x -> dx */

@@ -20,9 +20,52 @@ typedef struct graft_norm_attr {
     int64_t relu;    /* y = max(0, norm) in one node */
 } graft_norm_attr;
 
+/** What may follow a linear layer in one node; activation.c says what each computes. */
+typedef enum graft_act {
+    GRAFT_ACT_NONE,
+    GRAFT_ACT_RELU,
+    GRAFT_ACT_GELU,      /* with erf */
+    GRAFT_ACT_GELU_TANH, /* its approximation by tanh */
+    GRAFT_ACT_TANH,
+    GRAFT_ACT_QUICK_GELU, /* its approximation by the logistic function */
+    GRAFT_ACT_SILU,
+} graft_act;
+
 typedef struct graft_linear_attr {
-    int32_t relu;
+    int32_t act;    /* a graft_act, fused by fuse.c */
+    int32_t in_out; /* w is (I, O) */
 } graft_linear_attr;
+
+typedef struct graft_add_attr {
+    int32_t relu;
+} graft_add_attr;
+
+typedef struct graft_activation_attr {
+    int32_t act; /* a graft_act but NONE and RELU */
+} graft_activation_attr;
+
+typedef struct graft_layer_norm_attr {
+    double eps;
+} graft_layer_norm_attr;
+
+typedef struct graft_columns_attr {
+    int64_t first, count;
+} graft_columns_attr;
+
+typedef enum graft_span_kind {
+    GRAFT_SPAN_MEAN,
+    GRAFT_SPAN_FIRST,
+    GRAFT_SPAN_LAST,
+    GRAFT_SPAN_MAX
+} graft_span_kind;
+
+typedef struct graft_span_pool_attr {
+    int32_t kind; /* a graft_span_kind */
+} graft_span_pool_attr;
+
+typedef struct graft_token_window_attr {
+    int32_t width;
+} graft_token_window_attr;
 
 /* Of running_update: which statistic it is; a variance of n values is stored times n / (n - 1). */
 typedef struct graft_running_attr {
@@ -37,6 +80,35 @@ graft_value graft_conv2d(graft_graph *g, graft_value x, graft_value w, graft_val
 /* linear.c */
 /** y (N,O) = x (N,I) w^T + b; b may be GRAFT_NONE. */
 graft_value graft_linear(graft_graph *g, graft_value x, graft_value w, graft_value b);
+/** The same with w (I,O), as GPT-2's files have it: y (N,O) = x (N,I) w + b. */
+graft_value graft_linear_in_out(graft_graph *g, graft_value x, graft_value w, graft_value b);
+/* activation.c */
+graft_value graft_gelu(graft_graph *g, graft_value x);
+graft_value graft_gelu_tanh(graft_graph *g, graft_value x);
+graft_value graft_tanh(graft_graph *g, graft_value x);
+/** Any graft_act, x itself for GRAFT_ACT_NONE. */
+graft_value graft_activate(graft_graph *g, graft_value x, int32_t act);
+/* layer_norm.c */
+/** Layer norm of each row of x (N,D) with gamma (D) and beta (D) or GRAFT_NONE; Ba et al. 2016. */
+graft_value graft_layer_norm(graft_graph *g, graft_value x, graft_value gamma, graft_value beta, double eps);
+/* embedding.c */
+/** (T,D): row ids[t] of table (V,D) for each t; ids (T) I32 lie in [0, V), which the caller verifies. */
+graft_value graft_embedding(graft_graph *g, graft_value table, graft_value ids);
+/* columns.c */
+/** (T,count): columns first ... first + count - 1 of x (T,D). */
+graft_value graft_columns(graft_graph *g, graft_value x, int64_t first, int64_t count);
+/* unit_rows.c */
+/** x (N,D) / max(|row|, 1e-12): rows of length one, rows of zeros stay. */
+graft_value graft_unit_rows(graft_graph *g, graft_value x);
+/* span.c: spans (N,2) I32 holds [start, length] of each sample's tokens; they lie in x, do not overlap and
+ * may be empty, which the caller verifies. Tokens outside all spans are padding: they reach no result, and
+ * their gradient is 0. */
+/** (N,D): mean, first, last or largest of each sample's rows of x (T,D), by a graft_span_kind; 0 for an empty
+ * span. */
+graft_value graft_span_pool(graft_graph *g, graft_value x, graft_value spans, int32_t kind);
+/** (T, width D): beside each other the rows t - (width - 1) / 2 ... of x (T,D), zeros where they are not of
+ * the same sample; a linear layer over it is a convolution along the text (Kim 2014). */
+graft_value graft_token_window(graft_graph *g, graft_value x, graft_value spans, int32_t width);
 /* norm.c */
 /** Batch norm with given statistics (inference, or frozen in training); Ioffe and Szegedy 2015. */
 graft_value graft_batch_norm(graft_graph *g, graft_value x, graft_value gamma, graft_value beta,

@@ -40,6 +40,9 @@ static inline bool graft_rule_same(const graft_op_types *t, size_t i, size_t j) 
     return graft_shape_equal(&t->in[i]->shape, &t->in[j]->shape);
 }
 
+/** act(x), `act` being a graft_act. */
+double graft_rule_activate(int32_t act, double x);
+
 /** Elements of a bound shape. */
 static inline int64_t graft_rule_count(const graft_shape *s) {
     int64_t n = 1;

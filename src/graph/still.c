@@ -1,0 +1,22 @@
+/* Without chance: every dropout is replaced by what it reads, for inference and for evaluation. */
+#include "graph/op.h"
+#include "graph/rewrite.h"
+
+int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err) {
+    graft_rewrite r;
+    int rc = graft_rewrite_begin(&r, arena, g, err);
+    if (rc < 0) return rc;
+    for (size_t i = 0; i < graft_graph_n_nodes(g); i++) {
+        const graft_node *n = graft_graph_node_at(g, i);
+        if (n->op == &graft_op_dropout) {
+            r.map[n->out[0]] = graft_rewrite_value(&r, n->in[0]);
+        } else if (n->op == &graft_op_dropout_grad) {
+            graft_graph_fail(r.to, GRAFT_EINTERNAL,
+                             "a dropout is taken out of a graph that has its gradient");
+        } else {
+            graft_rewrite_copy(&r, n);
+        }
+    }
+    graft_rewrite_ends(&r);
+    return graft_rewrite_end(&r, out, 0, err);
+}
