@@ -35,6 +35,7 @@ typedef struct graft_op_case {
     graft_dtype dtype[12];    /* zero: F32 */
     double low[12], high[12]; /* values are uniform in [low, high); both 0 means [-1, 1) */
     uint32_t whole;           /* bit i: values of input i are rounded down, for integers and for ties */
+    const double *data[12];   /* where not NULL, the values of input i, C order, in place of drawn ones */
     double tolerance;         /* backend float32 against reference, relative to the largest value; 0: 1e-5 */
 } graft_op_case;
 

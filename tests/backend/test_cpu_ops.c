@@ -76,6 +76,7 @@ static void set_inputs(graft_arena *arena, graft_program *p, const graft_op_case
             double v = low + (high - low) * graft_rng_uniform(&rng);
             data[k] = test->whole >> i & 1 ? floor(v) : (double)(float)v;
         }
+        if (test->data[i] != NULL) memcpy(data, test->data[i], (size_t)n * sizeof *data);
         bindings[i].data = data;
         void *to = graft_program_input(p, bindings[i].name, NULL);
         if (to) store(to, test->dtype[i], data, n);

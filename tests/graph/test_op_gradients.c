@@ -64,6 +64,7 @@ static void begin(problem *p, const graft_op *op, const graft_op_case *test) {
         bool usual = test->low[i] == 0 && test->high[i] == 0;
         p->x[i] = new_values(p->arena, p->count[i], i, usual ? -1 : test->low[i], usual ? 1 : test->high[i]);
         for (int64_t k = 0; (test->whole >> i & 1) && k < p->count[i]; k++) p->x[i][k] = floor(p->x[i][k]);
+        if (test->data[i] != NULL) memcpy(p->x[i], test->data[i], (size_t)p->count[i] * sizeof(double));
         p->at[i] = graft_arena_array(p->arena, (size_t)p->count[i], sizeof(double));
         assert_non_null(p->at[i]);
         memcpy(p->at[i], p->x[i], (size_t)p->count[i] * sizeof(double));

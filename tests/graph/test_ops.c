@@ -62,6 +62,7 @@ static void open_trial(trial *t, const graft_op *op, const graft_op_case *test) 
             double value = low + (high - low) * graft_rng_uniform(&rng);
             t->in[i][k] = test->whole >> i & 1 ? floor(value) : value;
         }
+        if (test->data[i] != NULL) memcpy(t->in[i], test->data[i], t->in_size[i]);
     }
     for (size_t o = 0; o < op->n_out; o++) {
         t->out_size[o] = bytes_of(&t->out_shape[o]);

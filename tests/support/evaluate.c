@@ -79,6 +79,11 @@ static void run_node(graft_arena *arena, evaluation *e, const graft_node *n) {
 
 evaluation evaluate(graft_arena *arena, const graft_graph *g, int64_t batch, const evaluate_binding *bindings,
                     size_t n_bindings) {
+    return evaluate_tokens(arena, g, batch, 1, bindings, n_bindings);
+}
+
+evaluation evaluate_tokens(graft_arena *arena, const graft_graph *g, int64_t batch, int64_t tokens,
+                           const evaluate_binding *bindings, size_t n_bindings) {
     size_t n = graft_graph_n_values(g);
     evaluation e = {.values = graft_arena_array(arena, n, sizeof *e.values),
                     .shapes = graft_arena_array(arena, n, sizeof *e.shapes),
@@ -89,6 +94,7 @@ evaluation evaluate(graft_arena *arena, const graft_graph *g, int64_t batch, con
         e.shapes[v] = info->shape;
         for (int i = 0; i < info->shape.rank; i++) {
             if (e.shapes[v].dims[i] == GRAFT_DIM_BATCH) e.shapes[v].dims[i] = batch;
+            if (e.shapes[v].dims[i] == GRAFT_DIM_TOKENS) e.shapes[v].dims[i] = tokens;
         }
         assert_true(graft_shape_count(&e.shapes[v], &e.counts[v]));
         e.values[v] = new_doubles(arena, e.counts[v]);

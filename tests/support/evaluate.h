@@ -22,6 +22,9 @@ typedef struct evaluation {
  * computed in double. Everything lives in the arena. */
 evaluation evaluate(graft_arena *arena, const graft_graph *g, int64_t batch, const evaluate_binding *bindings,
                     size_t n_bindings);
+/** The same with a number of tokens too. */
+evaluation evaluate_tokens(graft_arena *arena, const graft_graph *g, int64_t batch, int64_t tokens,
+                           const evaluate_binding *bindings, size_t n_bindings);
 /** The values of an output, input, parameter or state. */
 const double *evaluation_of(const evaluation *e, const graft_graph *g, const char *name, int64_t *count);
 /** The largest |a - b| of two arrays, relative to the largest |b|. */
