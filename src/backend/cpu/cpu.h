@@ -104,6 +104,9 @@ int graft_cpu_emit_own(graft_lowering *l, const char *impl, int (*run)(void *sel
 
 /** piece(self, i) for every i below n, in equal runs over the threads of the step. */
 void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i));
+/** The same for pieces of unequal length: a thread takes the next one when it is free. `thread` is below the
+ * step's number of threads; what a piece computes may not depend on it. */
+void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, size_t i, size_t thread));
 
 int graft_cpu_reference(graft_lowering *l, const graft_node *n, graft_err *err);
 

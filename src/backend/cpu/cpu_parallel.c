@@ -3,6 +3,7 @@
 #include "backend/cpu/cpu.h"
 
 #include <omp.h>
+#include <stdatomic.h>
 
 void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i)) {
     if (omp_get_max_threads() == 1) {
@@ -13,5 +14,18 @@ void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i
     {
         size_t threads = (size_t)omp_get_num_threads(), me = (size_t)omp_get_thread_num();
         for (size_t i = n * me / threads; i < n * (me + 1) / threads; i++) piece(self, i);
+    }
+}
+
+void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, size_t i, size_t thread)) {
+    if (omp_get_max_threads() == 1) {
+        for (size_t i = 0; i < n; i++) piece(self, i, 0);
+        return;
+    }
+    atomic_size_t next = 0;
+#pragma omp parallel
+    {
+        size_t me = (size_t)omp_get_thread_num(), i;
+        while ((i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed)) < n) piece(self, i, me);
     }
 }

@@ -26,6 +26,8 @@ GRAFT_OP(flatten)
 GRAFT_OP(flatten_grad)       /* dy, x (shape only) -> dx; a view */
 GRAFT_OP(dropout)            /* x, seed -> y */
 GRAFT_OP(dropout_grad)       /* dy, seed -> dx */
+GRAFT_OP(attention)          /* q, k, v, spans, seed? -> y, lse (T,heads) */
+GRAFT_OP(attention_grad)     /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
 GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
 GRAFT_OP(cross_entropy_grad) /* dloss?, probabilities, target, weight -> dlogits */
 GRAFT_OP(bce_logits)         /* logits, target, weight -> loss */

@@ -146,6 +146,21 @@ typedef struct graft_dropout_attr {
  * else 0 (mix.h). seed is an input (2,) I32, to be set anew before each step. */
 graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p);
 
+/* attention.c */
+typedef struct graft_attention_attr {
+    int64_t heads,
+        causal;   /* head h has the columns [h D/heads, (h+1) D/heads); causal: token i sees j <= i */
+    double scale; /* of the scores, above 0: usually 1/sqrt(D/heads) */
+    double p;     /* the part of the probabilities that is dropped, 0 <= p < 1 */
+    int64_t salt; /* tells the attentions of one graph apart; graft_attention sets it */
+} graft_attention_attr;
+/** softmax(scale q k^T) v within each span and head (Vaswani et al. 2017). q, k, v (T,D) -> (T,D); spans
+ * (N,2) I32: [first row, rows] of each sample, which may not overlap; rows of no span give 0. seed (2,) I32
+ * is an input to be set anew before each step, GRAFT_NONE without dropout. The node's second result is each
+ * row's log-sum-exp (T,heads), for the gradient. */
+graft_value graft_attention(graft_graph *g, graft_value q, graft_value k, graft_value v, graft_value spans,
+                            graft_value seed, graft_attention_attr a);
+
 /* loss.c: scalars []. weight (N,) multiplies a sample's loss; the caller puts 1/(sum of weights) into it, so
  * that a micro-batch of a larger batch is scaled as the whole. target (N,K) carries smoothing and class
  * weights. */
