@@ -1,6 +1,6 @@
 /* Labels and groups are texts in the data and numbers inside. Class names are sorted bytewise, or as numbers
- * when all of them are numbers ("10" after "2"); a fixed order, from a model or a file, comes before either.
- */
+ * when all of them are numbers ("10" after "2"), and the tag O of words that belong to nothing comes first; a
+ * fixed order, from a model or a file, comes before either. */
 #include "data/data_impl.h"
 #include <regex.h>
 #include <stdlib.h>
@@ -23,24 +23,25 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y ? 1 : by_bytes(a, b);
 }
 
-/* Every distinct label text, numbered as they first appear. */
-static int gather(class_name **out, size_t *n_out, graft_map *seen, const graft_listing *l,
+/* Every distinct label text, numbered as they first appear; a mention's index is that number. */
+static int gather(class_name **out, size_t *n_out, graft_map *seen, graft_mention *m, size_t n_mentions,
                   graft_arena *arena, graft_err *err) {
-    for (size_t i = 0; i < l->n_items; i++) {
-        const char *text = l->items[i].label;
-        if (!text || graft_map_get_str(seen, text) >= 0) continue;
-        if (graft_map_put_str(seen, text, (int64_t)graft_map_count(seen)) < 0) return graft_err_nomem(err);
+    for (size_t i = 0; i < n_mentions; i++) {
+        int64_t id = graft_map_get_str(seen, m[i].text);
+        if (id < 0) {
+            id = (int64_t)graft_map_count(seen);
+            if (id > MAX_CLASSES)
+                return graft_err_set(err, GRAFT_EDATA,
+                                     "more than %d different labels: is this the column of the labels?",
+                                     MAX_CLASSES);
+            if (graft_map_put_str(seen, m[i].text, id) < 0) return graft_err_nomem(err);
+        }
+        m[i].index = (int32_t)id;
     }
     size_t n = graft_map_count(seen);
     class_name *names = graft_arena_array(arena, n, sizeof *names);
     if (!names) return graft_err_nomem(err);
-    if (n > MAX_CLASSES)
-        return graft_err_set(err, GRAFT_EDATA, "%zu different labels: is this the column of the labels?", n);
-    for (size_t i = 0; i < l->n_items; i++)
-        if (l->items[i].label) {
-            int64_t id = graft_map_get_str(seen, l->items[i].label);
-            names[id] = (class_name){l->items[i].label, 0, id};
-        }
+    for (size_t i = 0; i < n_mentions; i++) names[m[i].index] = (class_name){m[i].text, 0, m[i].index};
     *out = names;
     *n_out = n;
     return 0;
@@ -60,6 +61,12 @@ static bool all_numbers(class_name *names, size_t n) {
 static int own_order(graft_data *d, class_name *names, size_t n, int32_t *position, graft_err *err) {
     bool numbers = all_numbers(names, n), same = true;
     qsort(names, n, sizeof *names, numbers ? by_number : by_bytes);
+    for (size_t i = 1; i < n && d->task == GRAFT_TASK_TAGGING; i++) {
+        if (strcmp(names[i].text, "O") != 0) continue;
+        class_name outside = names[i];
+        memmove(names + 1, names, i * sizeof *names);
+        names[0] = outside;
+    }
     for (size_t i = 1; i < n; i++) same = same && strcmp(names[i - 1].text, names[i].text) < 0;
     if (numbers && !same)
         graft_env_log(d->env, GRAFT_LOG_INFO,
@@ -125,7 +132,7 @@ static bool are_indices(class_name *names, size_t n, int32_t n_classes) {
 }
 
 /* position[found] is a class's index in the fixed order, -1 when it has none. */
-static int fixed_order(graft_data *d, const graft_listing *l, const graft_data_options *o, class_name *names,
+static int fixed_order(graft_data *d, bool labels_are_numbers, const graft_data_options *o, class_name *names,
                        size_t n, int32_t *position, graft_err *err) {
     graft_map *index = graft_map_new(d->arena);
     if (!index) return graft_err_nomem(err);
@@ -136,7 +143,7 @@ static int fixed_order(graft_data *d, const graft_listing *l, const graft_data_o
         position[names[i].found] = (int32_t)graft_map_get_str(index, names[i].text);
         known += position[names[i].found] >= 0;
     }
-    if (known == 0 && n && (l->labels_are_numbers || o->labels_file) && are_indices(names, n, d->n_classes)) {
+    if (known == 0 && n && (labels_are_numbers || o->labels_file) && are_indices(names, n, d->n_classes)) {
         graft_env_log(d->env, GRAFT_LOG_INFO,
                       "the labels are numbers: taken as positions in the %d class names, 0 is '%s'",
                       d->n_classes, d->classes[0]);
@@ -146,69 +153,51 @@ static int fixed_order(graft_data *d, const graft_listing *l, const graft_data_o
 }
 
 /* What is done about labels that the fixed order lacks: an error, or samples left out with a word. */
-static int judge_unknown(graft_data *d, const graft_listing *l, const graft_data_options *o,
-                         const graft_map *seen, const int32_t *position, graft_err *err) {
-    int64_t n_unknown = 0, n_none = 0, first_none = -1, first_unknown = -1;
-    for (int64_t i = 0; i < d->n; i++) {
-        const char *text = l->items[i].label;
-        if (!text) {
-            if (n_none++ == 0) first_none = i;
-            continue;
-        }
-        d->samples[i].label = position[graft_map_get_str(seen, text)];
-        if (d->samples[i].label >= 0) continue;
-        if (n_unknown++ == 0) first_unknown = i;
+static int judge_unknown(const graft_data *d, const graft_data_options *o, const graft_mention *m, size_t n,
+                         graft_err *err) {
+    size_t n_unknown = 0, first = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (m[i].index >= 0) continue;
+        if (n_unknown++ == 0) first = i;
         if (o->drop_unknown_labels && n_unknown <= LISTED)
             graft_env_log(d->env, GRAFT_LOG_WARNING, "%s: the model does not know its label '%s': left out",
-                          d->samples[i].origin, text);
+                          d->samples[m[i].sample].origin, m[i].text);
     }
     if (n_unknown && !o->drop_unknown_labels)
         return graft_err_set(
             err, GRAFT_EDATA,
-            "%s: the label '%s' is none of the model's %d classes ('%s', ...); %lld samples have such "
-            "labels",
-            d->samples[first_unknown].origin, l->items[first_unknown].label, d->n_classes, d->classes[0],
-            (long long)n_unknown);
+            "%s: the label '%s' is none of the model's %d classes ('%s', ...); %zu %s have such labels",
+            d->samples[m[first].sample].origin, m[first].text, d->n_classes, d->classes[0], n_unknown,
+            d->task == GRAFT_TASK_TAGGING ? "words" : "samples");
     if (n_unknown > LISTED)
-        graft_env_log(d->env, GRAFT_LOG_WARNING,
-                      "%lld samples in all have labels that the model does not know", (long long)n_unknown);
-    if (n_unknown == d->n - n_none)
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%zu labels in all are none that the model knows",
+                      n_unknown);
+    if (n && n_unknown == n)
         return graft_err_set(err, GRAFT_EDATA, "%s: no sample has a label that the model knows", d->path);
-    if (n_none)
-        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld samples have no label and are left out, the first: %s",
-                      (long long)n_none, d->samples[first_none].origin);
     return 0;
 }
 
-int graft_classes_assign(graft_data *d, const graft_listing *l, const graft_data_options *o, graft_err *err) {
+int graft_classes_resolve(graft_data *d, bool labels_are_numbers, const graft_data_options *o,
+                          graft_mention *m, size_t n_mentions, graft_err *err) {
     bool fixed = o->labels_file || (o->class_names && o->n_class_names > 0);
     graft_arena *scratch = graft_arena_new(NULL);
     graft_map *seen = scratch ? graft_map_new(scratch) : NULL;
     class_name *names = NULL;
     size_t n = 0;
-    int rc = seen ? 0 : graft_err_nomem(err);
-    if (rc == 0 && o->labels != GRAFT_LABELS_IGNORED) rc = gather(&names, &n, seen, l, scratch, err);
-    if (rc == 0 && n == 0 && o->labels == GRAFT_LABELS_NEEDED)
+    int rc = seen ? gather(&names, &n, seen, m, n_mentions, scratch, err) : graft_err_nomem(err);
+    int32_t *position = rc == 0 ? graft_arena_array(scratch, n, sizeof *position) : NULL;
+    if (rc == 0 && !position) rc = graft_err_nomem(err);
+    if (rc < 0) goto done;
+    rc = fixed ? fixed_order(d, labels_are_numbers, o, names, n, position, err)
+               : own_order(d, names, n, position, err);
+    for (size_t i = 0; rc == 0 && i < n_mentions; i++) m[i].index = position[m[i].index];
+    if (rc == 0) rc = judge_unknown(d, o, m, n_mentions, err);
+    if (rc == 0 && !fixed && n == 1 && o->labels == GRAFT_LABELS_NEEDED && d->task == GRAFT_TASK_CLASSES)
         rc = graft_err_set(
             err, GRAFT_EDATA,
-            "'%s' has no labels: make a folder a class, or give a table with --label, or an array of "
-            "labels",
-            d->path);
-    if (rc < 0 || n == 0) goto done;
-    int32_t *position = graft_arena_array(scratch, n, sizeof *position);
-    if (!position) {
-        rc = graft_err_nomem(err);
-        goto done;
-    }
-    d->has_labels = true;
-    rc = fixed ? fixed_order(d, l, o, names, n, position, err) : own_order(d, names, n, position, err);
-    if (rc == 0) rc = judge_unknown(d, l, o, seen, position, err);
-    if (rc == 0 && !fixed && n == 1 && o->labels == GRAFT_LABELS_NEEDED)
-        rc = graft_err_set(
-            err, GRAFT_EDATA,
-            "'%s' has one class only, '%s': there is nothing to tell apart; add pictures of at least one "
+            "'%s' has one class only, '%s': there is nothing to tell apart; add %s of at least one "
             "other class",
-            d->path, d->classes[0]);
+            d->path, d->classes[0], graft_data_noun(d));
 done:
     graft_arena_free(scratch);
     return rc;

@@ -14,6 +14,8 @@ void graft_data_close(graft_data *d) {
 
 /* Turns the listing into samples. */
 static int take_listing(graft_data *d, graft_listing *l, graft_err *err) {
+    d->modality = l->options->modality;
+    d->task = l->is_tagged ? GRAFT_TASK_TAGGING : l->options->task;
     d->n = (int64_t)l->n_items;
     d->samples = graft_arena_array(d->arena, l->n_items, sizeof *d->samples);
     d->source = graft_arena_array(d->arena, l->n_items, sizeof *d->source);
@@ -31,7 +33,14 @@ static int take_listing(graft_data *d, graft_listing *l, graft_err *err) {
                                        .label = -1,
                                        .part = f->part};
         d->source[i] = f->source;
+        if (!f->fault) continue;
+        graft_err fault = {.code = GRAFT_EDATA};
+        (void)snprintf(fault.message, sizeof fault.message, "%s: %s", d->samples[i].origin, f->fault);
+        int rc = graft_data_note_bad(d, i, &fault, err);
+        if (rc < 0) return rc;
     }
+    int rc = d->modality == GRAFT_TEXTS ? graft_texts_take(d, l, err) : 0;
+    if (rc < 0) return rc;
     d->pixels = l->pixels;
     d->n_pixels = l->n_pixels;
     l->pixels = NULL;
@@ -43,7 +52,7 @@ void graft_members_rebuild(graft_data *d) {
     memset(d->n_members, 0, sizeof d->n_members);
     for (int64_t i = 0; i < d->n; i++) {
         const graft_sample *s = &d->samples[i];
-        if (s->state == GRAFT_BAD || (d->has_labels && s->label < 0)) continue;
+        if (s->state == GRAFT_BAD || (d->has_labels && !graft_data_is_labelled(d, i))) continue;
         d->members[s->part][d->n_members[s->part]++] = i;
         d->members[GRAFT_ALL][d->n_members[GRAFT_ALL]++] = i;
     }
@@ -53,9 +62,12 @@ void graft_members_rebuild(graft_data *d) {
 static int describe(graft_data *d, const graft_listing *l, graft_err *err) {
     graft_buf b;
     graft_buf_init(&b, 0);
-    graft_buf_printf(&b, "%s: %s, %lld pictures", d->path, l->description ? l->description : "pictures",
-                     (long long)d->n);
-    if (d->n_classes) graft_buf_printf(&b, " of %d classes", d->n_classes);
+    const char *noun = graft_data_noun(d);
+    graft_buf_printf(&b, "%s: %s, %lld %s", d->path, l->description ? l->description : noun, (long long)d->n,
+                     noun);
+    if (d->n_classes)
+        graft_buf_printf(&b, " %s %d classes", d->task == GRAFT_TASK_TAGGING ? "with tags of" : "of",
+                         d->n_classes);
     const char *between = " (";
     for (int part = 0; part < GRAFT_N_PARTS; part++) {
         if (!d->part_given[part]) continue;
@@ -73,7 +85,7 @@ static int describe(graft_data *d, const graft_listing *l, graft_err *err) {
 
 static int open_listed(graft_data *d, graft_listing *l, const graft_data_options *o, graft_err *err) {
     int rc = take_listing(d, l, err);
-    if (rc == 0) rc = graft_classes_assign(d, l, o, err);
+    if (rc == 0) rc = graft_answers_assign(d, l, o, err);
     if (rc == 0) rc = graft_groups_assign(d, l, o, err);
     if (rc < 0) return rc;
     graft_members_rebuild(d);
@@ -85,12 +97,45 @@ static int list_path(graft_listing *l, const char *path, const graft_data_option
     char *own = graft_arena_strdup(l->arena, path);
     if (!own) return graft_err_nomem(err);
     for (size_t n = strlen(own); n > 1 && own[n - 1] == '/';) own[--n] = '\0';
-    int rc = graft_sniff(&reader, own, o->format, o->labels, err);
+    int rc = graft_sniff(&reader, own, o, err);
     return rc < 0 ? rc : reader->list(l, own, err);
 }
 
-static int open_paths(graft_data **out, const graft_env *env, const char *const *paths, size_t n_paths,
-                      const graft_data_options *o, graft_err *err) {
+/* What is to be opened: paths, or texts themselves. */
+typedef struct inputs {
+    const char *const *paths, *const *texts;
+    size_t n;
+} inputs;
+
+static int add_texts(graft_listing *l, const inputs *in, graft_err *err) {
+    for (size_t i = 0; i < in->n; i++) {
+        size_t size = strlen(in->texts[i]), bad = 0;
+        char *own = graft_arena_strdup(l->arena, in->texts[i]);
+        graft_found f = {.relative = "", .row = -1, .source = -1, .text = {.text = own, .size = size}};
+        f.origin = graft_arena_printf(l->arena, "text %zu", i + 1);
+        if (!own || !f.origin) return graft_err_nomem(err);
+        if (!graft_is_utf8(own, size, &bad)) {
+            f.fault = graft_arena_printf(l->arena, "not UTF-8 text (byte %zu)", bad);
+            if (!f.fault) return graft_err_nomem(err);
+        }
+        int rc = graft_listing_add_text(l, &f, err);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+static int list_inputs(graft_data *d, graft_listing *l, const inputs *in, const graft_data_options *o,
+                       graft_err *err) {
+    int rc = in->texts ? add_texts(l, in, err) : 0;
+    for (size_t i = 0; rc == 0 && in->paths && i < in->n; i++) rc = list_path(l, in->paths[i], o, err);
+    if (rc == 0 && l->n_items == 0)
+        rc = graft_err_set(err, GRAFT_EDATA, "'%s' holds no %s", d->path,
+                           o->modality == GRAFT_TEXTS ? "text" : "picture");
+    return rc < 0 ? rc : open_listed(d, l, o, err);
+}
+
+static int open_inputs(graft_data **out, const graft_env *env, const inputs *in, const graft_data_options *o,
+                       graft_err *err) {
     graft_data *d = calloc(1, sizeof *d);
     *out = NULL;
     if (!d) return graft_err_nomem(err);
@@ -102,7 +147,8 @@ static int open_paths(graft_data **out, const graft_env *env, const char *const 
     int rc = 0;
     d->env = env;
     d->arena = l.arena = graft_arena_new(NULL);
-    d->path = d->arena ? graft_arena_strdup(d->arena, n_paths ? paths[0] : "") : NULL;
+    d->path =
+        d->arena ? graft_arena_strdup(d->arena, in->paths && in->n ? in->paths[0] : "the given texts") : NULL;
     if (!d->path) rc = graft_err_nomem(err);
     d->validation = o->validation == 0 ? 0.2 : o->validation;
     d->max_bad = o->max_bad == 0 ? 0.01 : o->max_bad < 0 ? 0 : o->max_bad;
@@ -111,11 +157,12 @@ static int open_paths(graft_data **out, const graft_env *env, const char *const 
     if (rc == 0 && !(d->validation < 1))
         rc = graft_err_set(err, GRAFT_EUSAGE, "a validation part of %g of the data: give a fraction below 1",
                            d->validation);
-    for (size_t i = 0; rc == 0 && i < n_paths; i++) rc = list_path(&l, paths[i], o, err);
-    if (rc == 0 && l.n_items == 0) rc = graft_err_set(err, GRAFT_EDATA, "'%s' holds no picture", d->path);
-    if (rc == 0) rc = open_listed(d, &l, o, err);
+    if (rc == 0) rc = list_inputs(d, &l, in, o, err);
     free(l.items);
     free(l.pixels);
+    free(l.words);
+    free(l.word_sizes);
+    free(l.word_tags);
     if (rc < 0)
         graft_data_close(d);
     else
@@ -126,7 +173,8 @@ static int open_paths(graft_data **out, const graft_env *env, const char *const 
 int graft_data_open(graft_data **out, const graft_env *env, const char *path,
                     const graft_data_options *options, graft_err *err) {
     graft_data_options none = GRAFT_DATA_OPTIONS_INIT;
-    return open_paths(out, env, &path, 1, options ? options : &none, err);
+    const inputs in = {.paths = &path, .n = 1};
+    return open_inputs(out, env, &in, options ? options : &none, err);
 }
 
 int graft_data_open_inputs(graft_data **out, const graft_env *env, const char *const *paths, size_t n_paths,
@@ -134,7 +182,18 @@ int graft_data_open_inputs(graft_data **out, const graft_env *env, const char *c
     graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
     if (options) o = *options;
     o.labels = GRAFT_LABELS_IGNORED;
-    return open_paths(out, env, paths, n_paths, &o, err);
+    const inputs in = {.paths = paths, .n = n_paths};
+    return open_inputs(out, env, &in, &o, err);
+}
+
+int graft_data_open_texts(graft_data **out, const graft_env *env, const char *const *texts, size_t n_texts,
+                          const graft_data_options *options, graft_err *err) {
+    graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    if (options) o = *options;
+    o.modality = GRAFT_TEXTS;
+    o.labels = GRAFT_LABELS_IGNORED;
+    const inputs in = {.texts = texts, .n = n_texts};
+    return open_inputs(out, env, &in, &o, err);
 }
 
 const char *graft_data_description(const graft_data *d) {
@@ -143,6 +202,18 @@ const char *graft_data_description(const graft_data *d) {
 
 const char *graft_data_path(const graft_data *d) {
     return d->path;
+}
+
+graft_modality graft_data_modality(const graft_data *d) {
+    return d->modality;
+}
+
+graft_task graft_data_task(const graft_data *d) {
+    return d->task;
+}
+
+const char *graft_data_noun(const graft_data *d) {
+    return d->modality == GRAFT_PICTURES ? "pictures" : d->task == GRAFT_TASK_TAGGING ? "sentences" : "texts";
 }
 
 int64_t graft_data_n_samples(const graft_data *d) {
@@ -170,12 +241,6 @@ const int64_t *graft_data_members(const graft_data *d, graft_part part, int64_t 
     return *n ? d->members[part] : NULL;
 }
 
-int64_t graft_data_count(const graft_data *d, graft_part part, int32_t label) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < d->n_members[part]; i++) count += d->samples[d->members[part][i]].label == label;
-    return count;
-}
-
 int64_t graft_data_n_bad(const graft_data *d) {
     return d->n_bad;
 }
@@ -186,17 +251,4 @@ graft_hash graft_data_fingerprint(const graft_data *d) {
 
 const graft_duplicates *graft_data_duplicates(const graft_data *d) {
     return &d->duplicates;
-}
-
-void graft_data_class_weights(const graft_data *d, graft_part part, float *weights) {
-    int32_t present = 0;
-    for (int32_t c = 0; c < d->n_classes; c++) weights[c] = 0;
-    for (int64_t i = 0; i < d->n_members[part]; i++) {
-        int32_t label = d->samples[d->members[part][i]].label;
-        if (label >= 0) weights[label]++;
-    }
-    for (int32_t c = 0; c < d->n_classes; c++) present += weights[c] > 0;
-    for (int32_t c = 0; c < d->n_classes; c++)
-        if (weights[c] > 0)
-            weights[c] = (float)((double)d->n_members[part] / ((double)present * (double)weights[c]));
 }

@@ -195,10 +195,11 @@ const graft_duplicates *graft_data_duplicates(const graft_data *d);
 
 /* ---- One sample ---- */
 
-/** One sample as it is stored: an encoded file, or the pixels of an array's row. Zero-initialised by the
- * caller, reused from sample to sample (it keeps its buffer), freed by graft_raw_done. */
+/** One sample as it is stored: an encoded file, the pixels of an array's row, or a text (not its pair).
+ * Zero-initialised by the caller, reused from sample to sample (it keeps its buffer), freed by
+ * graft_raw_done. */
 typedef struct graft_raw {
-    const unsigned char *bytes; /* encoded file; NULL when pixels are given */
+    const unsigned char *bytes; /* encoded file or text; NULL when pixels are given */
     size_t size;
     const uint8_t *pixels; /* [height, width, channels], 0..255 */
     int width, height, channels;

@@ -74,12 +74,12 @@ done:
 }
 
 int graft_data_check(graft_data *d, graft_err *err) {
-    int rc = run_pass(d, true, "checking pictures", err);
+    int rc = run_pass(d, true, d->texts ? "checking texts" : "checking pictures", err);
     return rc < 0 ? rc : graft_data_settle(d, err);
 }
 
 int graft_data_hash(graft_data *d, graft_err *err) {
-    return run_pass(d, false, "reading pictures", err);
+    return run_pass(d, false, d->texts ? "reading texts" : "reading pictures", err);
 }
 
 /* ---- Settling ---- */
@@ -95,21 +95,21 @@ static int judge_bad(const graft_data *d, graft_err *err) {
     if (d->n_bad > listed)
         graft_env_log(d->env, GRAFT_LOG_WARNING, "and %lld more", (long long)(d->n_bad - listed));
     if (d->n_bad)
-        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld of %lld pictures cannot be used", (long long)d->n_bad,
-                      (long long)d->n);
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld of %lld %s cannot be used", (long long)d->n_bad,
+                      (long long)d->n, graft_data_noun(d));
     if (d->n_bad <= graft_data_bad_allowed(d)) return 0;
     return graft_err_set(
         err, GRAFT_EDATA,
-        "%lld of %lld pictures cannot be used, more than the %.3g%% of --max-bad; the first: %s: %s",
-        (long long)d->n_bad, (long long)d->n, d->max_bad * 100, d->samples[first].origin,
+        "%lld of %lld %s cannot be used, more than the %.3g%% of --max-bad; the first: %s: %s",
+        (long long)d->n_bad, (long long)d->n, graft_data_noun(d), d->max_bad * 100, d->samples[first].origin,
         d->samples[first].reason);
 }
 
 static void warn_twins(const graft_data *d, const int64_t (*pairs)[2], int64_t n, const char *what) {
     if (n == 0) return;
     graft_env_log(d->env, GRAFT_LOG_WARNING,
-                  "%lld val or test pictures %s one of train: scores on them are better than they should be",
-                  (long long)n, what);
+                  "%lld val or test %s %s one of train: scores on them are better than they should be",
+                  (long long)n, graft_data_noun(d), what);
     for (int64_t i = 0; i < n && i < LISTED; i++)
         graft_env_log(d->env, GRAFT_LOG_WARNING, "  %s and %s", d->samples[pairs[i][0]].origin,
                       d->samples[pairs[i][1]].origin);
@@ -149,12 +149,13 @@ static int warn_conflicts(const graft_data *d, graft_err *err) {
             if (graft_map_put(seen, (const char *)&s->content, sizeof s->content, i) < 0)
                 rc = graft_err_nomem(err);
         } else if (d->samples[first].label != s->label && n++ < LISTED)
-            graft_env_log(d->env, GRAFT_LOG_WARNING, "the same picture is '%s' in %s and '%s' in %s",
-                          d->classes[d->samples[first].label], d->samples[first].origin, d->classes[s->label],
-                          s->origin);
+            graft_env_log(d->env, GRAFT_LOG_WARNING, "the same %s is '%s' in %s and '%s' in %s",
+                          d->texts ? "text" : "picture", d->classes[d->samples[first].label],
+                          d->samples[first].origin, d->classes[s->label], s->origin);
     }
     if (rc == 0 && n > LISTED)
-        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld pictures in all have two labels", (long long)n);
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%lld %s in all have two labels", (long long)n,
+                      graft_data_noun(d));
     graft_arena_free(scratch);
     return rc;
 }
@@ -174,18 +175,18 @@ static int report_balance(const graft_data *d, graft_err *err) {
         if (counts[c] && (most < 0 || counts[c] > counts[most])) most = c;
     }
     if (least >= 0 && counts[most] >= UNEVEN * counts[least])
-        graft_env_log(
-            d->env, GRAFT_LOG_WARNING,
-            "the classes are uneven: '%s' has %lld training pictures, '%s' %lld; --class-weights auto or "
-            "--sampler balanced make up for it, and macro F1 tells more than accuracy",
-            d->classes[most], (long long)counts[most], d->classes[least], (long long)counts[least]);
+        graft_env_log(d->env, GRAFT_LOG_WARNING,
+                      "the classes are uneven: '%s' has %lld training %s, '%s' %lld; --class-weights auto or "
+                      "--sampler balanced make up for it, and macro F1 tells more than accuracy",
+                      d->classes[most], (long long)counts[most], graft_data_noun(d), d->classes[least],
+                      (long long)counts[least]);
     if (least >= 0 && n_few)
         graft_env_log(d->env, GRAFT_LOG_WARNING,
-                      "%d classes have fewer than %d training pictures, such as '%s' with %lld", n_few, FEW,
-                      d->classes[least], (long long)counts[least]);
+                      "%d classes have fewer than %d training %s, such as '%s' with %lld", n_few, FEW,
+                      graft_data_noun(d), d->classes[least], (long long)counts[least]);
     if (least >= 0 && n_empty)
-        graft_env_log(d->env, GRAFT_LOG_WARNING, "%d of %d classes have no training picture", n_empty,
-                      d->n_classes);
+        graft_env_log(d->env, GRAFT_LOG_WARNING, "%d of %d classes have no training %s", n_empty,
+                      d->n_classes, d->texts ? "text" : "picture");
     free(counts);
     return 0;
 }
@@ -196,18 +197,19 @@ static int take_fingerprint(graft_data *d, graft_err *err) {
     for (int64_t i = 0; i < d->n; i++) {
         const graft_sample *s = &d->samples[i];
         if (s->state == GRAFT_BAD) continue;
-        const char *label = s->label < 0 ? "" : d->classes[s->label];
         struct {
             graft_hash content, label;
             uint64_t part;
-        } term = {s->content, graft_hash_bytes(label, strlen(label)), (uint64_t)s->part};
+        } term = {s->content, graft_data_answer(d, i), (uint64_t)s->part};
         graft_hash h = graft_hash_bytes(&term, sizeof term);
         unsigned __int128 total =
             ((unsigned __int128)sum.hi << 64 | sum.lo) + ((unsigned __int128)h.hi << 64 | h.lo);
         sum = (graft_hash){(uint64_t)total, (uint64_t)(total >> 64)};
     }
     d->fingerprint = sum;
-    return d->n_bad == d->n ? graft_err_set(err, GRAFT_EDATA, "'%s': no picture can be used", d->path) : 0;
+    return d->n_bad == d->n ? graft_err_set(err, GRAFT_EDATA, "'%s': no %s can be used", d->path,
+                                            d->texts ? "text" : "picture")
+                            : 0;
 }
 
 int graft_data_settle(graft_data *d, graft_err *err) {
@@ -223,8 +225,10 @@ int graft_data_settle(graft_data *d, graft_err *err) {
         return rc;
     if ((rc = graft_duplicates_across(d, err)) < 0) return rc;
     warn_twins(d, d->duplicates.pairs, d->duplicates.n_same, "are the same as");
-    warn_twins(d, d->duplicates.pairs + d->duplicates.n_same, d->duplicates.n_near, "look the same as");
-    if (d->has_labels && ((rc = warn_conflicts(d, err)) < 0 || (rc = report_balance(d, err)) < 0)) return rc;
+    warn_twins(d, d->duplicates.pairs + d->duplicates.n_same, d->duplicates.n_near,
+               d->texts ? "differ in case and blanks alone from" : "look the same as");
+    bool has_classes = d->has_labels && d->task == GRAFT_TASK_CLASSES;
+    if (has_classes && ((rc = warn_conflicts(d, err)) < 0 || (rc = report_balance(d, err)) < 0)) return rc;
     d->settled = true;
     return 0;
 }

@@ -12,6 +12,19 @@ struct graft_data {
     graft_sample *samples;
     int32_t *source; /* [n] index into pixels, -1: a file */
     int64_t n;
+    graft_modality modality;
+    graft_task task;
+    graft_text *texts;   /* [n], of texts */
+    graft_hash *folded;  /* [n], of texts: their content without case and blanks, once hashed */
+    int64_t *first_word; /* [n + 1], of tagging: where in these a sample's words begin */
+    const char **words;
+    size_t *word_sizes;
+    int32_t *tags;
+    float *values;        /* [n], of regression; NaN: none */
+    int64_t *first_class; /* [n + 1], of multi-label: where in this a sample's classes begin */
+    int32_t *class_sets;
+    bool *is_labelled;                /* [n], of multi-label and tagging */
+    struct graft_token_store *tokens; /* what text loaders made, the last one first */
     graft_pixels *pixels;
     size_t n_pixels;
     char **classes;
@@ -30,8 +43,30 @@ struct graft_data {
     int64_t n_bad;
 };
 
-/** Class names and labels of all samples from the listing's label texts. */
-int graft_classes_assign(graft_data *d, const graft_listing *l, const graft_data_options *o, graft_err *err);
+/** "pictures", "texts" or "sentences", for messages. */
+const char *graft_data_noun(const graft_data *d);
+/** Does sample i have an answer to the task? */
+bool graft_data_is_labelled(const graft_data *d, int64_t i);
+/** Class by which sample i is split: its own, 0 for other tasks. */
+int32_t graft_data_stratum(const graft_data *d, int64_t i);
+/** Hash of sample i's answer, whatever the order of the classes. */
+graft_hash graft_data_answer(const graft_data *d, int64_t i);
+
+/** A class's name somewhere in the data. */
+typedef struct graft_mention {
+    const char *text;
+    int64_t sample;
+    int32_t index; /* comes out: the class, -1 for a name that a fixed order lacks */
+} graft_mention;
+/** The classes of the data from all mentions, and the class of each mention. */
+int graft_classes_resolve(graft_data *d, bool labels_are_numbers, const graft_data_options *o,
+                          graft_mention *m, size_t n_mentions, graft_err *err);
+/** What the samples are labelled with, for the data's task, from the listing's label texts and tags. */
+int graft_answers_assign(graft_data *d, const graft_listing *l, const graft_data_options *o, graft_err *err);
+/** Takes texts and words over from the listing. */
+int graft_texts_take(graft_data *d, const graft_listing *l, graft_err *err);
+/** Content of text sample i into its `content`, and without case and blanks into d->folded. */
+int graft_texts_hash(graft_data *d, int64_t i, graft_raw *room, graft_err *err);
 /** Group numbers from the listing's group texts, or from the pattern. */
 int graft_groups_assign(graft_data *d, const graft_listing *l, const graft_data_options *o, graft_err *err);
 /** Lists who is in which part. */
@@ -52,6 +87,33 @@ int graft_data_see(graft_data *d, int64_t i, bool decode, graft_eye *eye, graft_
 int graft_data_note_bad(graft_data *d, int64_t i, const graft_err *why, graft_err *err);
 /** How many samples may be bad. */
 int64_t graft_data_bad_allowed(const graft_data *d);
+/** EDATA, naming one, when more are bad by now than may be. No thread may be noting bad ones meanwhile. */
+int graft_data_judge_so_far(graft_data *d, graft_err *err);
+
+/** Samples of a batch of a loader of n samples, and those samples, in the arena. EDATA when there are none.
+ */
+int64_t graft_loader_batch(const graft_loader_options *o, int64_t n);
+int graft_loader_members(int64_t **members, int64_t *n, graft_arena *arena, const graft_data *d,
+                         const graft_loader_options *o, graft_err *err);
+int graft_text_loader_open(graft_batches *out, graft_data *d, const graft_transform *transform,
+                           const graft_loader_options *options, graft_err *err);
+/** Bytes of a batch of texts as long as they may be. */
+uint64_t graft_text_loader_bytes(int64_t batch, const graft_transform *transform);
+
+/** The tokens of one sample; they live as long as the data. */
+typedef struct graft_token_run {
+    const int32_t *ids;   /* [n]; NULL: not made yet */
+    const int32_t *words; /* [n] of tagging: the word that begins here, -1: none. Else NULL */
+    const uint8_t *types; /* [n] of a pair's texts; NULL: all 0 */
+    int32_t n;
+    bool is_cut;
+} graft_token_run;
+
+/** Makes the tokens of `samples` [n] that `d` does not have for this transform, on `threads` threads, and
+ * says how many texts were cut. *runs is [n_samples of the data]. `check`: samples are seen by it, and one
+ * that no tokens can be made of is noted as bad instead of being the error. */
+int graft_tokens_make(const graft_token_run **runs, graft_data *d, const graft_text_transform *t,
+                      const int64_t *samples, int64_t n, bool check, int threads, graft_err *err);
 
 /** How a picture looks; false when it is too small or too plain to be told from others by it. */
 bool graft_likeness_of(graft_likeness *out, const graft_image *image);

@@ -36,7 +36,7 @@ int graft_table_add_column(graft_table *t, const char *name, graft_err *err) {
 
 int graft_table_add_row(graft_table *t, size_t line, graft_err *err) {
     int rc = grow((void **)&t->rows, t->n_rows, &t->rows_capacity, sizeof *t->rows, err);
-    if (rc == 0) t->rows[t->n_rows++] = (graft_row){line, t->n_cells, 0};
+    if (rc == 0) t->rows[t->n_rows++] = (graft_row){.line = line, .first_cell = t->n_cells};
     return rc;
 }
 
@@ -63,30 +63,29 @@ int64_t graft_table_column(const graft_table *t, const char *name) {
     return -1;
 }
 
-bool graft_is_utf8(const char *text, size_t size, size_t *offset) {
-    const unsigned char *p = (const unsigned char *)text;
-    for (size_t i = 0; i < size;) {
-        size_t n = p[i] < 0x80 ? 1 : p[i] >= 0xC2 && p[i] < 0xE0 ? 2 : (p[i] & 0xF0) == 0xE0 ? 3 : 4;
-        *offset = i;
-        if (p[i] == 0 || (n == 4 && (p[i] < 0xF0 || p[i] > 0xF4)) || i + n > size) return false;
-        for (size_t k = 1; k < n; k++)
-            if ((p[i + k] & 0xC0) != 0x80) return false;
-        if ((p[i] == 0xE0 && p[i + 1] < 0xA0) || (p[i] == 0xED && p[i + 1] >= 0xA0) ||
-            (p[i] == 0xF0 && p[i + 1] < 0x90) || (p[i] == 0xF4 && p[i + 1] >= 0x90))
-            return false;
-        i += n;
+int graft_table_take_header(graft_table *t, const char *origin, graft_err *err) {
+    size_t n = t->n_columns;
+    t->n_columns = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = graft_table_cell(t, 0, i);
+        if (graft_table_column(t, name) >= 0)
+            return graft_err_set(err, GRAFT_EFORMAT, "%s: two columns are called '%s'", origin, name);
+        t->columns[t->n_columns++] = name;
     }
-    return true;
+    t->n_rows--;
+    memmove(t->rows, t->rows + 1, t->n_rows * sizeof *t->rows);
+    return 0;
 }
 
-int graft_table_read(graft_table *out, graft_arena *arena, const char *path, graft_err *err) {
+int graft_table_read(graft_table *out, graft_arena *arena, const char *path, bool *is_bare, graft_err *err) {
     char *text;
     size_t size;
     int rc = graft_file_read(&text, &size, arena, path, (size_t)1 << 30, err);
     if (rc < 0) return rc;
     bool json = graft_has_extension(path, "jsonl") || graft_has_extension(path, "ndjson") || text[0] == '{';
+    *is_bare = !json;
     if (json) return graft_jsonl_parse(out, arena, text, size, path, err);
-    return graft_csv_parse(out, text, size, graft_has_extension(path, "tsv") ? '\t' : '\0', path, err);
+    return graft_csv_rows(out, arena, text, size, graft_has_extension(path, "tsv") ? '\t' : '\0', path, err);
 }
 
 /* ---- Which column is what ---- */
@@ -94,20 +93,24 @@ int graft_table_read(graft_table *out, graft_arena *arena, const char *path, gra
 static const char *const input_names[] = {"path",       "file",     "filename",   "file_name", "filepath",
                                           "file_path",  "image",    "img",        "picture",   "image_path",
                                           "image_name", "img_path", "image_file", "input",     NULL};
-static const char *const label_names[] = {"label",      "class",      "target",  "category", "labels",
-                                          "class_name", "label_name", "species", "y",        NULL};
+const char *const graft_label_columns[] = {"label",      "class",      "target",  "category", "labels",
+                                           "class_name", "label_name", "species", "y",        NULL};
 static const char *const split_names[] = {"split", "part", "subset", "partition", NULL};
 
-static int64_t column_by_names(const graft_table *t, const char *const *names) {
+int64_t graft_table_guess(const graft_table *t, const char *const *names) {
     for (; *names; names++)
         for (size_t i = 0; i < t->n_columns; i++)
             if (strcasecmp(t->columns[i], *names) == 0) return (int64_t)i;
     return -1;
 }
 
-static int column_named(const graft_table *t, const char *name, const char *what, const char *path,
-                        int64_t *out, graft_err *err) {
+int graft_table_named(const graft_table *t, const char *name, const char *what, const char *path,
+                      int64_t *out, graft_err *err) {
     *out = graft_table_column(t, name);
+    if (*out < 0 && strlen(name) < 6 && strspn(name, "0123456789") == strlen(name)) {
+        int64_t number = strtol(name, NULL, 10);
+        if (number >= 1 && number <= (int64_t)t->n_columns) *out = number - 1;
+    }
     if (*out >= 0) return 0;
     graft_buf known;
     graft_buf_init(&known, 300);
@@ -153,25 +156,23 @@ static bool holds_parts(const graft_table *t, size_t column) {
     return seen > 0;
 }
 
-typedef struct columns {
-    int64_t input, label, split, group; /* -1: none */
-} columns;
+int64_t graft_table_split_column(const graft_table *t) {
+    int64_t column = graft_table_guess(t, split_names);
+    return column >= 0 && holds_parts(t, (size_t)column) ? column : -1;
+}
 
-static int choose(const graft_table *t, const char *path, const graft_data_options *o, columns *c,
+static int choose(const graft_table *t, const char *path, const graft_data_options *o, graft_columns *c,
                   graft_err *err) {
     int rc = 0;
-    *c = (columns){-1, -1, -1, -1};
-    if (o->input_column && (rc = column_named(t, o->input_column, "input", path, &c->input, err)) < 0)
+    *c = (graft_columns){-1, -1, -1, -1, -1};
+    if (o->input_column && (rc = graft_table_named(t, o->input_column, "input", path, &c->input, err)) < 0)
         return rc;
-    if (o->split_column && (rc = column_named(t, o->split_column, "split", path, &c->split, err)) < 0)
+    if (o->split_column && (rc = graft_table_named(t, o->split_column, "split", path, &c->split, err)) < 0)
         return rc;
-    if (o->group_column && (rc = column_named(t, o->group_column, "group", path, &c->group, err)) < 0)
+    if (o->group_column && (rc = graft_table_named(t, o->group_column, "group", path, &c->group, err)) < 0)
         return rc;
-    if (!o->split_column) {
-        c->split = column_by_names(t, split_names);
-        if (c->split >= 0 && !holds_parts(t, (size_t)c->split)) c->split = -1;
-    }
-    if (!o->input_column) c->input = column_by_names(t, input_names);
+    if (!o->split_column) c->split = graft_table_split_column(t);
+    if (!o->input_column) c->input = graft_table_guess(t, input_names);
     for (size_t i = 0; c->input < 0 && i < t->n_columns; i++)
         if (holds_files(t, i, path)) c->input = (int64_t)i;
     if (c->input < 0)
@@ -180,8 +181,8 @@ static int choose(const graft_table *t, const char *path, const graft_data_optio
             "%s: no column looks like paths of pictures; name it with --input, the label's with --label",
             path);
     if (o->labels == GRAFT_LABELS_IGNORED) return 0;
-    if (o->label_column) return column_named(t, o->label_column, "label", path, &c->label, err);
-    c->label = column_by_names(t, label_names);
+    if (o->label_column) return graft_table_named(t, o->label_column, "label", path, &c->label, err);
+    c->label = graft_table_guess(t, graft_label_columns);
     int64_t free_column = -1, n_free = 0;
     for (int64_t i = 0; i < (int64_t)t->n_columns; i++) {
         if (i == c->input || i == c->split || i == c->group) continue;
@@ -194,9 +195,10 @@ static int choose(const graft_table *t, const char *path, const graft_data_optio
     return 0;
 }
 
-/* Without the blanks at both ends, in the arena; NULL when nothing is left. */
-static int trimmed(graft_arena *arena, const char *text, const char **out, graft_err *err) {
+int graft_table_trimmed(const graft_table *t, graft_arena *arena, size_t row, int64_t column,
+                        const char **out, graft_err *err) {
     *out = NULL;
+    const char *text = column < 0 ? NULL : graft_table_cell(t, row, (size_t)column);
     if (!text) return 0;
     while (*text == ' ' || *text == '\t' || *text == '\n') text++;
     size_t n = strlen(text);
@@ -206,32 +208,43 @@ static int trimmed(graft_arena *arena, const char *text, const char **out, graft
     return *out ? 0 : graft_err_nomem(err);
 }
 
+int graft_table_answers(graft_listing *l, const graft_table *t, const char *path, size_t row,
+                        const graft_columns *c, graft_found *f, graft_err *err) {
+    const char *split = NULL;
+    int rc = graft_table_trimmed(t, l->arena, row, c->label, &f->label, err);
+    /* an empty cell is a sample of no class where there may be any number of them */
+    if (!f->label && l->options->task == GRAFT_TASK_MULTILABEL && c->label >= 0 &&
+        graft_table_cell(t, row, (size_t)c->label))
+        f->label = "";
+    if (rc == 0) rc = graft_table_trimmed(t, l->arena, row, c->group, &f->group, err);
+    if (rc == 0) rc = graft_table_trimmed(t, l->arena, row, c->split, &split, err);
+    if (rc < 0 || !split) return rc;
+    if (!graft_part_from_name(split, strlen(split), &f->part))
+        return graft_err_set(err, GRAFT_EDATA,
+                             "%s, line %zu: '%s' in the column '%s' is neither train, val nor test", path,
+                             t->rows[row].line, split, t->columns[c->split]);
+    l->part_given[f->part] = true;
+    return 0;
+}
+
 static const char *column_name(const graft_table *t, int64_t column) {
     return column < 0 ? NULL : t->columns[column];
 }
 
-static int list_rows(graft_listing *l, const graft_table *t, const char *path, const columns *c,
+static int list_rows(graft_listing *l, const graft_table *t, const char *path, const graft_columns *c,
                      graft_part part, graft_err *err) {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < t->n_rows; i++) {
         size_t line = t->rows[i].line;
-        const char *input, *split = NULL;
+        const char *input;
         graft_found f = {.row = -1, .source = -1, .part = part};
-        if ((rc = trimmed(l->arena, graft_table_cell(t, i, (size_t)c->input), &input, err)) < 0) return rc;
+        if (t->rows[i].fault)
+            return graft_err_set(err, GRAFT_EFORMAT, "%s, line %zu: %s", path, line, t->rows[i].fault);
+        if ((rc = graft_table_trimmed(t, l->arena, i, c->input, &input, err)) < 0) return rc;
         if (!input)
             return graft_err_set(err, GRAFT_EDATA, "%s, line %zu: the column '%s' is empty", path, line,
                                  t->columns[c->input]);
-        if (c->label >= 0) rc = trimmed(l->arena, graft_table_cell(t, i, (size_t)c->label), &f.label, err);
-        if (rc == 0 && c->group >= 0)
-            rc = trimmed(l->arena, graft_table_cell(t, i, (size_t)c->group), &f.group, err);
-        if (rc == 0 && c->split >= 0)
-            rc = trimmed(l->arena, graft_table_cell(t, i, (size_t)c->split), &split, err);
-        if (rc < 0) return rc;
-        if (split && !graft_part_from_name(split, strlen(split), &f.part))
-            return graft_err_set(err, GRAFT_EDATA,
-                                 "%s, line %zu: '%s' in the column '%s' is neither train, val nor test", path,
-                                 line, split, t->columns[c->split]);
-        if (split) l->part_given[f.part] = true;
+        if ((rc = graft_table_answers(l, t, path, i, c, &f, err)) < 0) return rc;
         f.relative = input;
         f.path = resolve(l->arena, path, input);
         f.origin = graft_arena_printf(l->arena, "%s, line %zu (%s)", path, line, input);
@@ -242,9 +255,12 @@ static int list_rows(graft_listing *l, const graft_table *t, const char *path, c
 }
 
 static int list_file(graft_listing *l, const char *path, graft_part part, graft_err *err) {
+    if (l->options->modality == GRAFT_TEXTS) return graft_text_table_list(l, path, part, err);
     graft_table t = {0};
-    columns c;
-    int rc = graft_table_read(&t, l->arena, path, err);
+    graft_columns c;
+    bool is_bare;
+    int rc = graft_table_read(&t, l->arena, path, &is_bare, err);
+    if (rc == 0 && is_bare) rc = graft_table_take_header(&t, path, err);
     if (rc == 0 && t.n_rows == 0)
         rc = graft_err_set(err, GRAFT_EDATA, "%s holds no row below its header", path);
     if (rc == 0) rc = choose(&t, path, l->options, &c, err);

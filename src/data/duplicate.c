@@ -1,7 +1,8 @@
-/* Pictures that are the same, or look the same. The same: equal content hashes. Look the same: the difference
- * hash (does the grey level rise from one of 9 x 8 cells to the next?) differs in at most 3 of 64 bits, and
- * the pictures shrunk to 16 x 16 correlate at 0.98 or more. Only pictures of at least 64 pixels a side that
- * are not plain take part: digits of 8 x 8 pixels would all look alike. */
+/* Samples that are the same, or nearly so. Texts: see texts.c. Pictures that are the same, or look the same.
+ * The same: equal content hashes. Look the same: the difference hash (does the grey level rise from one of 9
+ * x 8 cells to the next?) differs in at most 3 of 64 bits, and the pictures shrunk to 16 x 16 correlate at
+ * 0.98 or more. Only pictures of at least 64 pixels a side that are not plain take part: digits of 8 x 8
+ * pixels would all look alike. */
 #include "data/data_impl.h"
 #include <math.h>
 #include <stdlib.h>
@@ -153,6 +154,11 @@ int graft_duplicate_sets(const graft_data *d, int64_t *set, bool with_groups, gr
     }
     join_equal(set, keys, n);
     join_alike(d, set, keys);
+    n = 0;
+    for (int64_t i = 0; d->folded && i < d->n; i++)
+        if (d->samples[i].state != GRAFT_BAD && (d->folded[i].lo || d->folded[i].hi))
+            keys[n++] = (key){d->folded[i].hi, d->folded[i].lo, i};
+    join_equal(set, keys, n);
     n = 0;
     for (int64_t i = 0; with_groups && i < d->n; i++)
         if (d->samples[i].group >= 0) keys[n++] = (key){0, (uint64_t)d->samples[i].group, i};

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, DEFAULT_BATCH = 32, DEFAULT_PREFETCH = 2, POLL_MS = 50 };
+enum { MAX_THREADS = 256, DEFAULT_PREFETCH = 2, POLL_MS = 50 };
 static const double stall_seconds = 30;
 
 typedef struct slot {
@@ -261,19 +261,9 @@ static void report_stall(const loader *l, double waited) {
 
 /* In a checking pass, bad pictures beyond the limit end it at once rather than hours later. */
 static int judge_count(loader *l, graft_err *err) {
-    pthread_mutex_lock(&l->d->lock);
-    int64_t bad = l->d->n_bad;
-    pthread_mutex_unlock(&l->d->lock);
-    if (!l->o.check || bad <= graft_data_bad_allowed(l->d)) return 0;
-    stop_work(l);
-    for (int64_t i = 0; i < l->d->n; i++)
-        if (l->d->samples[i].state == GRAFT_BAD)
-            return graft_err_set(
-                err, GRAFT_EDATA,
-                "%lld of %lld pictures cannot be used so far, more than the %.3g%% of --max-bad; one: %s: %s",
-                (long long)l->d->n_bad, (long long)l->d->n, l->d->max_bad * 100, l->d->samples[i].origin,
-                l->d->samples[i].reason);
-    return 0;
+    int rc = l->o.check ? graft_data_judge_so_far(l->d, err) : 0;
+    if (rc < 0) stop_work(l);
+    return rc;
 }
 
 static int await(loader *l, slot *s, graft_err *err) {
@@ -352,8 +342,7 @@ static void close_loader(void *self) {
 
 /* What the options come to for n samples: batch, and slots of the ring. */
 static void resolve(const graft_loader_options *o, int64_t n, int64_t *batch, int64_t *n_slots) {
-    *batch = o->batch > 0 ? o->batch : DEFAULT_BATCH;
-    if (*batch > n) *batch = n;
+    *batch = graft_loader_batch(o, n);
     int64_t n_batches = (n + *batch - 1) / *batch;
     *n_slots = (o->prefetch > 0 ? o->prefetch : DEFAULT_PREFETCH) + 1;
     if (*n_slots > n_batches) *n_slots = n_batches;
@@ -383,25 +372,15 @@ static int make_slots(loader *l, graft_err *err) {
 }
 
 static int make_order(loader *l, graft_err *err) {
-    int64_t n = l->o.n_samples;
-    const int64_t *from = l->o.samples ? l->o.samples : graft_data_members(l->d, l->o.part, &n);
-    if (n <= 0)
-        return graft_err_set(err, GRAFT_EDATA, "%s: there are no samples in the part '%s'", l->d->path,
-                             l->o.samples ? "given" : graft_part_name(l->o.part));
-    l->n = n;
-    resolve(&l->o, n, &l->batch, &l->n_slots);
-    l->n_batches = (n + l->batch - 1) / l->batch;
-    l->members = graft_arena_array(l->arena, (size_t)n, sizeof *l->members);
-    l->order = graft_arena_array(l->arena, (size_t)n, sizeof *l->order);
-    if (!l->members || !l->order) return graft_err_nomem(err);
-    for (int64_t i = 0; i < n; i++) {
-        if (from[i] < 0 || from[i] >= l->d->n)
-            return graft_err_set(err, GRAFT_EUSAGE, "sample %lld of %lld", (long long)from[i],
-                                 (long long)l->d->n);
-        l->members[i] = from[i];
-    }
+    int rc = graft_loader_members(&l->members, &l->n, l->arena, l->d, &l->o, err);
+    if (rc < 0) return rc;
+    size_t n = (size_t)l->n;
+    resolve(&l->o, l->n, &l->batch, &l->n_slots);
+    l->n_batches = (l->n + l->batch - 1) / l->batch;
+    l->order = graft_arena_array(l->arena, n, sizeof *l->order);
+    if (!l->order) return graft_err_nomem(err);
     if (l->o.order != GRAFT_BALANCED) return 0;
-    l->draw = graft_arena_array(l->arena, (size_t)n, sizeof *l->draw);
+    l->draw = graft_arena_array(l->arena, n, sizeof *l->draw);
     l->drawn = graft_arena_array(l->arena, (size_t)l->d->n, sizeof *l->drawn);
     return l->draw && l->drawn ? 0 : graft_err_nomem(err);
 }

@@ -51,6 +51,11 @@ int graft_data_read(const graft_data *d, int64_t i, graft_raw *raw, graft_err *e
     raw->bytes = NULL;
     raw->pixels = NULL;
     raw->size = 0;
+    if (d->texts) {
+        raw->bytes = (const unsigned char *)d->texts[i].text;
+        raw->size = d->texts[i].size;
+        return 0;
+    }
     if (d->source[i] >= 0) {
         const graft_pixels *p = &d->pixels[d->source[i]];
         raw->width = p->width;
@@ -73,6 +78,21 @@ void graft_eye_done(graft_eye *e) {
 
 int64_t graft_data_bad_allowed(const graft_data *d) {
     return (int64_t)(d->max_bad * (double)d->n + 1e-9);
+}
+
+int graft_data_judge_so_far(graft_data *d, graft_err *err) {
+    pthread_mutex_lock(&d->lock);
+    int64_t bad = d->n_bad;
+    pthread_mutex_unlock(&d->lock);
+    if (bad <= graft_data_bad_allowed(d)) return 0;
+    for (int64_t i = 0; i < d->n; i++)
+        if (d->samples[i].state == GRAFT_BAD)
+            return graft_err_set(
+                err, GRAFT_EDATA,
+                "%lld of %lld %s cannot be used so far, more than the %.3g%% of --max-bad; one: %s: %s",
+                (long long)bad, (long long)d->n, graft_data_noun(d), d->max_bad * 100, d->samples[i].origin,
+                d->samples[i].reason);
+    return 0;
 }
 
 int graft_data_note_bad(graft_data *d, int64_t i, const graft_err *why, graft_err *err) {
@@ -144,6 +164,11 @@ static int look(graft_data *d, int64_t i, graft_eye *eye, graft_err *err) {
 
 int graft_data_see(graft_data *d, int64_t i, bool decode, graft_eye *eye, graft_err *err) {
     graft_sample *s = &d->samples[i];
+    if (d->texts) {
+        int rc = graft_texts_hash(d, i, &eye->raw, err);
+        if (rc == 0 && decode) s->state = GRAFT_SEEN;
+        return rc;
+    }
     graft_err own = {0};
     int rc = graft_data_read(d, i, &eye->raw, &own);
     if (rc == 0) s->content = graft_raw_content(&eye->raw);

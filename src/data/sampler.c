@@ -3,6 +3,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DEFAULT_BATCH = 32 };
+
+int64_t graft_loader_batch(const graft_loader_options *o, int64_t n) {
+    int64_t batch = o->batch > 0 ? o->batch : DEFAULT_BATCH;
+    return batch < n ? batch : n;
+}
+
+int graft_loader_members(int64_t **members, int64_t *n, graft_arena *arena, const graft_data *d,
+                         const graft_loader_options *o, graft_err *err) {
+    *n = o->n_samples;
+    const int64_t *from = o->samples ? o->samples : graft_data_members(d, o->part, n);
+    if (*n <= 0)
+        return graft_err_set(err, GRAFT_EDATA, "%s: there are no samples in the part '%s'", d->path,
+                             o->samples ? "given" : graft_part_name(o->part));
+    int64_t *own = graft_arena_array(arena, (size_t)*n, sizeof *own);
+    if (!own) return graft_err_nomem(err);
+    for (int64_t i = 0; i < *n; i++) {
+        if (from[i] < 0 || from[i] >= d->n)
+            return graft_err_set(err, GRAFT_EUSAGE, "sample %lld of %lld", (long long)from[i],
+                                 (long long)d->n);
+        own[i] = from[i];
+    }
+    *members = own;
+    return 0;
+}
+
 /* Members sorted by class, each class's own shuffled: begin[c]..begin[c + 1]. */
 typedef struct shelves {
     int64_t *begin, *items;

@@ -1,5 +1,5 @@
 /* The validation part, when the data bring none: a fraction of the training samples of every class, in whole
- * sets, so that neither a group nor a picture nor its near-duplicate stands on both sides. The sets are taken
+ * sets, so that neither a group nor a sample nor its near-duplicate stands on both sides. The sets are taken
  * in an order that is a function of the seed and of their contents, so that neither names nor folders nor
  * their order matter; a set goes to val when that brings the classes closer to their numbers. */
 #include "data/data_impl.h"
@@ -32,6 +32,7 @@ typedef struct split {
     graft_data *d;
     member *members; /* the train samples, sets side by side */
     int64_t n;
+    int32_t n_classes; /* 1 for tasks without one class a sample */
     int64_t *all, *wanted, *taken,
         *add; /* by class: in train at first, wanted in val, in val by now, in one set */
 } split;
@@ -60,8 +61,8 @@ static int gather(split *s, graft_err *err) {
 
 static void want(split *s) {
     graft_data *d = s->d;
-    for (int64_t i = 0; i < s->n; i++) s->all[d->samples[s->members[i].sample].label]++;
-    for (int32_t c = 0; c < d->n_classes; c++) {
+    for (int64_t i = 0; i < s->n; i++) s->all[graft_data_stratum(d, s->members[i].sample)]++;
+    for (int32_t c = 0; c < s->n_classes; c++) {
         int64_t n = s->all[c], w = (int64_t)floor(d->validation * (double)n + 0.5);
         s->wanted[c] = n < 2 ? 0 : w < 1 ? 1 : w > n - 1 ? n - 1 : w;
     }
@@ -78,9 +79,9 @@ static int64_t set_end(const split *s, int64_t from) {
 static bool helps(split *s, int64_t from, int64_t to, bool even_if_worse) {
     double gain = 0;
     bool allowed = true;
-    for (int64_t i = from; i < to; i++) s->add[s->d->samples[s->members[i].sample].label]++;
+    for (int64_t i = from; i < to; i++) s->add[graft_data_stratum(s->d, s->members[i].sample)]++;
     for (int64_t i = from; i < to; i++) {
-        int32_t c = s->d->samples[s->members[i].sample].label;
+        int32_t c = graft_data_stratum(s->d, s->members[i].sample);
         if (s->add[c] == 0) continue; /* counted already */
         int64_t before = s->wanted[c] - s->taken[c], after = before - s->add[c];
         gain += (double)(llabs(before) - llabs(after)) / (double)s->all[c];
@@ -92,9 +93,9 @@ static bool helps(split *s, int64_t from, int64_t to, bool even_if_worse) {
 
 static void take(split *s, int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
-        graft_sample *sample = &s->d->samples[s->members[i].sample];
-        sample->part = GRAFT_VAL;
-        s->taken[sample->label]++;
+        int64_t sample = s->members[i].sample;
+        s->d->samples[sample].part = GRAFT_VAL;
+        s->taken[graft_data_stratum(s->d, sample)]++;
     }
 }
 
@@ -115,24 +116,25 @@ static int64_t take_smallest(split *s) {
 static void say(const split *s, int64_t n_val) {
     const graft_data *d = s->d;
     int32_t n_without = 0;
-    for (int32_t c = 0; c < d->n_classes; c++) n_without += s->all[c] > 0 && s->taken[c] == 0;
+    for (int32_t c = 0; c < s->n_classes; c++) n_without += s->all[c] > 0 && s->taken[c] == 0;
     if (n_val == 0) {
         graft_env_log(d->env, GRAFT_LOG_WARNING,
-                      "no validation part can be made: every class has one picture, or all of its pictures "
-                      "belong together");
+                      "no validation part can be made: all %s of each class belong together",
+                      graft_data_noun(d));
         return;
     }
-    graft_env_log(d->env, GRAFT_LOG_INFO,
-                  "%lld of %lld training pictures are set apart for validation (seed %llu)", (long long)n_val,
-                  (long long)s->n, (unsigned long long)d->seed);
+    graft_env_log(d->env, GRAFT_LOG_INFO, "%lld of %lld training %s are set apart for validation (seed %llu)",
+                  (long long)n_val, (long long)s->n, graft_data_noun(d), (unsigned long long)d->seed);
     if (n_without)
         graft_env_log(d->env, GRAFT_LOG_WARNING,
-                      "%d classes have too few pictures, or groups, to be in the validation part", n_without);
+                      "%d classes have too few %s, or groups, to be in the validation part", n_without,
+                      graft_data_noun(d));
 }
 
 int graft_split_make(graft_data *d, graft_err *err) {
     split s = {.d = d};
-    size_t k = (size_t)d->n_classes;
+    s.n_classes = d->task == GRAFT_TASK_CLASSES ? d->n_classes : 1;
+    size_t k = (size_t)s.n_classes;
     s.members = calloc((size_t)d->n_members[GRAFT_TRAIN] + 1, sizeof *s.members);
     s.all = calloc(4 * k + 1, sizeof *s.all);
     int rc = s.members && s.all ? 0 : graft_err_nomem(err);

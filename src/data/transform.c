@@ -23,6 +23,14 @@ int graft_transform_init(graft_transform *out, const graft_preprocess *p, const 
     return 0;
 }
 
+int graft_transform_init_text(graft_transform *out, const graft_text_transform *text, graft_err *err) {
+    *out = (graft_transform){.text = *text};
+    if (text->max_length > 0 && text->max_length <= INT32_MAX) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE,
+                         "texts of at most %lld tokens: give --max-length a positive number",
+                         (long long)text->max_length);
+}
+
 size_t graft_transform_count(const graft_transform *t) {
     return (size_t)t->channels * (size_t)t->height * (size_t)t->width;
 }

@@ -5,7 +5,7 @@
 static int parse(graft_table *t, graft_arena *arena, const char *text, char delimiter, graft_err *err) {
     *t = (graft_table){0};
     char *copy = graft_arena_strdup(arena, text);
-    return graft_csv_parse(t, copy, strlen(text), delimiter, "t.csv", err);
+    return graft_csv_parse(t, arena, copy, strlen(text), delimiter, "t.csv", err);
 }
 
 static void csv_has_quotes_newlines_and_line_numbers(void **state) {
@@ -34,7 +34,7 @@ static void csv_errors_name_the_line(void **state) {
     static const struct {
         const char *text, *words;
     } cases[] = {
-        {"a,b\n1,2\n1,2,3\n", "line 3: 3 fields where the header has 2"},
+        {"a,b\n1,2\n1,2,3\n", "line 3: 3 fields where the first line has 2"},
         {"a,b\n1\n", "line 2: 1 fields"},
         {"a,b\n\"x,2\n\n", "line 2: a quote is opened and never closed"},
         {"a,b\n\"x\"y,2\n", "line 2: text after a closing quote"},

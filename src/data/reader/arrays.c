@@ -258,5 +258,6 @@ static int sniff(const graft_sniffed *s) {
     return 0;
 }
 
-const graft_reader graft_reader_arrays = {
-    "arrays", "NPZ, or NPY files: images and labels, x_train and y_train, ...", sniff, list};
+const graft_reader graft_reader_arrays = {"arrays",
+                                          "NPZ, or NPY files: images and labels, x_train and y_train, ...",
+                                          sniff, list, GRAFT_READS_PICTURES};

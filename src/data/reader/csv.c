@@ -10,6 +10,7 @@ typedef struct parser {
     bool quotes;
     size_t line;
     const char *origin;
+    graft_arena *arena;
 } parser;
 
 /* The delimiter that the header has most of, outside quotes. */
@@ -76,17 +77,10 @@ static int field(parser *p, char **out, bool *last, graft_err *err) {
     return 0;
 }
 
-static int header(parser *p, graft_table *t, graft_err *err) {
-    bool last = false;
-    while (!last) {
-        char *text;
-        int rc = field(p, &text, &last, err);
-        if (rc == 0 && graft_table_column(t, text) >= 0)
-            rc = graft_err_set(err, GRAFT_EFORMAT, "%s: two columns are called '%s'", p->origin, text);
-        if (rc == 0) rc = graft_table_add_column(t, text, err);
-        if (rc < 0) return rc;
-    }
-    return 0;
+/* The first row makes the columns, and until it is taken for a header they are called by their numbers. */
+static int name_by_number(graft_table *t, graft_arena *arena, size_t n, graft_err *err) {
+    char *name = graft_arena_printf(arena, "%zu", n + 1);
+    return name ? graft_table_add_column(t, name, err) : graft_err_nomem(err);
 }
 
 static int row(parser *p, graft_table *t, graft_err *err) {
@@ -96,33 +90,29 @@ static int row(parser *p, graft_table *t, graft_err *err) {
     while (rc == 0 && !last) {
         char *text;
         rc = field(p, &text, &last, err);
+        if (rc == 0 && t->n_rows == 1) rc = name_by_number(t, p->arena, n, err);
         if (rc == 0 && n < t->n_columns) rc = graft_table_add_cell(t, n, text, err);
         n++;
     }
     if (rc == 0 && n != t->n_columns)
-        rc = graft_err_set(err, GRAFT_EFORMAT, "%s, line %zu: %zu fields where the header has %zu", p->origin,
-                           line, n, t->n_columns);
+        rc = graft_err_set(err, GRAFT_EFORMAT, "%s, line %zu: %zu fields where the first line has %zu",
+                           p->origin, line, n, t->n_columns);
     return rc;
 }
 
-int graft_csv_parse(graft_table *out, char *text, size_t size, char delimiter, const char *origin,
-                    graft_err *err) {
-    size_t bad = 0;
+int graft_csv_rows(graft_table *out, graft_arena *arena, char *text, size_t size, char delimiter,
+                   const char *origin, graft_err *err) {
     if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
         text += 3;
         size -= 3;
     }
-    parser p = {text, text + size, delimiter, true, 1, origin};
-    if (!graft_is_utf8(text, size, &bad)) {
-        for (size_t i = 0; i < bad; i++) p.line += text[i] == '\n';
-        return graft_err_set(err, GRAFT_EFORMAT, "%s, line %zu: not UTF-8 text; save the table as UTF-8",
-                             origin, p.line);
-    }
+    parser p = {text, text + size, delimiter, true, 1, origin, arena};
+    int rc = graft_utf8_check(text, size, origin, err);
+    if (rc < 0) return rc;
     while (p.at < p.end && (*p.at == '\n' || *p.at == '\r')) p.line += *p.at++ == '\n';
     if (p.at == p.end) return graft_err_set(err, GRAFT_EDATA, "%s is empty", origin);
     if (!delimiter) p.delimiter = guess_delimiter(p.at, p.end);
     p.quotes = p.delimiter != '\t';
-    int rc = header(&p, out, err);
     while (rc == 0 && p.at < p.end) {
         if (*p.at == '\n' || *p.at == '\r')
             p.line += *p.at++ == '\n';
@@ -132,11 +122,20 @@ int graft_csv_parse(graft_table *out, char *text, size_t size, char delimiter, c
     return rc;
 }
 
+int graft_csv_parse(graft_table *out, graft_arena *arena, char *text, size_t size, char delimiter,
+                    const char *origin, graft_err *err) {
+    int rc = graft_csv_rows(out, arena, text, size, delimiter, origin, err);
+    return rc < 0 ? rc : graft_table_take_header(out, origin, err);
+}
+
 static int sniff(const graft_sniffed *s) {
     if (s->is_dir) return graft_table_sniff_folder(s);
     if (graft_has_extension(s->path, "csv") || graft_has_extension(s->path, "tsv")) return 90;
-    return graft_has_extension(s->path, "txt") ? 30 : 0;
+    if (!graft_has_extension(s->path, "txt")) return 0;
+    if (s->modality == GRAFT_PICTURES) return 30;
+    /* lines of text are no table unless they have tabs */
+    return memchr(s->head, '\t', s->head_size) ? 30 : 0;
 }
 
-const graft_reader graft_reader_csv = {
-    "csv", "CSV or TSV with a header: a column of paths, a column of labels", sniff, graft_table_list};
+const graft_reader graft_reader_csv = {"csv", "CSV or TSV: a column of paths or texts, a column of labels",
+                                       sniff, graft_table_list, GRAFT_READS_BOTH};

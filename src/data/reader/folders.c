@@ -1,5 +1,5 @@
 /* Class folders: a folder a class, the class is the folder's name; all of them once more under train, val and
- * test where there are such. Pictures may lie deeper in a class's folder. */
+ * test where there are such. Pictures, or text files, may lie deeper in a class's folder. */
 #include "data/reader.h"
 #include <string.h>
 
@@ -17,7 +17,8 @@ static int sniff(const graft_sniffed *s) {
     int found = 0;
     for (size_t i = 0; i < s->n_names && found == 0; i++) {
         char *full;
-        if (!graft_is_picture_name(s->names[i])) found = is_folder(arena, s->path, s->names[i], &full, NULL);
+        if (!graft_is_sample_name(s->names[i], s->modality))
+            found = is_folder(arena, s->path, s->names[i], &full, NULL);
     }
     graft_arena_free(arena);
     return found > 0 ? 50 : found;
@@ -33,7 +34,7 @@ static int list_classes(graft_listing *out, const char *path, const char *relati
         int found = is_folder(out->arena, path, names[i], &full, err);
         if (found < 0) return found;
         if (!found) {
-            *n_loose += graft_is_picture_name(names[i]);
+            *n_loose += graft_is_sample_name(names[i], out->options->modality);
             continue;
         }
         size_t before = out->n_items;
@@ -41,18 +42,19 @@ static int list_classes(graft_listing *out, const char *path, const char *relati
         if (!below) return graft_err_nomem(err);
         rc = graft_listing_walk(out, full, below, names[i], part, n_other, err);
         if (rc == 0 && out->n_items == before)
-            graft_env_log(out->env, GRAFT_LOG_WARNING, "the class folder '%s' holds no picture: left out",
-                          full);
+            graft_env_log(out->env, GRAFT_LOG_WARNING, "the class folder '%s' holds no %s: left out", full,
+                          graft_sample_kind(out->options->modality));
     }
     return rc;
 }
 
-static int has_folders(graft_arena *arena, const char *path, graft_err *err) {
+static int has_folders(const graft_listing *l, const char *path, graft_err *err) {
     char **names, *full;
     size_t n;
-    int found = graft_dir_list(&names, &n, arena, path, err);
+    int found = graft_dir_list(&names, &n, l->arena, path, err);
     for (size_t i = 0; found == 0 && i < n; i++)
-        if (!graft_is_picture_name(names[i])) found = is_folder(arena, path, names[i], &full, err);
+        if (!graft_is_sample_name(names[i], l->options->modality))
+            found = is_folder(l->arena, path, names[i], &full, err);
     return found;
 }
 
@@ -65,7 +67,7 @@ static int entry_of(graft_listing *out, const char *path, const char *name, char
     int found = is_folder(out->arena, path, name, full, err);
     if (found <= 0) return found < 0 ? found : NO_FOLDER;
     if (!graft_part_from_name(name, strlen(name), part)) return A_FOLDER;
-    found = has_folders(out->arena, *full, err);
+    found = has_folders(out, *full, err);
     return found < 0 ? found : found ? A_PART : A_FOLDER;
 }
 
@@ -116,6 +118,7 @@ static int list(graft_listing *out, const char *path, graft_err *err) {
     graft_buf said;
     graft_buf_init(&said, 0);
     graft_buf_text(&said, "class folders");
+    const char *kind = graft_sample_kind(out->options->modality);
     int rc = graft_dir_list(&names, &n, out->arena, path, err);
     int divided = rc == 0 ? is_divided(out, path, names, n, err) : rc;
     if (divided < 0)
@@ -126,16 +129,14 @@ static int list(graft_listing *out, const char *path, graft_err *err) {
     } else
         rc = list_classes(out, path, "", GRAFT_TRAIN, &n_other, &n_loose, err);
     if (rc == 0 && out->n_items == before)
-        rc = graft_err_set(err, GRAFT_EDATA,
-                           "'%s' holds no picture that graft reads (JPEG, PNG, WebP) in its class folders",
-                           path);
+        rc = graft_err_set(err, GRAFT_EDATA, "'%s' holds no %s in its class folders", path, kind);
     if (rc == 0 && n_loose)
         graft_env_log(out->env, GRAFT_LOG_WARNING,
-                      "%s: %lld pictures lie beside the class folders, not in one: left out", path,
-                      (long long)n_loose);
+                      "%s: %lld %s lie beside the class folders, not in one: left out", path,
+                      (long long)n_loose, out->options->modality == GRAFT_TEXTS ? "text files" : "pictures");
     if (rc == 0 && n_other)
-        graft_env_log(out->env, GRAFT_LOG_WARNING,
-                      "%s: %lld files are no pictures that graft reads: left out", path, (long long)n_other);
+        graft_env_log(out->env, GRAFT_LOG_WARNING, "%s: %lld files are no %s: left out", path,
+                      (long long)n_other, kind);
     if (rc == 0 && (said.failed || !(out->description = graft_arena_strdup(out->arena, said.data))))
         rc = graft_err_nomem(err);
     graft_buf_done(&said);
@@ -143,4 +144,4 @@ static int list(graft_listing *out, const char *path, graft_err *err) {
 }
 
 const graft_reader graft_reader_folders = {
-    "folders", "a folder a class, with or without train/ val/ test/ above", sniff, list};
+    "folders", "a folder a class, with or without train/ val/ test/ above", sniff, list, GRAFT_READS_BOTH};

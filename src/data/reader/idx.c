@@ -240,4 +240,5 @@ static int sniff(const graft_sniffed *s) {
 }
 
 const graft_reader graft_reader_idx = {
-    "idx", "IDX pictures (MNIST's format) with their labels beside, gzipped or not", sniff, list};
+    "idx", "IDX pictures (MNIST's format) with their labels beside, gzipped or not", sniff, list,
+    GRAFT_READS_PICTURES};

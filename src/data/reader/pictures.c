@@ -13,7 +13,8 @@ static int sniff(const graft_sniffed *s) {
 static int list(graft_listing *out, const char *path, graft_err *err) {
     size_t before = out->n_items;
     if (!graft_path_is_dir(path)) {
-        graft_found found = {path, NULL, graft_path_name(path), NULL, NULL, -1, -1, GRAFT_TRAIN};
+        graft_found found = {
+            .path = path, .relative = graft_path_name(path), .row = -1, .source = -1, .part = GRAFT_TRAIN};
         out->description = graft_arena_strdup(out->arena, "one picture");
         if (!out->description) return graft_err_nomem(err);
         return graft_listing_add(out, &found, err);
@@ -22,7 +23,7 @@ static int list(graft_listing *out, const char *path, graft_err *err) {
     int rc = graft_listing_walk(out, path, "", NULL, GRAFT_TRAIN, &n_other, err);
     if (rc < 0) return rc;
     if (out->n_items == before)
-        return graft_err_set(err, GRAFT_EDATA, "'%s' holds no picture that graft reads (JPEG, PNG, WebP)",
+        return graft_err_set(err, GRAFT_EDATA, "'%s' holds no pictures that graft reads (JPEG, PNG, WebP)",
                              path);
     if (n_other)
         graft_env_log(out->env, GRAFT_LOG_WARNING,
@@ -32,4 +33,4 @@ static int list(graft_listing *out, const char *path, graft_err *err) {
 }
 
 const graft_reader graft_reader_pictures = {"pictures", "a picture, or a folder of them, without labels",
-                                            sniff, list};
+                                            sniff, list, GRAFT_READS_PICTURES};

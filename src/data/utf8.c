@@ -1,0 +1,38 @@
+/* Is a text UTF-8? If not, where not, and what to do about it. */
+#include "data/reader.h"
+#include <string.h>
+
+bool graft_is_utf8(const char *text, size_t size, size_t *offset) {
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0; i < size;) {
+        size_t n = p[i] < 0x80 ? 1 : p[i] >= 0xC2 && p[i] < 0xE0 ? 2 : (p[i] & 0xF0) == 0xE0 ? 3 : 4;
+        *offset = i;
+        if (p[i] == 0 || (n == 4 && (p[i] < 0xF0 || p[i] > 0xF4)) || i + n > size) return false;
+        for (size_t k = 1; k < n; k++)
+            if ((p[i + k] & 0xC0) != 0x80) return false;
+        if ((p[i] == 0xE0 && p[i + 1] < 0xA0) || (p[i] == 0xED && p[i + 1] >= 0xA0) ||
+            (p[i] == 0xF0 && p[i + 1] < 0x90) || (p[i] == 0xF4 && p[i + 1] >= 0x90))
+            return false;
+        i += n;
+    }
+    return true;
+}
+
+int graft_utf8_check(const char *text, size_t size, const char *origin, graft_err *err) {
+    size_t bad = 0, line = 1;
+    if (graft_is_utf8(text, size, &bad)) return 0;
+    for (size_t i = 0; i < bad; i++) line += text[i] == '\n';
+    unsigned byte = (unsigned char)text[bad];
+    bool wide = size >= 2 && (memcmp(text, "\xFF\xFE", 2) == 0 || memcmp(text, "\xFE\xFF", 2) == 0);
+    return graft_err_set(
+        err, GRAFT_EFORMAT,
+        "%s, line %zu: not UTF-8 text (byte %zu of the file is 0x%02X); convert it, as with iconv "
+        "-f %s -t utf8",
+        origin, line, bad, byte, wide ? "utf16" : "latin1");
+}
+
+bool graft_is_blank(const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (!strchr(" \t\r\n\v\f", text[i]) || !text[i]) return false;
+    return true;
+}
