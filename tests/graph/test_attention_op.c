@@ -1,5 +1,5 @@
-/* Attention over packed texts against PyTorch's scaled_dot_product_attention and its gradients in double
- * precision (tests/parity/attention). */
+/* Attention over packed texts: its row against PyTorch's scaled_dot_product_attention and its gradients in
+ * double precision (tests/parity/attention), and what its builder does. */
 #include "graph/op.h"
 #include "support/evaluate.h"
 
@@ -84,9 +84,66 @@ static void values_and_gradients_are_those_of_pytorch(void **state) {
     graft_arena_free(arena);
 }
 
+typedef struct bad_call {
+    graft_shape q, v, spans;
+    graft_attention_attr attr;
+    const char *message; /* a part of it */
+} bad_call;
+
+static void what_does_not_fit_is_said(void **state) {
+    (void)state;
+    const graft_shape rows = {2, {9, 8}}, spans = {2, {2, 2}};
+    const bad_call calls[] = {
+        {rows, rows, spans, {.heads = 3, .scale = 1}, "3 heads do not divide D: q [9, 8]"},
+        {rows, rows, spans, {.heads = 0, .scale = 1}, "0 heads do not divide"},
+        {rows, {2, {8, 8}}, spans, {.heads = 2, .scale = 1}, "q, k and v must be one (T,D)"},
+        {{1, {9}}, {1, {9}}, spans, {.heads = 1, .scale = 1}, "q, k and v must be one (T,D)"},
+        {rows, rows, {2, {2, 3}}, {.heads = 2, .scale = 1}, "spans must be (N,2)"},
+        {rows, rows, spans, {.heads = 2}, "scale is 0"},
+        {rows, rows, spans, {.heads = 2, .scale = 1, .p = 1}, "p is 1"},
+        {rows, rows, spans, {.heads = 2, .scale = 1, .p = 0.5}, "dropout needs a seed"},
+    };
+    for (size_t i = 0; i < GRAFT_COUNT(calls); i++) {
+        graft_arena *arena = graft_arena_new(NULL);
+        graft_graph *g = graft_graph_new(arena);
+        graft_value q = graft_graph_input(g, "q", GRAFT_F32, calls[i].q);
+        graft_value v = graft_graph_input(g, "v", GRAFT_F32, calls[i].v);
+        graft_value s = graft_graph_input(g, "spans", GRAFT_I32, calls[i].spans);
+        graft_attention(g, q, q, v, s, GRAFT_NONE, calls[i].attr);
+        graft_err err = {0};
+        assert_true(graft_graph_end(g, &err) < 0);
+        if (!strstr(err.message, calls[i].message))
+            fail_msg("says '%s', not '%s'", err.message, calls[i].message);
+        graft_arena_free(arena);
+    }
+}
+
+static void open_dims_pass_and_salts_differ(void **state) {
+    (void)state;
+    graft_arena *arena = graft_arena_new(NULL);
+    graft_graph *g = graft_graph_new(arena);
+    graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_TOKENS, 8}});
+    graft_value spans = graft_graph_input(g, "spans", GRAFT_I32, (graft_shape){2, {GRAFT_DIM_BATCH, 2}});
+    graft_value seed = graft_graph_input(g, "seed", GRAFT_I32, (graft_shape){1, {2}});
+    graft_attention_attr a = {.heads = 2, .scale = 0.5, .p = 0.1};
+    graft_value y = graft_attention(g, x, x, x, spans, seed, a);
+    graft_value z = graft_dropout(g, graft_attention(g, y, y, y, spans, seed, a), seed, 0.1);
+    graft_err err = {0};
+    if (graft_graph_end(g, &err) < 0) fail_msg("%s", err.message);
+    assert_int_equal(graft_graph_value(g, z)->shape.dims[0], GRAFT_DIM_TOKENS);
+    const graft_attention_attr *first = graft_graph_node_at(g, 0)->attr,
+                               *second = graft_graph_node_at(g, 1)->attr;
+    const graft_dropout_attr *dropout = graft_graph_node_at(g, 2)->attr;
+    assert_true(first->salt != second->salt);
+    assert_true(dropout->salt != first->salt && dropout->salt != second->salt);
+    graft_arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_and_gradients_are_those_of_pytorch),
+        cmocka_unit_test(what_does_not_fit_is_said),
+        cmocka_unit_test(open_dims_pass_and_salts_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
