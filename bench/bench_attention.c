@@ -1,7 +1,7 @@
 /* GFLOP/s of attention on one core, every version that this processor runs, beside oneDNN's matmul of the
  * same products (batched over heads, packed, without the softmax between them) and of a large matrix.
  *
- *     bench_attention [--heads H] [--seconds S]
+ *     bench_attention [--heads H] [--seconds S] [--tokens T] [--only VERSION] [--type fp32|bf16]
  *
  * Counted are the products alone: 4 T^2 width a head forward, 10 T^2 width backward. Time is that of the
  * thread, which a loaded machine does not stretch; the best of many runs is printed. */
@@ -35,11 +35,11 @@ static double now(void) {
 static double least(double seconds, void (*call)(void *), void *self) {
     double best = INFINITY, begun = now();
     call(self);
-    while (now() - begun < seconds) {
+    do {
         double from = now();
         for (int i = 0; i < 4; i++) call(self);
         best = fmin(best, (now() - from) / 4);
-    }
+    } while (now() - begun < seconds);
     return best;
 }
 
@@ -193,27 +193,35 @@ static size_t versions(const graft_attention_kernels **out) {
 
 int main(int argc, char **argv) {
     const graft_attention_kernels *all[8];
-    const size_t lengths[] = {8, 16, 64, 128, 512}, widths[] = {32, 64};
-    size_t heads = 12, n_versions = versions(all);
+    const size_t widths[] = {32, 64};
+    size_t lengths[] = {8, 16, 64, 128, 512}, n_lengths = GRAFT_COUNT(lengths), heads = 12,
+           n_versions = versions(all);
     double seconds = 0.05;
+    const char *only = "";
+    int only_type = -1;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--heads") == 0) heads = strtoul(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--seconds") == 0) seconds = strtod(argv[i + 1], NULL);
+        if (strcmp(argv[i], "--only") == 0) only = argv[i + 1];
+        if (strcmp(argv[i], "--tokens") == 0) lengths[0] = strtoul(argv[i + 1], NULL, 10), n_lengths = 1;
+        if (strcmp(argv[i], "--type") == 0) only_type = strcmp(argv[i + 1], "bf16") == 0;
     }
     omp_set_num_threads(1);
     for (int narrow = 0; narrow < 2; narrow++) {
+        if (only_type >= 0 && only_type != narrow) continue;
         double large = time_matmul(1, 1024, 1024, 1024, narrow != 0, 0.3);
         printf("oneDNN, 1024 x 1024 x 1024 %s: %.1f GFLOP/s\n", narrow ? "bf16" : "fp32",
                2e-9 * 1024 * 1024 * 1024 / large);
         for (size_t w = 0; w < GRAFT_COUNT(widths); w++) {
-            for (size_t i = 0; i < GRAFT_COUNT(lengths); i++) {
+            for (size_t i = 0; i < n_lengths; i++) {
                 for (size_t k = 0; k < n_versions; k++)
-                    bench_version((problem){.heads = heads,
-                                            .n = lengths[i],
-                                            .width = widths[w],
-                                            .narrow = narrow != 0,
-                                            .kernels = all[k],
-                                            .seconds = seconds});
+                    if (strstr(all[k]->name, only))
+                        bench_version((problem){.heads = heads,
+                                                .n = lengths[i],
+                                                .width = widths[w],
+                                                .narrow = narrow != 0,
+                                                .kernels = all[k],
+                                                .seconds = seconds});
                 bench_onednn(heads, lengths[i], widths[w], narrow != 0, seconds);
             }
         }
