@@ -179,14 +179,16 @@ static void bench_onednn(size_t heads, size_t n, size_t width, bool narrow, doub
            (scores + values) * 1e6);
 }
 
-static size_t versions(const graft_attention_kernels **out) {
+/* Those that this processor has, for one type. */
+static size_t versions(bool narrow, const graft_attention_kernels **out) {
     size_t n = 0;
     out[n++] = &graft_attention_base;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &graft_attention_avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-        out[n++] = &graft_attention_avx512;
+    graft_cpu_isa isa = graft_cpu_find_isa();
+    if (isa.avx2) out[n++] = &graft_attention_avx2;
+    if (isa.avx512) out[n++] = &graft_attention_avx512;
+    if (narrow && isa.avx512bf16) out[n++] = &graft_attention_avx512bf16;
+    if (narrow && isa.amx) out[n++] = &graft_attention_amx;
 #endif
     return n;
 }
@@ -194,8 +196,7 @@ static size_t versions(const graft_attention_kernels **out) {
 int main(int argc, char **argv) {
     const graft_attention_kernels *all[8];
     const size_t widths[] = {32, 64};
-    size_t lengths[] = {8, 16, 64, 128, 512}, n_lengths = GRAFT_COUNT(lengths), heads = 12,
-           n_versions = versions(all);
+    size_t lengths[] = {8, 16, 64, 128, 512}, n_lengths = GRAFT_COUNT(lengths), heads = 12;
     double seconds = 0.05;
     const char *only = "";
     int only_type = -1;
@@ -209,6 +210,7 @@ int main(int argc, char **argv) {
     omp_set_num_threads(1);
     for (int narrow = 0; narrow < 2; narrow++) {
         if (only_type >= 0 && only_type != narrow) continue;
+        size_t n_versions = versions(narrow != 0, all);
         double large = time_matmul(1, 1024, 1024, 1024, narrow != 0, 0.3);
         printf("oneDNN, 1024 x 1024 x 1024 %s: %.1f GFLOP/s\n", narrow ? "bf16" : "fp32",
                2e-9 * 1024 * 1024 * 1024 / large);
