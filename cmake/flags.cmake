@@ -35,15 +35,16 @@ if(GRAFT_BUILD_FUZZERS)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# A file named <kernel>_avx2.c, _avx512.c or _avx512bf16.c is compiled for that instruction set, and called only where
-# the processor has it. Elsewhere than on x86-64 those files are left out.
+# A file named <kernel>_avx2.c, _avx512.c, _avx512bf16.c or _amx.c is compiled for that instruction set, and called only
+# where the processor has it. Elsewhere than on x86-64 those files are left out.
 function(graft_set_kernel_flags sources)
   set(avx2 -mavx2 -mfma -mf16c)
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
   set(avx512bf16 ${avx512} -mavx512bf16)
+  set(amx ${avx512bf16} -mamx-tile -mamx-bf16)
   set(kept)
   foreach(source ${${sources}})
-    if(source MATCHES "_(avx2|avx512|avx512bf16)\\.c$")
+    if(source MATCHES "_(avx2|avx512|avx512bf16|amx)\\.c$")
       set(isa ${CMAKE_MATCH_1})
       if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
         continue()

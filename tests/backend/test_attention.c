@@ -2,6 +2,7 @@
  * over widths, lengths, masks and dropout; and programs over texts of unequal length. */
 #include "programs.h"
 
+#include "backend/cpu/cpu.h"
 #include "backend/cpu/own/attention.h"
 #include "graph/op.h"
 
@@ -11,14 +12,16 @@
 enum { HEADS = 2, MOST_ROWS = 512, MOST_WIDTH = 128, VALUES = MOST_ROWS * HEADS * MOST_WIDTH };
 enum { Q, K, V, Y, DY, DQ, DK, DV, MATRICES };
 
-static size_t versions(const graft_attention_kernels **out) {
+/* Those that this processor has, for one type. */
+static size_t versions(bool narrow, const graft_attention_kernels **out) {
     size_t n = 0;
     out[n++] = &graft_attention_base;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &graft_attention_avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-        out[n++] = &graft_attention_avx512;
+    graft_cpu_isa isa = graft_cpu_find_isa();
+    if (isa.avx2) out[n++] = &graft_attention_avx2;
+    if (isa.avx512) out[n++] = &graft_attention_avx512;
+    if (narrow && isa.avx512bf16) out[n++] = &graft_attention_avx512bf16;
+    if (narrow && isa.amx) out[n++] = &graft_attention_amx;
 #endif
     return n;
 }
@@ -161,7 +164,7 @@ static void check_trial(bench *b, const graft_attention_kernels *k, const trial 
 
 static void over_versions(graft_attention_attr attr, size_t n, size_t width, bool narrow) {
     const graft_attention_kernels *all[8];
-    size_t n_versions = versions(all);
+    size_t n_versions = versions(narrow, all);
     bench b = bench_new(1);
     trial t = trial_new(&b, attr, n, width, narrow);
     for (size_t i = 0; i < n_versions; i++) check_trial(&b, all[i], &t);

@@ -6,11 +6,21 @@
 #include "backend/lower.h"
 #include <oneapi/dnnl/dnnl.h>
 
+/** Instruction sets of own kernels; each implies those before it. */
+typedef struct graft_cpu_isa {
+    bool avx2, avx512, avx512bf16, amx;
+    bool slow_bf16; /* products of pairs (AVX512_BF16) have less than float32's rate, as on Intel's processors
+                     */
+} graft_cpu_isa;
+
+graft_cpu_isa graft_cpu_find_isa(void);
+
 typedef struct graft_cpu {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_attr_t attr; /* scratchpad given by the caller */
     int threads, threads_before;
+    graft_cpu_isa isa; /* found when the device is opened */
 } graft_cpu;
 
 struct graft_layout {

@@ -6,12 +6,14 @@
 
 #include <string.h>
 
-static const graft_attention_kernels *choose(void) {
+static const graft_attention_kernels *choose(const graft_cpu_isa *isa, bool narrow) {
+    (void)isa;
+    (void)narrow;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return &graft_attention_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &graft_attention_avx2;
+    if (narrow && isa->amx) return &graft_attention_amx;
+    if (narrow && isa->avx512bf16 && !isa->slow_bf16) return &graft_attention_avx512bf16;
+    if (isa->avx512) return &graft_attention_avx512;
+    if (isa->avx2) return &graft_attention_avx2;
 #endif
     return &graft_attention_base;
 }
@@ -194,10 +196,10 @@ static graft_dtype type_of(const graft_lowering *l, const graft_node *n) {
 
 static int prepare(graft_lowering *l, const graft_node *n, bool back, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
-    const graft_attention_kernels *kernels = choose();
     const graft_attention_attr *a = n->attr;
     const graft_shape *shape = graft_lower_shape(l, n->in[Q]);
     graft_dtype dtype = type_of(l, n);
+    const graft_attention_kernels *kernels = choose(&cpu->isa, dtype == GRAFT_BF16);
     size_t n_buffers = n->n_in + n->n_out;
     attention_dims d = {.attr = *a,
                         .n = (size_t)graft_lower_shape(l, n->in[SPANS])->dims[0],

@@ -27,6 +27,7 @@ static int open_device(void **device, graft_arena *arena, int threads, graft_err
     graft_cpu *cpu = graft_arena_alloc(arena, sizeof *cpu);
     if (!cpu || graft_arena_defer(arena, close_device, cpu) < 0) return graft_err_nomem(err);
     cpu->threads = threads;
+    cpu->isa = graft_cpu_find_isa();
     int rc = graft_cpu_status(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0), "an engine", err);
     if (rc == 0) {
         rc = graft_cpu_status(dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags),

@@ -46,6 +46,9 @@ typedef struct graft_attention_kernels {
     size_t grad_keys; /* samples of more tokens than this need dq_sum */
 } graft_attention_kernels;
 
+/* float32, and bf16 by widening it. */
 extern const graft_attention_kernels graft_attention_base, graft_attention_avx2, graft_attention_avx512;
+/* bf16 alone. */
+extern const graft_attention_kernels graft_attention_avx512bf16, graft_attention_amx;
 
 #endif

@@ -1,7 +1,7 @@
 /* The loops of attention.h in float32; included by one file an instruction set, which names the table
  * ATTENTION_TABLE and its ISA. bf16 is widened when a block is copied, and rounded when a result is. No
  * include guard: it is a body, not a declaration. */
-#include "backend/cpu/own/attention.h"
+#include "backend/cpu/own/attention_parts.h"
 #include "backend/cpu/own/product.h"
 
 #include <math.h>
@@ -9,23 +9,6 @@
 /* Keys of a block; rows whose scores are computed together, a multiple of every tile's rows. A block of the
  * gradient begins where a group of rows does, so that causal rows are complete when their block is. */
 enum { KEYS = 512, ROWS = 48, GRAD_KEYS = 6 * ROWS };
-static const float log2_e = 1.44269504F, ln_2 = 0.693147181F;
-
-static size_t round_up(size_t n, size_t to) {
-    return (n + to - 1) / to * to;
-}
-
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-/* ---- Scratch: pieces of 64-byte multiples, one after the other */
-
-static float *carve(unsigned char **at, size_t n_floats) {
-    float *piece = (float *)(void *)*at;
-    *at += round_up(n_floats * sizeof(float), 64);
-    return piece;
-}
 
 /* ---- Rows between memory and scratch -------------------------------------------------------------------- */
 
@@ -116,36 +99,7 @@ static void multiply_panels(const float *a, size_t a_row, const float *panels, s
     }
 }
 
-/* ---- Dropout: lanes [0, VEC) are the elements from `element` on ---------------------------------------------- */
-
-VEC_INLINE uvec mix(uvec x) {
-    x = (x ^ (x >> 16)) * UINT32_C(0x7feb352d);
-    x = (x ^ (x >> 15)) * UINT32_C(0x846ca68b);
-    return x ^ (x >> 16);
-}
-
-/* x where the element is kept, else 0; graft_dropout_keeps in vectors. */
-VEC_INLINE vec keep(const graft_attention_head *h, uint32_t element, uint32_t threshold, vec x) {
-    uvec hash = mix(mix(((uvec)vec_lanes() + element) ^ h->key.before) + h->key.after);
-    return (vec)((uvec)x & (uvec)(hash >= threshold));
-}
-
-static uint32_t element_of(const graft_attention_head *h, size_t row, size_t key) {
-    return (uint32_t)((h->index * h->n + row) * h->n + key);
-}
-
-/* How many of the block's keys [begin, begin + n) a row sees. */
-static size_t seen(const graft_attention_head *h, size_t row, size_t begin, size_t n) {
-    if (!h->causal) return n;
-    return row < begin ? 0 : smaller(row + 1 - begin, n);
-}
-
 /* ---- Forward ------------------------------------------------------------------------------------------------- */
-
-/* What is carried of a row from one block of keys to the next. */
-typedef struct row_state {
-    float largest, sum; /* of the scores, not scaled; of their powers */
-} row_state;
 
 typedef struct forward_scratch {
     float *keys, *values, *scores, *rows,
@@ -154,24 +108,22 @@ typedef struct forward_scratch {
     size_t cols, score_row;
 } forward_scratch;
 
-static forward_scratch forward_places(unsigned char *at, size_t n, size_t width, size_t *size) {
-    unsigned char *begin = at;
+static forward_scratch forward_places(scratch *at, size_t n, size_t width) {
     size_t keys = round_up(smaller(n, KEYS), VEC), rows = smaller(n, GRAFT_ATTENTION_ROWS);
     forward_scratch s = {.cols = round_up(width, VEC), .score_row = keys + VEC};
-    s.keys = carve(&at, keys * s.cols);
-    s.values = carve(&at, keys * s.cols);
-    s.scores = carve(&at, ROWS * s.score_row);
-    s.rows = carve(&at, ROWS * s.cols);
-    s.sums = carve(&at, rows * s.cols);
-    s.state = (row_state *)(void *)carve(&at, 2 * rows);
-    if (size) *size = (size_t)(at - begin);
+    s.keys = carve_floats(at, keys * s.cols);
+    s.values = carve_floats(at, keys * s.cols);
+    s.scores = carve_floats(at, ROWS * s.score_row);
+    s.rows = carve_floats(at, ROWS * s.cols);
+    s.sums = carve_floats(at, rows * s.cols);
+    s.state = carve(at, rows * sizeof *s.state);
     return s;
 }
 
 static size_t forward_size(size_t n, size_t width) {
-    size_t size;
-    forward_places(NULL, n, width, &size);
-    return size;
+    scratch all = {0};
+    forward_places(&all, n, width);
+    return all.size;
 }
 
 /* The scores of one row become powers, of which the first n count; zeros up to `padded`. Returns what the
@@ -243,7 +195,8 @@ static void finish_rows(const graft_attention_head *h, const forward_scratch *s,
 }
 
 static void forward(const graft_attention_head *h) {
-    forward_scratch s = forward_places(h->scratch, h->n, h->width, NULL);
+    scratch all = {.base = h->scratch};
+    forward_scratch s = forward_places(&all, h->n, h->width);
     size_t end = h->causal ? h->last : h->n;
     for (size_t i = 0; i < h->last - h->first; i++) s.state[i] = (row_state){-INFINITY, 0.0F};
     for (size_t begin = 0; begin < end; begin += KEYS) {
@@ -275,29 +228,27 @@ typedef struct backward_scratch {
     size_t cols, score_row;
 } backward_scratch;
 
-static backward_scratch backward_places(unsigned char *at, size_t n, size_t width, size_t *size) {
-    unsigned char *begin = at;
+static backward_scratch backward_places(scratch *at, size_t n, size_t width) {
     size_t keys = round_up(smaller(n, GRAD_KEYS), VEC);
     backward_scratch s = {.cols = round_up(width, VEC), .score_row = keys + VEC};
-    s.keys = carve(&at, keys * s.cols);
-    s.values = carve(&at, keys * s.cols);
-    s.key_rows = carve(&at, keys * s.cols);
-    s.d_keys = carve(&at, keys * s.cols);
-    s.d_values = carve(&at, keys * s.cols);
-    s.powers = carve(&at, ROWS * s.score_row);
-    s.grads = carve(&at, ROWS * s.score_row);
-    s.rows = carve(&at, ROWS * s.cols);
-    s.d_outs = carve(&at, ROWS * s.cols);
-    s.d_rows = carve(&at, ROWS * s.cols);
-    s.y_row = carve(&at, s.cols);
-    if (size) *size = (size_t)(at - begin);
+    s.keys = carve_floats(at, keys * s.cols);
+    s.values = carve_floats(at, keys * s.cols);
+    s.key_rows = carve_floats(at, keys * s.cols);
+    s.d_keys = carve_floats(at, keys * s.cols);
+    s.d_values = carve_floats(at, keys * s.cols);
+    s.powers = carve_floats(at, ROWS * s.score_row);
+    s.grads = carve_floats(at, ROWS * s.score_row);
+    s.rows = carve_floats(at, ROWS * s.cols);
+    s.d_outs = carve_floats(at, ROWS * s.cols);
+    s.d_rows = carve_floats(at, ROWS * s.cols);
+    s.y_row = carve_floats(at, s.cols);
     return s;
 }
 
 static size_t backward_size(size_t n, size_t width) {
-    size_t size;
-    backward_places(NULL, n, width, &size);
-    return size;
+    scratch all = {0};
+    backward_places(&all, n, width);
+    return all.size;
 }
 
 /* <dy, y> of a row whose dy is copied already. */
@@ -391,7 +342,8 @@ static void store_rows(const graft_attention_head *h, const backward_scratch *s,
 }
 
 static void backward(const graft_attention_head *h) {
-    backward_scratch s = backward_places(h->scratch, h->n, h->width, NULL);
+    scratch all = {.base = h->scratch};
+    backward_scratch s = backward_places(&all, h->n, h->width);
     for (size_t begin = 0; begin < h->n; begin += GRAD_KEYS) {
         size_t n_keys = smaller(GRAD_KEYS, h->n - begin), size = n_keys * s.cols * sizeof(float);
         copy_rows(h, h->v, begin, n_keys, s.key_rows, s.cols);

@@ -1,0 +1,65 @@
+/* What the float32 and the bf16 loops of attention share. */
+#ifndef GRAFT_CPU_ATTENTION_PARTS_H
+#define GRAFT_CPU_ATTENTION_PARTS_H
+
+#include "backend/cpu/own/attention.h"
+#include "backend/cpu/own/vector.h"
+
+#include <math.h>
+
+static const float log2_e = 1.44269504F;
+
+static size_t round_up(size_t n, size_t to) {
+    return (n + to - 1) / to * to;
+}
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Scratch: pieces of 64-byte multiples, one after the other; without a base they are only counted. */
+typedef struct scratch {
+    unsigned char *base;
+    size_t size;
+} scratch;
+
+static void *carve(scratch *s, size_t size) {
+    void *piece = s->base ? s->base + s->size : NULL;
+    s->size += round_up(size, 64);
+    return piece;
+}
+
+static float *carve_floats(scratch *s, size_t n) {
+    return carve(s, n * sizeof(float));
+}
+
+/* What is carried of a row from one block of keys to the next. */
+typedef struct row_state {
+    float largest, sum; /* of the scores, not scaled; of their powers */
+} row_state;
+
+/* ---- Dropout: lanes [0, VEC) are the elements from `element` on ---------------------------------------------- */
+
+VEC_INLINE uvec mix(uvec x) {
+    x = (x ^ (x >> 16)) * UINT32_C(0x7feb352d);
+    x = (x ^ (x >> 15)) * UINT32_C(0x846ca68b);
+    return x ^ (x >> 16);
+}
+
+/* x where the element is kept, else 0; graft_dropout_keeps in vectors. */
+VEC_INLINE vec keep(const graft_attention_head *h, uint32_t element, uint32_t threshold, vec x) {
+    uvec hash = mix(mix(((uvec)vec_lanes() + element) ^ h->key.before) + h->key.after);
+    return (vec)((uvec)x & (uvec)(hash >= threshold));
+}
+
+static uint32_t element_of(const graft_attention_head *h, size_t row, size_t key) {
+    return (uint32_t)((h->index * h->n + row) * h->n + key);
+}
+
+/* How many of the block's keys [begin, begin + n) a row sees. */
+static size_t seen(const graft_attention_head *h, size_t row, size_t begin, size_t n) {
+    if (!h->causal) return n;
+    return row < begin ? 0 : smaller(row + 1 - begin, n);
+}
+
+#endif
