@@ -53,3 +53,5 @@ GRAFT_OP(columns)           /* x -> y; attr graft_columns_attr {first, count} */
 GRAFT_OP(columns_grad)      /* dy, x (shape only) -> dx */
 GRAFT_OP(unit_rows)         /* x -> y */
 GRAFT_OP(unit_rows_grad)    /* dy, x -> dx */
+GRAFT_OP(crf_nll) /* emissions, transitions, start, end, allowed?, tags, weight, spans -> loss, filtered */
+GRAFT_OP(crf_nll_grad) /* the same, filtered, dloss? -> demissions, dtransitions, dstart, dend */
