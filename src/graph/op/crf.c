@@ -371,6 +371,7 @@ const graft_op graft_op_crf_nll_grad = {
     .n_out = 4,
     .shape = crf_nll_grad_shape,
     .reference = crf_nll_grad_reference,
+    .shape_only = 1u << START,
     .alias = {-1, -1, -1, -1},
     .cases = grad_cases,
     .n_cases = GRAFT_COUNT(grad_cases),
