@@ -4,7 +4,7 @@
  * logarithms for the exact sum. Samples are cut into a fixed number of pieces, each with sums of its own that
  * are added in order, so that results do not depend on the thread count. */
 #include "backend/cpu/cpu.h"
-#include "graph/op/spans.h"
+#include "graph/op/span.h"
 
 #include <math.h>
 #include <string.h>
@@ -97,7 +97,9 @@ static void piece_samples(const crf_run *r, size_t piece, int64_t *from, int64_t
 
 static void bounds(const crf_run *r, int64_t sample, int64_t *first, int64_t *stop) {
     const int32_t *span = (const int32_t *)r->data[SPANS] + 2 * sample;
-    graft_span_bounds(span[0], span[1], r->d->n_tokens, first, stop);
+    graft_tokens rows = graft_tokens_of(span[0], span[1], r->d->n_tokens);
+    *first = rows.first;
+    *stop = rows.first + rows.count;
 }
 
 static bool in_chain(const crf_run *r, int64_t t) {

@@ -11,7 +11,7 @@
  *              P(y_(k-1)=i, y_k=j) ~ exp(filtered_(k-1),i + A_ij + e_kj + beta_kj), made to sum to 1
  * A gradient is the probability less the tags' own part, times the sample's weight. */
 #include "graph/op/rule.h"
-#include "graph/op/spans.h"
+#include "graph/op/span.h"
 
 #include <math.h>
 #include <string.h>
@@ -137,8 +137,10 @@ static int64_t previous_in_chain(const graft_op_call *c, int64_t at, int64_t fir
 }
 
 static void span_of(const graft_op_call *c, int64_t sample, int64_t *first, int64_t *stop) {
-    graft_span_bounds((int64_t)c->in[SPANS][2 * sample], (int64_t)c->in[SPANS][2 * sample + 1],
-                      c->in_shape[EMISSIONS].dims[0], first, stop);
+    const double *span = c->in[SPANS] + 2 * sample;
+    graft_tokens rows = graft_tokens_of((int64_t)span[0], (int64_t)span[1], c->in_shape[EMISSIONS].dims[0]);
+    *first = rows.first;
+    *stop = rows.first + rows.count;
 }
 
 /* Score of the step from i to j: i = K is the start. */
