@@ -171,6 +171,18 @@ graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value tar
 /** sum_i weight_i (1/K) sum_c (y - t)^2 */
 graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
 
+/* lstm.c */
+typedef struct graft_lstm_attr {
+    int64_t reverse; /* from the last token of a span to the first */
+} graft_lstm_attr;
+/** Parameters of one direction of a layer, as PyTorch names and orders them (gates i, f, g, o). */
+typedef struct graft_lstm_values {
+    graft_value weight_ih, weight_hh; /* (4H,I), (4H,H) */
+    graft_value bias_ih, bias_hh;     /* (4H), or GRAFT_NONE */
+} graft_lstm_values;
+/** x (T,I) -> (T,H): the hidden state at each token, each span from a state of zeros; rows of no span are 0.
+ */
+graft_value graft_lstm(graft_graph *g, graft_value x, graft_lstm_values w, graft_value spans, bool reverse);
 /* crf.c */
 /** Parameters of a linear-chain conditional random field over K tags. */
 typedef struct graft_crf_values {
