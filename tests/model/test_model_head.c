@@ -63,12 +63,31 @@ static void rows_trained_here_are_kept_by_the_next_head(void **state) {
     graft_model_close(m);
 }
 
+static void a_hidden_layer_is_named_as_robertas_is(void **state) {
+    room *r = *state;
+    graft_err err;
+    graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
+    assert_ok(graft_model_head(m, "mlp", new_names, 3, 5, NULL, &err));
+    size_t n;
+    float *w = values_of(r, m, "classifier.1.dense.weight", &n);
+    assert_int_equal(n, 24 * 24);
+    for (size_t i = 0; i < n; i++) assert_true(fabs((double)w[i]) <= 1 / sqrt(24) + 1e-6);
+    values_of(r, m, "classifier.1.dense.bias", &n);
+    assert_int_equal(n, 24);
+    values_of(r, m, "classifier.1.out_proj.weight", &n);
+    assert_int_equal(n, 3 * 24);
+    graft_graph *g;
+    assert_ok(graft_model_graph(&g, r->arena, m, 32, 32, &err));
+    assert_int_equal(graft_graph_value(g, graft_graph_find(g, "logits"))->shape.dims[1], 3);
+    graft_model_close(m);
+}
+
 static void wrong_heads_are_refused(void **state) {
     room *r = *state;
     graft_err err;
     static const char *const twice[] = {"x", "y", "x"};
     graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
-    assert_error(graft_model_head(m, "crf", new_names, 3, 1, NULL, &err), GRAFT_EUSAGE, "linear");
+    assert_error(graft_model_head(m, "oracle", new_names, 3, 1, NULL, &err), GRAFT_EUSAGE, "linear");
     assert_error(graft_model_head(m, "linear", twice, 3, 1, NULL, &err), GRAFT_EUSAGE, "'x'");
     assert_error(graft_model_head(m, "linear", NULL, 0, 1, NULL, &err), GRAFT_EUSAGE, "class");
     static const char *const latin[] = {"caf\xe9", "tea"};
@@ -85,6 +104,7 @@ int main(void) {
         room_test(rows_of_equal_names_are_kept),
         room_test(a_head_without_equal_names_is_new_and_keyed_by_the_seed),
         room_test(rows_trained_here_are_kept_by_the_next_head),
+        room_test(a_hidden_layer_is_named_as_robertas_is),
         room_test(wrong_heads_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

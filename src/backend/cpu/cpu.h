@@ -97,7 +97,7 @@ const_dnnl_memory_desc_t graft_cpu_query(const_dnnl_primitive_desc_t pd, dnnl_qu
 /* ---- Own kernels
  * ------------------------------------------------------------------------------------------------- */
 
-enum { GRAFT_CPU_MAX_ARGS = 12 };
+enum { GRAFT_CPU_MAX_ARGS = 16 };
 
 /** An own kernel's step: addresses come in the order of `buffers`. */
 typedef struct graft_cpu_own {

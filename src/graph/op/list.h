@@ -53,3 +53,7 @@ GRAFT_OP(columns)           /* x -> y; attr graft_columns_attr {first, count} */
 GRAFT_OP(columns_grad)      /* dy, x (shape only) -> dx */
 GRAFT_OP(unit_rows)         /* x -> y */
 GRAFT_OP(unit_rows_grad)    /* dy, x -> dx */
+GRAFT_OP(lstm)              /* pre, w_hh, b_hh?, spans -> y, gates, cells; attr graft_lstm_attr {reverse} */
+GRAFT_OP(lstm_grad)         /* dy, y, gates, cells, w_hh, spans -> dpre, h before each token */
+GRAFT_OP(crf_nll) /* emissions, transitions, start, end, allowed?, tags, weight, spans -> loss, filtered */
+GRAFT_OP(crf_nll_grad) /* the same, filtered, dloss? -> demissions, dtransitions, dstart, dend */

@@ -171,6 +171,33 @@ graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value tar
 /** sum_i weight_i (1/K) sum_c (y - t)^2 */
 graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
 
+/* lstm.c */
+typedef struct graft_lstm_attr {
+    int64_t reverse; /* from the last token of a span to the first */
+} graft_lstm_attr;
+/** Parameters of one direction of a layer, as PyTorch names and orders them (gates i, f, g, o). */
+typedef struct graft_lstm_values {
+    graft_value weight_ih, weight_hh; /* (4H,I), (4H,H) */
+    graft_value bias_ih, bias_hh;     /* (4H), or GRAFT_NONE */
+} graft_lstm_values;
+/** x (T,I) -> (T,H): the hidden state at each token, each span from a state of zeros; rows of no span are 0.
+ */
+graft_value graft_lstm(graft_graph *g, graft_value x, graft_lstm_values w, graft_value spans, bool reverse);
+/* crf.c */
+/** Parameters of a linear-chain conditional random field over K tags. */
+typedef struct graft_crf_values {
+    graft_value transitions; /* (K,K): from, to */
+    graft_value start, end;  /* (K) */
+    graft_value allowed; /* (K+2,K), or GRAFT_NONE: all. Steps that exist are above 0: row i < K from i, row K
+                            from the start, row K+1 to the end */
+} graft_crf_values;
+/** Score of a step that does not exist: far below any other, and finite. */
+enum { GRAFT_CRF_FORBIDDEN = -10000 };
+/** sum_i weight_i nll_i. emissions (T,K), tags (T) I32: tokens whose tag is not in [0,K) are passed over, the
+ * others of a span are a chain; weight (N), spans (N,2) I32. Gradients reach emissions and parameters. */
+graft_value graft_crf_nll(graft_graph *g, graft_value emissions, graft_crf_values crf, graft_value tags,
+                          graft_value weight, graft_value spans);
+
 /* optim.c: updates of one parameter; every one assigns w and its own state, named "<param>/momentum" or
  * "<param>/exp_avg" and "<param>/exp_avg_sq". lr (1,) is an input; g_scale (1,) multiplies the gradient
  * (clipping; GRAFT_NONE: 1). */

@@ -1,0 +1,66 @@
+/* A linear layer whose outputs are the emissions of a conditional random field (Lample et al. 2016): logits =
+ * features w^T + b; the field's parameters are read by the loss and by graft_crf_decode. Names are those of
+ * the packages that PyTorch's users load such heads with. */
+#include "model/family.h"
+#include "model/init.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char field[] = "crf", transitions[] = "transitions", start[] = "start_transitions",
+                  end[] = "end_transitions";
+
+static graft_value layout(graft_layout *l, graft_value features, const char *module, int64_t width,
+                          int64_t n) {
+    graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){2, {n, n}}, field, transitions);
+    graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {n}}, field, start);
+    graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {n}}, field, end);
+    return graft_head_linear.layout(l, features, module, width, n);
+}
+
+static void initialise(const graft_param *p, int64_t width, float *out, graft_rng *r) {
+    bool is_field = strncmp(p->name, field, sizeof field - 1) == 0 && p->name[sizeof field - 1] == '.';
+    if (is_field)
+        graft_init_uniform(out, graft_init_count(&p->shape), -0.1, 0.1, r);
+    else
+        graft_head_linear.initialise(p, width, out, r);
+}
+
+static graft_value parameter(graft_graph *g, const char *leaf) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", field, leaf);
+    graft_value v = graft_graph_find(g, name);
+    if (v == GRAFT_NONE) graft_graph_fail(g, GRAFT_EINTERNAL, "the graph has no parameter '%s'", name);
+    return v;
+}
+
+/* The steps of the labels' scheme as a constant; NONE where any label may follow any. */
+static graft_value steps(graft_graph *g, const char *const *labels, size_t n) {
+    graft_tag_scheme scheme = graft_tag_scheme_of(labels, n);
+    if (scheme == GRAFT_TAGS_PLAIN) return GRAFT_NONE;
+    graft_arena *arena = graft_graph_arena(g);
+    graft_tensor *t = graft_arena_alloc(arena, sizeof *t);
+    float *allowed = graft_arena_array(arena, (n + 2) * n, sizeof *allowed);
+    if (t == NULL || allowed == NULL) {
+        graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
+        return GRAFT_NONE;
+    }
+    graft_tag_scheme_allowed(scheme, labels, n, allowed);
+    *t = (graft_tensor){.name = "crf.allowed",
+                        .dtype = GRAFT_F32,
+                        .shape = {2, {(int64_t)n + 2, (int64_t)n}},
+                        .data = allowed,
+                        .size = (n + 2) * n * sizeof *allowed};
+    return graft_graph_param(g, t->name, t, t->shape);
+}
+
+graft_value graft_crf_loss(graft_graph *g, graft_value emissions, graft_value tags, graft_value weight,
+                           graft_value spans, const char *const *labels, size_t n) {
+    graft_crf_values v = {.transitions = parameter(g, transitions),
+                          .start = parameter(g, start),
+                          .end = parameter(g, end),
+                          .allowed = steps(g, labels, n)};
+    return graft_graph_failed(g) ? GRAFT_NONE : graft_crf_nll(g, emissions, v, tags, weight, spans);
+}
+
+const graft_head graft_head_crf = {.name = "crf", .layout = layout, .initialise = initialise};
