@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "graph/graph.h"
 #include "model/preprocess.h"
+#include "model/vectors.h"
 
 typedef struct graft_model graft_model;
 
