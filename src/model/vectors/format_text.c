@@ -174,7 +174,10 @@ static size_t fields_at(const graft_mapped *f, size_t at) {
 
 /* "5 3" is a header, unless it is GloVe's word "5" with one value: then the next line has two fields too. */
 static bool has_header(const graft_mapped *f, uint64_t *n, uint64_t *width, size_t *end) {
-    return graft_vectors_header(f, n, width, end) && (*width == 1 || fields_at(f, *end) != 2);
+    size_t next = 0;
+    if (!graft_vectors_header(f, n, width, &next) || (*width != 1 && fields_at(f, next) == 2)) return false;
+    *end = next;
+    return true;
 }
 
 static bool is_anything(const graft_mapped *f) {
