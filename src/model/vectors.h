@@ -66,8 +66,8 @@ int graft_vectors_similar(graft_neighbour *out, size_t *n_out, const graft_vecto
                           graft_err *err);
 
 /** Writes words (n) with their vectors as they are got, word2vec binary when `binary`, else text with a
- * header, in the fewest digits that read back the same. Words without a vector are passed over and counted in
- * *n_missing. EDATA when a word cannot be written in that format (it has a space or newline). */
+ * header, in the fewest digits that read back the same. Words without a vector, and those with a blank, which
+ * neither format can hold, are left out and counted in *n_missing. EDATA when none remains. */
 int graft_vectors_write(const char *path, const graft_vectors *v, const graft_word *words, size_t n,
                         bool binary, size_t *n_missing, graft_err *err);
 

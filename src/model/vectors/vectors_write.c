@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FEWEST_DIGITS = 6, MOST_DIGITS = 9, SHOWN = 64 };
+enum { FEWEST_DIGITS = 6, MOST_DIGITS = 9 };
 
 /* Appends the fewest digits that read back as x. */
 static void print_value(graft_buf *b, float x) {
@@ -34,26 +34,23 @@ static void print_row(graft_buf *b, const graft_word *w, const float *x, size_t 
 }
 
 /* A blank would end the word before its end when it is read again. */
-static int check_word(const graft_word *w, graft_err *err) {
+static bool can_be_written(const graft_word *w) {
     for (size_t i = 0; i < w->size; i++) {
         char c = w->text[i];
-        if (c != ' ' && c != '\n' && c != '\t' && c != '\r') continue;
-        return graft_err_set(err, GRAFT_EDATA, "'%.*s' cannot be written: a word must not have a blank",
-                             w->size < SHOWN ? (int)w->size : SHOWN, w->text);
+        if (c == ' ' || c == '\n' || c == '\t' || c == '\r') return false;
     }
-    return w->size ? 0 : graft_err_set(err, GRAFT_EDATA, "the empty word cannot be written");
+    return w->size > 0;
 }
 
-/* Which words have a vector: the header's count is written first. */
+/* Which words are written: the header's count goes first. */
 static int count(const graft_vectors *v, const graft_word *words, size_t n, bool *there, size_t *n_there,
                  float *x, graft_err *err) {
     *n_there = 0;
     for (size_t i = 0; i < n; i++) {
         int rc = graft_vectors_get(v, words[i].text, words[i].size, x, err);
-        there[i] = rc == 1;
-        *n_there += there[i];
-        if (rc == 1) rc = check_word(&words[i], err);
         if (rc < 0) return rc;
+        there[i] = rc == 1 && can_be_written(&words[i]);
+        *n_there += there[i];
     }
     return 0;
 }
@@ -84,7 +81,8 @@ int graft_vectors_write(const char *path, const graft_vectors *v, const graft_wo
     bool *there = calloc(n + 1, sizeof *there);
     int rc = x && there ? count(v, words, n, there, &n_there, x, err) : graft_err_nomem(err);
     if (rc == 0 && !n_there)
-        rc = graft_err_set(err, GRAFT_EDATA, "none of the %zu words has a vector in %s", n, v->origin);
+        rc = graft_err_set(err, GRAFT_EDATA, "none of the %zu words has a vector in %s that can be written",
+                           n, v->origin);
     if (rc == 0) rc = graft_writer_open(&w, path, err);
     if (rc == 0) {
         int size = snprintf(header, sizeof header, "%zu %d\n", n_there, graft_vectors_width(v));
