@@ -198,6 +198,29 @@ GRAFT_API int graft_verify(char **result, graft_env *env, const char *out, graft
 /** A string that graft made (JSON mostly). NULL allowed. */
 GRAFT_API void graft_text_free(char *text);
 
+/* ---- Word vectors ----------------------------------------------------------------------------------------
+ *
+ * Files of word2vec (text, binary), GloVe and fastText (.vec, .bin, .ftz), mapped and never read whole. Words
+ * are bytes, in whatever encoding the file has; in results a byte that is not UTF-8 stands as \xNN. */
+
+/** The `top` (0: 10) words nearest by cosine to the mean direction of `words` (n_words, at least 1), these
+ * left out, as gensim's most_similar has it; a word that is not in the file goes by its subwords where the
+ * format has them. *result: file, format, n, width, words, and neighbours of word and score. EDATA: a word
+ * has no vector. */
+GRAFT_API int graft_words_similar(char **result, graft_env *env, const char *file, const char *const *words,
+                                  size_t n_words, int64_t top, graft_err *err);
+/** words[0] is to words[1] as words[2] is to what: the same for words[1] - words[0] + words[2]. */
+GRAFT_API int graft_words_analogy(char **result, graft_env *env, const char *file, const char *const words[3],
+                                  int64_t top, graft_err *err);
+/** Vectors of words: file, format, n, width, and vectors of word, known (false: by subwords) and values. */
+GRAFT_API int graft_words_get(char **result, graft_env *env, const char *file, const char *const *words,
+                              size_t n_words, graft_err *err);
+/** Writes some of the words with their vectors to `out`: the first `first` of the file (0: all), or those of
+ * `list`, a file with one a line (NULL: none). word2vec's binary format when `out` ends in .bin, else text.
+ * *result: file, format, out, n, width, and missing: words without a vector, or with a blank in them. */
+GRAFT_API int graft_words_trim(char **result, graft_env *env, const char *file, const char *out,
+                               int64_t first, const char *list, graft_err *err);
+
 /* ---- The bottleneck cache ------------------------------------------------------------------------------ */
 
 /** What the bottleneck cache holds, as a JSON object: directory, bytes, limit, and entries, the last used

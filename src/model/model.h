@@ -12,6 +12,7 @@
 #include "graph/graph.h"
 #include "model/preprocess.h"
 #include "model/tags.h"
+#include "model/vectors.h"
 
 typedef struct graft_model graft_model;
 

@@ -41,6 +41,7 @@ check_ops() {
 check_ops src/graph/op
 check src/model/family ''
 check src/model/head ''
+check src/model/vectors format_
 check src/data/reader ''
 for kind in loss optimiser schedule metric; do check src/learn/$kind ''; done
 for kind in strategy align shot selfsup; do check src/transfer/$kind ''; done

@@ -1,0 +1,126 @@
+#include "cli/cli.h"
+
+#include <stddef.h>
+#include <string.h>
+
+typedef struct arguments {
+    graft_common common;
+    int64_t top, first;
+    const char *list, *out;
+} arguments;
+
+static const arguments initial = {.top = 0};
+
+#define AT(field) offsetof(arguments, field)
+static const graft_opt own_options[] = {
+    {.name = "top",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(top),
+     .value = "N",
+     .least = 1,
+     .most = 1000000,
+     .help = "similar, analogy: words told; 10"},
+    {.name = "first",
+     .letter = 'n',
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(first),
+     .value = "N",
+     .least = 1,
+     .most = 4294967295.0,
+     .help = "trim: the file's first N words, which are its most frequent ones"},
+    {.name = "words",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(list),
+     .value = "LIST",
+     .help = "trim: the words of this file, one a line"},
+    {.name = "out",
+     .letter = 'o',
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(out),
+     .value = "OUT",
+     .help = "trim: written as text, or in word2vec's binary format when it ends in .bin"},
+};
+
+static const graft_opt_group groups[] = {
+    {"What", own_options, GRAFT_COUNT(own_options), 0},
+    {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
+};
+
+static void human_neighbours(const json_t *o) {
+    const json_t *list = json_object_get(o, "neighbours");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *e = json_array_get(list, i);
+        printf("%.6f  %s\n", json_number_value(json_object_get(e, "score")), graft_print_text(e, "word"));
+    }
+}
+
+static void human_vectors(const json_t *o) {
+    const json_t *list = json_object_get(o, "vectors");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *e = json_array_get(list, i), *values = json_object_get(e, "values");
+        printf("%s", graft_print_text(e, "word"));
+        for (size_t k = 0; k < json_array_size(values); k++)
+            printf(" %.9g", json_number_value(json_array_get(values, k)));
+        putchar('\n');
+    }
+}
+
+static void human_trim(const json_t *o) {
+    char n[32], width[32], missing[32];
+    printf("%s\t%s words x %s; %s left out\n", graft_print_text(o, "out"),
+           graft_print_number(o, "n", n, sizeof n), graft_print_number(o, "width", width, sizeof width),
+           graft_print_number(o, "missing", missing, sizeof missing));
+}
+
+static int trim(graft_env *env, const arguments *a, graft_err *err) {
+    char *result = NULL;
+    if (!a->out) return graft_err_set(err, GRAFT_EUSAGE, "where to? give a file with -o OUT");
+    if (a->common.n_args > 2)
+        return graft_err_set(err, GRAFT_EUSAGE, "'vectors trim' takes its words from a file: --words LIST");
+    if (!a->first == !a->list)
+        return graft_err_set(err, GRAFT_EUSAGE, "which words? give either -n N or --words LIST");
+    int rc = graft_words_trim(&result, env, a->common.args[1], a->out, a->first, a->list, err);
+    return rc < 0 ? rc : graft_print_result(&a->common, result, human_trim, err);
+}
+
+static int run(graft_env *env, const void *options, graft_err *err) {
+    const arguments *a = options;
+    const char *verb = a->common.args[0], *file = a->common.args[1];
+    const char *const *words = a->common.args + 2;
+    size_t n = a->common.n_args - 2;
+    char *result = NULL;
+    if (strcmp(verb, "trim") == 0) return trim(env, a, err);
+    bool similar = strcmp(verb, "similar") == 0, get = strcmp(verb, "get") == 0;
+    if (!similar && !get && strcmp(verb, "analogy") != 0) {
+        return graft_err_set(err, GRAFT_EUSAGE, "unknown 'vectors %s', one of: similar, analogy, get, trim",
+                             verb);
+    }
+    if (similar || get ? n < 1 : n != 3) {
+        return graft_err_set(err, GRAFT_EUSAGE, "'vectors %s' needs %s", verb,
+                             similar || get ? "a word" : "three words: A is to B as C is to what?");
+    }
+    int rc = similar ? graft_words_similar(&result, env, file, words, n, a->top, err)
+             : get   ? graft_words_get(&result, env, file, words, n, err)
+                     : graft_words_analogy(&result, env, file, words, a->top, err);
+    return rc < 0 ? rc : graft_print_result(&a->common, result, get ? human_vectors : human_neighbours, err);
+}
+
+const graft_command graft_command_vectors = {
+    .name = "vectors",
+    .arguments = "similar|analogy|get|trim FILE [WORD...]",
+    .summary = "nearest words, analogies and values of word vectors",
+    .examples = "  graft vectors similar cc.en.300.bin coffee\n"
+                "  graft vectors analogy glove.txt man king woman\n"
+                "  graft vectors trim cc.en.300.bin -n 50000 -o small.vec\n",
+    .details =
+        "Reads word2vec (text, binary), GloVe and fastText (.vec, .bin, .ftz); the file is mapped, not\n"
+        "loaded. A word that is not there goes by its character n-grams where the file has them.\n"
+        "analogy A B C: A is to B as C is to what?\n",
+    .groups = groups,
+    .n_groups = GRAFT_COUNT(groups),
+    .min_args = 2,
+    .max_args = SIZE_MAX,
+    .size = sizeof(arguments),
+    .initial = &initial,
+    .run = run,
+};

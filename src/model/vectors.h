@@ -1,0 +1,74 @@
+/* Word vectors as other programs write them: word2vec (text and binary), GloVe, fastText (.vec, .bin, .ftz).
+ * The file is mapped; what is held in memory is an index of its words, some thirty bytes each, and a vector
+ * is read or computed when it is asked for. Words are bytes: nothing asks them to be UTF-8. Once open,
+ * everything is constant, so that any number of threads may look things up. Part of model/'s door. */
+#ifndef GRAFT_MODEL_VECTORS_H
+#define GRAFT_MODEL_VECTORS_H
+
+#include "base/base.h"
+
+enum { GRAFT_VECTORS_MAX_WIDTH = 65536 };
+
+typedef struct graft_vectors graft_vectors;
+
+/** Bytes of a word, without a NUL; borrowed. */
+typedef struct graft_word {
+    const char *text;
+    size_t size;
+} graft_word;
+
+/** Opens a file, whose format is recognised by its bytes. Counts, sizes and the number of values in each row
+ * are checked here; that values are numbers is checked when a row is read, for a file of several GB is not
+ * parsed before it is needed. Of a word that stands twice the first row counts, as in gensim; how many were
+ * left out is said as a warning to `env` (may be NULL). EFORMAT names line or byte; EUNSUPPORTED: compressed,
+ * or a newer version of a format. */
+int graft_vectors_open(graft_vectors **out, const graft_env *env, const char *path, graft_err *err);
+/** The same from memory that outlives *out; `origin` stands in messages. */
+int graft_vectors_parse(graft_vectors **out, const graft_env *env, const void *data, size_t size,
+                        const char *origin, graft_err *err);
+/** NULL allowed. */
+void graft_vectors_close(graft_vectors *v);
+
+int64_t graft_vectors_n(const graft_vectors *v);
+int graft_vectors_width(const graft_vectors *v);
+/** "word2vec text", "word2vec binary", "GloVe text", "fastText", "fastText quantised". */
+const char *graft_vectors_format_name(const graft_vectors *v);
+/** Whether words that are not there can have a vector made of their character n-grams. */
+bool graft_vectors_has_subwords(const graft_vectors *v);
+graft_word graft_vectors_word(const graft_vectors *v, int64_t i);
+/** The word's number in [0, n), or -1. */
+int64_t graft_vectors_find(const graft_vectors *v, const char *word, size_t size);
+
+/** Writes [width] values of word i. EFORMAT names line or byte of a value that is no finite number. */
+int graft_vectors_row(const graft_vectors *v, int64_t i, float *out, graft_err *err);
+/** Writes [width] values of a word, by its subwords when it is not there and the format has them (Bojanowski
+ * et al. 2017, "Enriching word vectors with subword information"). Returns 1, or 0 with zeros in `out` when
+ * there is no vector for it; errors as above. */
+int graft_vectors_get(const graft_vectors *v, const char *word, size_t size, float *out, graft_err *err);
+
+/** The direction halfway between words: unit length, of the sum of signs[i] times the unit vector of words[i]
+ * (n of them), as gensim's most_similar joins `positive` and `negative`; a - b + c of Mikolov et al. 2013 is
+ * signs +1, -1, +1. EDATA names a word that has no vector, or says that they cancel out. */
+int graft_vectors_mean(const graft_vectors *v, const graft_word *words, const int *signs, size_t n,
+                       float *out, graft_err *err);
+
+typedef struct graft_neighbour {
+    int64_t word;
+    float score; /* cosine */
+} graft_neighbour;
+
+/** The k words whose vectors have the largest cosine with `query` [width], best first, equal ones by number;
+ * `left_out` (n_left_out numbers) are passed over. `out` has room for k; *n_out: how many there were. Every
+ * row is read once, on all of env's threads; the answer does not depend on how many. Rows of length zero have
+ * no direction and are no neighbours. */
+int graft_vectors_similar(graft_neighbour *out, size_t *n_out, const graft_vectors *v, const graft_env *env,
+                          const float *query, size_t k, const int64_t *left_out, size_t n_left_out,
+                          graft_err *err);
+
+/** Writes words (n) with their vectors as they are got, word2vec binary when `binary`, else text with a
+ * header, in the fewest digits that read back the same. Words without a vector, and those with a blank, which
+ * neither format can hold, are left out and counted in *n_missing. EDATA when none remains. */
+int graft_vectors_write(const char *path, const graft_vectors *v, const graft_word *words, size_t n,
+                        bool binary, size_t *n_missing, graft_err *err);
+
+#endif
