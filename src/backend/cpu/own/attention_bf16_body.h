@@ -66,18 +66,6 @@ static size_t forward_size(size_t n, size_t width) {
     return all.size;
 }
 
-static float largest_of(const float *s, size_t n, float before) {
-    vec a = vec_all(before), b = a;
-    size_t j = 0;
-    for (; j + 2 * VEC <= n; j += 2 * VEC) {
-        a = vec_max(a, vec_load(s + j));
-        b = vec_max(b, vec_load(s + j + VEC));
-    }
-    for (; j + VEC <= n; j += VEC) a = vec_max(a, vec_load(s + j));
-    if (j < n) b = vec_max(b, vec_first(vec_load(s + j), n - j, vec_all(-INFINITY)));
-    return vec_largest(vec_max(a, b));
-}
-
 /* Powers of the n scores of one row, as bf16, zeros up to whole tiles of k below `padded`. Returns what the
  * sums of the blocks before are to be multiplied with. */
 static float soften(const graft_attention_head *h, size_t row, size_t begin, const float *s, uint16_t *p,

@@ -131,14 +131,10 @@ static size_t forward_size(size_t n, size_t width) {
 static float soften(const graft_attention_head *h, size_t row, size_t begin, float *s, size_t n,
                     size_t padded, row_state *state) {
     const float factor = h->scale * log2_e;
-    const vec none = vec_all(-INFINITY);
     size_t whole = n / VEC * VEC;
     for (size_t j = n == whole ? n : whole + VEC; j < padded; j += VEC) vec_store(s + j, vec_all(0.0F));
     if (n == 0) return 1.0F;
-    vec most = vec_all(state->largest);
-    for (size_t j = 0; j < whole; j += VEC) most = vec_max(most, vec_load(s + j));
-    if (n > whole) most = vec_max(most, vec_first(vec_load(s + whole), n - whole, none));
-    float largest = vec_largest(most);
+    float largest = largest_of(s, n, state->largest);
     vec shift = vec_all(-largest * factor), scale = vec_all(factor), sum = vec_all(0.0F);
     const uint32_t threshold = graft_dropout_threshold(h->p), element = element_of(h, row, begin);
     for (size_t j = 0; j < n; j += VEC) {

@@ -38,6 +38,19 @@ typedef struct row_state {
     float largest, sum; /* of the scores, not scaled; of their powers */
 } row_state;
 
+/* Of n scores and what was the largest before them. */
+static float largest_of(const float *s, size_t n, float before) {
+    vec a = vec_all(before), b = a;
+    size_t j = 0;
+    for (; j + 2 * VEC <= n; j += 2 * VEC) {
+        a = vec_max(a, vec_load(s + j));
+        b = vec_max(b, vec_load(s + j + VEC));
+    }
+    for (; j + VEC <= n; j += VEC) a = vec_max(a, vec_load(s + j));
+    if (j < n) b = vec_max(b, vec_first(vec_load(s + j), n - j, vec_all(-INFINITY)));
+    return vec_largest(vec_max(a, b));
+}
+
 /* ---- Dropout: lanes [0, VEC) are the elements from `element` on ---------------------------------------------- */
 
 VEC_INLINE uvec mix(uvec x) {
