@@ -217,8 +217,8 @@ static float inner(const graft_attention_head *h, size_t row) {
 
 /* What is constant in a row: scores s become powers 2^(scale s + shift), d is <dy, y>. */
 typedef struct back_row {
-    const float *scores, *d_powers;
     vec shift, d;
+    const float *scores, *d_powers;
     size_t n; /* keys that count */
     uint32_t element;
 } back_row;
