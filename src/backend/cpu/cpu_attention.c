@@ -2,7 +2,6 @@
  * computed in the same way whichever thread takes it. */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/own/attention.h"
-#include "graph/op/span.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #ifndef GRAFT_CPU_ATTENTION_H
 #define GRAFT_CPU_ATTENTION_H
 
-#include "graph/op/mix.h"
+#include "graph/op.h"
 
 #include <stddef.h>
 

@@ -66,31 +66,15 @@ static size_t forward_size(size_t n, size_t width) {
     return all.size;
 }
 
-static float largest_of(const float *s, size_t n, float before) {
-    vec a = vec_all(before), b = a;
-    size_t j = 0;
-    for (; j + 2 * VEC <= n; j += 2 * VEC) {
-        a = vec_max(a, vec_load(s + j));
-        b = vec_max(b, vec_load(s + j + VEC));
-    }
-    for (; j + VEC <= n; j += VEC) a = vec_max(a, vec_load(s + j));
-    if (j < n) b = vec_max(b, vec_first(vec_load(s + j), n - j, vec_all(-INFINITY)));
-    return vec_largest(vec_max(a, b));
-}
-
-/* Powers of the n scores of one row, as bf16, zeros up to whole tiles of k below `padded`. Returns what the
- * sums of the blocks before are to be multiplied with. */
-static float soften(const graft_attention_head *h, size_t row, size_t begin, const float *s, uint16_t *p,
-                    size_t n, size_t padded, row_state *state) {
+/* Powers of the n scores of one row, as bf16, zeros up to whole tiles of k below `padded`. */
+static void soften(const graft_attention_head *h, size_t row, size_t begin, const float *s, uint16_t *p,
+                   size_t n, size_t padded, row_state *state) {
     const float factor = h->scale * log2_e;
-    const vec zero = vec_all(0.0F), scale = vec_all(factor);
-    for (size_t j = round_up(n, TILE_K); j < padded; j += TILE_K)
-        _mm512_storeu_si512(p + j, _mm512_setzero_si512());
-    if (n == 0) return 1.0F;
-    const float largest = largest_of(s, n, state->largest);
-    const vec shift = vec_all(-largest * factor);
+    const vec zero = vec_all(0.0F), scale = vec_all(factor), shift = vec_all(-state->largest * factor);
     const uint32_t threshold = graft_dropout_threshold(h->p), element = element_of(h, row, begin);
     vec sum = zero, more = zero;
+    for (size_t j = round_up(n, TILE_K); j < padded; j += TILE_K)
+        _mm512_storeu_si512(p + j, _mm512_setzero_si512());
     for (size_t j = 0; j < n; j += 2 * VEC) {
         vec low = vec_exp2(vec_fma(vec_load(s + j), scale, shift));
         vec high = vec_exp2(vec_fma(vec_load(s + j + VEC), scale, shift));
@@ -106,9 +90,7 @@ static float soften(const graft_attention_head *h, size_t row, size_t begin, con
         }
         _mm512_storeu_si512(p + j, (__m512i)_mm512_cvtne2ps_pbh(high, low));
     }
-    float old = begin == 0 ? 0.0F : exp2f((state->largest - largest) * factor);
-    *state = (row_state){largest, state->sum * old + vec_sum(sum + more)};
-    return old;
+    state->sum = state->sum * state->old + vec_sum(sum + more);
 }
 
 /* Rows [row, row + rows) with the block of keys from `begin` on. What lies in rows past the last, up to a
@@ -130,11 +112,13 @@ static void attend_rows(const graft_attention_head *h, const forward_scratch *s,
                          .b_ks = s->cols_k / TILE_K};
     multiply(&to_scores);
     float *sums = s->sums + (row - h->first) * s->cols;
+    row_state *state = s->state + (row - h->first);
+    for (size_t i = 0; i < rows; i++)
+        raise_largest(h, &state[i], s->scores + i * s->score_row, seen(h, row + i, begin, n_keys));
     for (size_t i = 0; i < rows; i++) {
-        float old = soften(h, row + i, begin, s->scores + i * s->score_row, s->powers + i * s->power_row,
-                           seen(h, row + i, begin, n_keys), padded, &s->state[row - h->first + i]);
-        for (size_t c = 0; begin > 0 && c < s->cols; c += VEC)
-            vec_store(sums + i * s->cols + c, vec_load(sums + i * s->cols + c) * vec_all(old));
+        soften(h, row + i, begin, s->scores + i * s->score_row, s->powers + i * s->power_row,
+               seen(h, row + i, begin, n_keys), padded, &state[i]);
+        if (begin > 0) rescale(sums + i * s->cols, s->cols, &state[i]);
     }
     product to_sums = {.a = s->powers,
                        .b = s->values,
@@ -163,7 +147,7 @@ static void forward(const graft_attention_head *h) {
     forward_scratch s = forward_places(&all, h->n, h->width);
     size_t end = h->causal ? h->last : h->n;
     begin_products();
-    for (size_t i = 0; i < h->last - h->first; i++) s.state[i] = (row_state){-INFINITY, 0.0F};
+    for (size_t i = 0; i < h->last - h->first; i++) s.state[i] = (row_state){.largest = -INFINITY};
     for (size_t begin = 0; begin < end; begin += KEYS) {
         size_t n_keys = smaller(KEYS, end - begin);
         rows_of k = part(h, h->k, begin, n_keys), v = part(h, h->v, begin, n_keys);
@@ -233,8 +217,8 @@ static float inner(const graft_attention_head *h, size_t row) {
 
 /* What is constant in a row: scores s become powers 2^(scale s + shift), d is <dy, y>. */
 typedef struct back_row {
-    const float *scores, *d_powers;
     vec shift, d;
+    const float *scores, *d_powers;
     size_t n; /* keys that count */
     uint32_t element;
 } back_row;

@@ -126,20 +126,14 @@ static size_t forward_size(size_t n, size_t width) {
     return all.size;
 }
 
-/* The scores of one row become powers, of which the first n count; zeros up to `padded`. Returns what the
- * sums of the blocks before are to be multiplied with. */
-static float soften(const graft_attention_head *h, size_t row, size_t begin, float *s, size_t n,
-                    size_t padded, row_state *state) {
+/* The scores of one row become powers, of which the first n count; zeros up to `padded`. */
+static void soften(const graft_attention_head *h, size_t row, size_t begin, float *s, size_t n, size_t padded,
+                   row_state *state) {
     const float factor = h->scale * log2_e;
-    const vec none = vec_all(-INFINITY);
     size_t whole = n / VEC * VEC;
     for (size_t j = n == whole ? n : whole + VEC; j < padded; j += VEC) vec_store(s + j, vec_all(0.0F));
-    if (n == 0) return 1.0F;
-    vec most = vec_all(state->largest);
-    for (size_t j = 0; j < whole; j += VEC) most = vec_max(most, vec_load(s + j));
-    if (n > whole) most = vec_max(most, vec_first(vec_load(s + whole), n - whole, none));
-    float largest = vec_largest(most);
-    vec shift = vec_all(-largest * factor), scale = vec_all(factor), sum = vec_all(0.0F);
+    if (n == 0) return;
+    vec shift = vec_all(-state->largest * factor), scale = vec_all(factor), sum = vec_all(0.0F);
     const uint32_t threshold = graft_dropout_threshold(h->p), element = element_of(h, row, begin);
     for (size_t j = 0; j < n; j += VEC) {
         vec power = vec_exp2(vec_fma(vec_load(s + j), scale, shift));
@@ -148,9 +142,7 @@ static float soften(const graft_attention_head *h, size_t row, size_t begin, flo
         if (threshold > 0) power = keep(h, element + (uint32_t)j, threshold, power);
         vec_store(s + j, power);
     }
-    float old = begin == 0 ? 0.0F : exp2f((state->largest - largest) * factor);
-    *state = (row_state){largest, state->sum * old + vec_sum(sum)};
-    return old;
+    state->sum = state->sum * state->old + vec_sum(sum);
 }
 
 /* Rows [row, row + rows) with the block of keys from `begin` on. */
@@ -167,11 +159,13 @@ static void attend_rows(const graft_attention_head *h, const forward_scratch *s,
     }
     multiply_panels(q, q_row, s->keys, h->width, s->scores, s->score_row, rows, padded, n_keys);
     float *sums = s->sums + (row - h->first) * s->cols;
+    row_state *state = s->state + (row - h->first);
+    for (size_t i = 0; i < rows; i++)
+        raise_largest(h, &state[i], s->scores + i * s->score_row, seen(h, row + i, begin, n_keys));
     for (size_t i = 0; i < rows; i++) {
-        float old = soften(h, row + i, begin, s->scores + i * s->score_row, seen(h, row + i, begin, n_keys),
-                           padded, &s->state[row - h->first + i]);
-        for (size_t c = 0; begin > 0 && c < s->cols; c += VEC)
-            vec_store(sums + i * s->cols + c, vec_load(sums + i * s->cols + c) * vec_all(old));
+        soften(h, row + i, begin, s->scores + i * s->score_row, seen(h, row + i, begin, n_keys), padded,
+               &state[i]);
+        if (begin > 0) rescale(sums + i * s->cols, s->cols, &state[i]);
     }
     product p = {.a = s->scores,
                  .b = s->values,
@@ -198,7 +192,7 @@ static void forward(const graft_attention_head *h) {
     scratch all = {.base = h->scratch};
     forward_scratch s = forward_places(&all, h->n, h->width);
     size_t end = h->causal ? h->last : h->n;
-    for (size_t i = 0; i < h->last - h->first; i++) s.state[i] = (row_state){-INFINITY, 0.0F};
+    for (size_t i = 0; i < h->last - h->first; i++) s.state[i] = (row_state){.largest = -INFINITY};
     for (size_t begin = 0; begin < end; begin += KEYS) {
         size_t n_keys = smaller(KEYS, end - begin);
         const float *k = (const float *)h->k + begin * h->stride;

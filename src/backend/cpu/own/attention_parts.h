@@ -36,7 +36,36 @@ static float *carve_floats(scratch *s, size_t n) {
 /* What is carried of a row from one block of keys to the next. */
 typedef struct row_state {
     float largest, sum; /* of the scores, not scaled; of their powers */
+    float old;          /* what sums over the blocks before are to be multiplied with */
 } row_state;
+
+/* Of n scores and what was the largest before them. */
+static float largest_of(const float *s, size_t n, float before) {
+    vec a = vec_all(before), b = a;
+    size_t j = 0;
+    for (; j + 2 * VEC <= n; j += 2 * VEC) {
+        a = vec_max(a, vec_load(s + j));
+        b = vec_max(b, vec_load(s + j + VEC));
+    }
+    for (; j + VEC <= n; j += VEC) a = vec_max(a, vec_load(s + j));
+    if (j < n) b = vec_max(b, vec_first(vec_load(s + j), n - j, vec_all(-INFINITY)));
+    return vec_largest(vec_max(a, b));
+}
+
+/* Takes n scores of the next block into the row's largest. Apart from the powers, so that the rows' searches
+ * overlap. */
+static void raise_largest(const graft_attention_head *h, row_state *state, const float *s, size_t n) {
+    float before = state->largest;
+    state->old = 1.0F;
+    if (n == 0) return;
+    state->largest = largest_of(s, n, before);
+    state->old = before > -INFINITY ? exp2f((before - state->largest) * h->scale * log2_e) : 0.0F;
+}
+
+/* The row's sums over the blocks before, in the new measure. */
+static void rescale(float *sums, size_t n, const row_state *state) {
+    for (size_t c = 0; c < n; c += VEC) vec_store(sums + c, vec_load(sums + c) * vec_all(state->old));
+}
 
 /* ---- Dropout: lanes [0, VEC) are the elements from `element` on ---------------------------------------------- */
 

@@ -191,7 +191,7 @@ static void pack_b_columns(const rows_of *m, uint16_t *to) {
     size_t ks = (m->width + TILE_K - 1) / TILE_K;
     for (size_t i = 0; i < m->n; i += TILE) {
         for (size_t k = 0; k < ks; k++, to += TILE_SIZE) {
-            vec r[VEC];
+            vec r[TILE];
             for (size_t l = 0; l < TILE; l++) r[l] = _mm512_castsi512_ps(row_part(m, i + l, k * TILE_K));
             vec_transpose(r);
             for (size_t l = 0; l < TILE; l++) _mm512_storeu_ps(to + l * TILE_K, r[l]);
@@ -224,7 +224,7 @@ static void pack_a_columns(const rows_of *m, uint16_t *to, size_t to_row) {
             __m512i low[TILE], high[TILE];
             for (size_t l = 0; l < TILE; l++)
                 zip(row_part(m, i + 2 * l, c), row_part(m, i + 2 * l + 1, c), &low[l], &high[l]);
-            vec r[VEC];
+            vec r[TILE];
             for (size_t l = 0; l < TILE; l++) r[l] = _mm512_castsi512_ps(low[l]);
             vec_transpose(r);
             for (size_t l = 0; l < TILE; l++) _mm512_storeu_ps(to + (c + l) * to_row + i, r[l]);

@@ -113,26 +113,29 @@ VEC_INLINE void vec_store_part(float *p, vec x, size_t n) {
 #endif
 }
 
-/* Halves are folded onto each other, so the order of a sum is that of a tree, for every width. */
+/* Halves are folded onto each other. */
 VEC_INLINE float vec_sum(vec x) {
-    float all[VEC];
-    vec_store(all, x);
-    VEC_UNROLL
-    for (int half = VEC / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) all[l] += all[l + half];
-    return all[0];
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps(x);
+#elif defined(__AVX2__)
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#else
+    return (x[0] + x[2]) + (x[1] + x[3]);
+#endif
 }
 
 VEC_INLINE float vec_largest(vec x) {
 #if defined(__AVX512F__)
     return _mm512_reduce_max_ps(x);
+#elif defined(__AVX2__)
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 #else
-    float all[VEC];
-    vec_store(all, x);
-    VEC_UNROLL
-    for (int half = VEC / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) all[l] = all[l] > all[l + half] ? all[l] : all[l + half];
-    return all[0];
+    float a = x[0] > x[1] ? x[0] : x[1], b = x[2] > x[3] ? x[2] : x[3];
+    return a > b ? a : b;
 #endif
 }
 
