@@ -4,7 +4,6 @@
  * logarithms for the exact sum. Samples are cut into a fixed number of pieces, each with sums of its own that
  * are added in order, so that results do not depend on the thread count. */
 #include "backend/cpu/cpu.h"
-#include "graph/op/span.h"
 
 #include <math.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #ifndef GRAFT_CPU_LSTM_H
 #define GRAFT_CPU_LSTM_H
 
-#include "graph/op/span.h"
+#include "graph/op.h"
 
 #include <stdbool.h>
 #include <stddef.h>
