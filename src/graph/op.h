@@ -5,6 +5,7 @@
 
 #include "graph/graph.h"
 #include "graph/op/mix.h"
+#include "graph/op/span.h"
 
 /** Shapes and dtypes going into and coming out of a node. */
 typedef struct graft_op_types {

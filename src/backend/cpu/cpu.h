@@ -133,18 +133,16 @@ void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i
  * step's number of threads; what a piece computes may not depend on it. */
 void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, size_t i, size_t thread));
 
-/** Which version of an own kernel this processor runs; elsewhere than on x86-64 there is one. */
-typedef enum graft_cpu_isa { GRAFT_CPU_BASE, GRAFT_CPU_AVX2, GRAFT_CPU_AVX512 } graft_cpu_isa;
-graft_cpu_isa graft_cpu_isa_of_processor(void);
+/** The version of own kernels that the processor of a lowering runs: `kernels` names the tables
+ * <kernels>_base, _avx2 and _avx512; elsewhere than on x86-64 there is the first alone. */
 #if defined(__x86_64__)
-#define GRAFT_CPU_VERSION(kernels, isa)                                                                      \
-    ((isa) == GRAFT_CPU_AVX512 ? &kernels##_avx512                                                           \
-     : (isa) == GRAFT_CPU_AVX2 ? &kernels##_avx2                                                             \
-                               : &kernels##_base)
+#define GRAFT_CPU_CHOOSE(l, kernels)                                                                         \
+    (((const graft_cpu *)graft_lower_device(l))->isa.avx512 ? &kernels##_avx512                              \
+     : ((const graft_cpu *)graft_lower_device(l))->isa.avx2 ? &kernels##_avx2                                \
+                                                            : &kernels##_base)
 #else
-#define GRAFT_CPU_VERSION(kernels, isa) ((void)(isa), &kernels##_base)
+#define GRAFT_CPU_CHOOSE(l, kernels) (&kernels##_base)
 #endif
-#define GRAFT_CPU_CHOOSE(kernels) GRAFT_CPU_VERSION(kernels, graft_cpu_isa_of_processor())
 
 /** Emits the sums of the columns of x (N,D), which lies in `from` as C order in `dtype`, into the float32
  * vector `to`; the order of additions does not depend on the threads. */

@@ -31,7 +31,7 @@ static int run(void *self) {
 }
 
 static int prepare(graft_lowering *l, const graft_node *n, graft_value x, graft_value dy, graft_err *err) {
-    const graft_activation_kernels *kernels = GRAFT_CPU_CHOOSE(graft_activation);
+    const graft_activation_kernels *kernels = GRAFT_CPU_CHOOSE(l, graft_activation);
     graft_dtype dtype = graft_lower_dtype(l, n->out[0]);
     activation_dims d = {.attr = *(const graft_activation_attr *)n->attr,
                          .is_narrow = dtype == GRAFT_BF16,

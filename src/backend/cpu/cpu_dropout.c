@@ -48,7 +48,7 @@ static int prepare(graft_lowering *l, const graft_node *n, const char *name, gra
                       .size = size,
                       .n_pieces = (size + PIECE - 1) / PIECE,
                       .is_narrow = dtype == GRAFT_BF16};
-    graft_cpu_own own = {.n_buffers = 3, .attr = &d, .kernel = GRAFT_CPU_CHOOSE(graft_dropout)};
+    graft_cpu_own own = {.n_buffers = 3, .attr = &d, .kernel = GRAFT_CPU_CHOOSE(l, graft_dropout)};
     int rc = graft_cpu_want_rows(l, n->in[0], dtype, &own.buffers[0], err);
     if (rc == 0) rc = graft_cpu_want_rows(l, n->in[1], GRAFT_I32, &own.buffers[1], err);
     if (rc == 0) rc = graft_cpu_take_rows(l, n, 0, own.buffers[0], dtype, &own.buffers[2], err);
@@ -56,9 +56,9 @@ static int prepare(graft_lowering *l, const graft_node *n, const char *name, gra
 }
 
 int graft_cpu_dropout(graft_lowering *l, const graft_node *n, graft_err *err) {
-    return prepare(l, n, GRAFT_CPU_CHOOSE(graft_dropout)->name, err);
+    return prepare(l, n, GRAFT_CPU_CHOOSE(l, graft_dropout)->name, err);
 }
 
 int graft_cpu_dropout_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
-    return prepare(l, n, GRAFT_CPU_CHOOSE(graft_dropout)->grad_name, err);
+    return prepare(l, n, GRAFT_CPU_CHOOSE(l, graft_dropout)->grad_name, err);
 }

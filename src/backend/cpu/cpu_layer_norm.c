@@ -67,7 +67,7 @@ static norm_dims dims_of(const graft_lowering *l, graft_value x, graft_dtype dty
 }
 
 int graft_cpu_layer_norm(graft_lowering *l, const graft_node *n, graft_err *err) {
-    const graft_layer_norm_kernels *kernels = GRAFT_CPU_CHOOSE(graft_layer_norm);
+    const graft_layer_norm_kernels *kernels = GRAFT_CPU_CHOOSE(l, graft_layer_norm);
     const graft_layer_norm_attr *a = n->attr;
     graft_dtype dtype = graft_lower_dtype(l, n->out[0]);
     norm_dims d = dims_of(l, n->in[0], dtype);
@@ -124,7 +124,7 @@ static int run_backward(void *self) {
 }
 
 int graft_cpu_layer_norm_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
-    const graft_layer_norm_kernels *kernels = GRAFT_CPU_CHOOSE(graft_layer_norm);
+    const graft_layer_norm_kernels *kernels = GRAFT_CPU_CHOOSE(l, graft_layer_norm);
     graft_dtype dtype = graft_lower_dtype(l, n->out[0]);
     norm_dims d = dims_of(l, n->in[X], dtype);
     graft_cpu_own own = {.n_buffers = PARTS + 1, .attr = &d, .kernel = kernels};
@@ -172,7 +172,7 @@ static int run_sums(void *self) {
 
 int graft_cpu_emit_column_sums(graft_lowering *l, graft_buffer from, graft_dtype dtype,
                                const graft_shape *shape, graft_buffer to, graft_err *err) {
-    const graft_layer_norm_kernels *kernels = GRAFT_CPU_CHOOSE(graft_layer_norm);
+    const graft_layer_norm_kernels *kernels = GRAFT_CPU_CHOOSE(l, graft_layer_norm);
     norm_dims d = {
         .rows = (size_t)shape->dims[0], .width = (size_t)shape->dims[1], .is_narrow = dtype == GRAFT_BF16};
     graft_cpu_own own = {.buffers = {from, to}, .n_buffers = 3, .attr = &d, .kernel = kernels};

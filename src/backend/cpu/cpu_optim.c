@@ -86,7 +86,7 @@ static int run_sgd(void *self) {
 }
 
 int graft_cpu_sgd(graft_lowering *l, const graft_node *n, graft_err *err) {
-    graft_cpu_own own = {.n_buffers = 5, .attr = n->attr, .kernel = GRAFT_CPU_CHOOSE(graft_update)};
+    graft_cpu_own own = {.n_buffers = 5, .attr = n->attr, .kernel = GRAFT_CPU_CHOOSE(l, graft_update)};
     const_dnnl_memory_desc_t md;
     int rc = want_alike(l, n->in, 3, own.buffers, &md, &own.count, err);
     for (size_t i = 3; i < 5 && rc == 0; i++) {
@@ -95,7 +95,7 @@ int graft_cpu_sgd(graft_lowering *l, const graft_node *n, graft_err *err) {
     }
     if (rc == 0) rc = replace(l, n, own.buffers, md, err);
     return rc < 0 ? rc
-                  : graft_cpu_emit_own(l, GRAFT_CPU_CHOOSE(graft_update)->sgd_name, run_sgd, own,
+                  : graft_cpu_emit_own(l, GRAFT_CPU_CHOOSE(l, graft_update)->sgd_name, run_sgd, own,
                                        sizeof(graft_sgd_attr), err);
 }
 
@@ -133,7 +133,7 @@ static int run_adam(void *self) {
 }
 
 int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
-    graft_cpu_own own = {.n_buffers = 7, .attr = n->attr, .kernel = GRAFT_CPU_CHOOSE(graft_update)};
+    graft_cpu_own own = {.n_buffers = 7, .attr = n->attr, .kernel = GRAFT_CPU_CHOOSE(l, graft_update)};
     const_dnnl_memory_desc_t md;
     int rc = want_alike(l, n->in, 4, own.buffers, &md, &own.count, err);
     for (size_t i = 4; i < 7 && rc == 0; i++) {
@@ -142,7 +142,7 @@ int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
     }
     if (rc == 0) rc = replace(l, n, own.buffers, md, err);
     return rc < 0 ? rc
-                  : graft_cpu_emit_own(l, GRAFT_CPU_CHOOSE(graft_update)->adam_name, run_adam, own,
+                  : graft_cpu_emit_own(l, GRAFT_CPU_CHOOSE(l, graft_update)->adam_name, run_adam, own,
                                        sizeof(graft_adam_attr), err);
 }
 
@@ -192,7 +192,7 @@ int graft_cpu_clip_scale(graft_lowering *l, const graft_node *n, graft_err *err)
     const graft_clip_attr *a = n->attr;
     clip_step *s = graft_arena_alloc(arena, sizeof *s);
     if (!s) return graft_err_nomem(err);
-    *s = (clip_step){.n = n->n_in, .max_norm = a->max_norm, .kernels = GRAFT_CPU_CHOOSE(graft_update)};
+    *s = (clip_step){.n = n->n_in, .max_norm = a->max_norm, .kernels = GRAFT_CPU_CHOOSE(l, graft_update)};
     s->buffers = graft_arena_array(arena, n->n_in + 2, sizeof *s->buffers);
     s->counts = graft_arena_array(arena, n->n_in + 1, sizeof *s->counts);
     s->data = graft_arena_array(arena, n->n_in + 1, sizeof *s->data);

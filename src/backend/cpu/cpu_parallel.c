@@ -29,13 +29,3 @@ void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, s
         while ((i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed)) < n) piece(self, i, me);
     }
 }
-
-graft_cpu_isa graft_cpu_isa_of_processor(void) {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return GRAFT_CPU_AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return GRAFT_CPU_AVX2;
-#endif
-    return GRAFT_CPU_BASE;
-}

@@ -3,7 +3,7 @@
  */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/own/narrow.h"
-#include "graph/op/span.h"
+#include "graph/op.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef GRAFT_CPU_DROPOUT_H
 #define GRAFT_CPU_DROPOUT_H
 
-#include "graph/op/mix.h"
+#include "graph/op.h"
 
 #include <stddef.h>
 
