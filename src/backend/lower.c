@@ -52,6 +52,11 @@ bool graft_lower_is_used(const graft_lowering *l, graft_value v) {
     return v != GRAFT_NONE && l->values[v].last_use >= 0;
 }
 
+bool graft_lower_is_frozen(const graft_lowering *l, graft_value v) {
+    const graft_value_info *info = &l->values[v].info;
+    return info->kind == GRAFT_PARAM && !info->trained;
+}
+
 bool graft_lower_has(const graft_lowering *l, const graft_op *op) {
     size_t n = graft_graph_n_nodes(l->graph);
     for (size_t i = 0; i < n; i++)

@@ -75,6 +75,8 @@ int graft_lower_reuse(graft_lowering *l, graft_value v, const graft_layout *layo
 bool graft_lower_may_take(const graft_lowering *l, const graft_node *n, size_t o, graft_buffer b);
 /** Whether anything at all reads v. */
 bool graft_lower_is_used(const graft_lowering *l, graft_value v);
+/** Whether v is a parameter that this graph does not change: packed once, in any layout. */
+bool graft_lower_is_frozen(const graft_lowering *l, graft_value v);
 /** Whether the graph has a node of `op`. */
 bool graft_lower_has(const graft_lowering *l, const graft_op *op);
 /** A buffer that lives for the steps that name it. */

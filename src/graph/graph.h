@@ -138,8 +138,8 @@ int graft_graph_fuse(graft_graph **out, graft_arena *arena, const graft_graph *g
  * both forms, add), so that the backward pass is one node less, and sums with linear layers; convolutions
  * stay as they are. fuse.c */
 int graft_graph_fuse_training(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
-/** Every dropout replaced by its input, for inference; the seeds are no inputs any more. g has no gradients
- * yet (EINTERNAL when it has one of a dropout). still.c */
+/** Every dropout replaced by its input, attention's too, for inference; the seeds are no inputs any more. g
+ * has no gradients yet (EINTERNAL when it has one of a dropout). still.c */
 int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Every batch norm whose running mean is marked trained uses the batch's statistics and assigns the running
  * ones; the others keep theirs. norms.c */

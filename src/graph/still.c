@@ -1,6 +1,18 @@
-/* Without chance: every dropout is replaced by what it reads, for inference and for evaluation. */
+/* Without chance: every dropout is replaced by what it reads, and attention drops nothing, for inference and
+ * for evaluation. */
 #include "graph/op.h"
 #include "graph/rewrite.h"
+
+/* Attention without its seed. */
+static void copy_attention(graft_rewrite *r, const graft_node *n) {
+    enum { SEED = 4 };
+    graft_attention_attr a = *(const graft_attention_attr *)n->attr;
+    graft_value in[SEED + 1];
+    a.p = 0;
+    for (size_t k = 0; k < SEED; k++) in[k] = graft_rewrite_value(r, n->in[k]);
+    in[SEED] = GRAFT_NONE;
+    graft_rewrite_node(r, n, &a, in);
+}
 
 int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err) {
     graft_rewrite r;
@@ -10,6 +22,8 @@ int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const gra
         const graft_node *n = graft_graph_node_at(g, i);
         if (n->op == &graft_op_dropout) {
             r.map[n->out[0]] = graft_rewrite_value(&r, n->in[0]);
+        } else if (n->op == &graft_op_attention) {
+            copy_attention(&r, n);
         } else if (n->op == &graft_op_dropout_grad) {
             graft_graph_fail(r.to, GRAFT_EINTERNAL,
                              "a dropout is taken out of a graph that has its gradient");

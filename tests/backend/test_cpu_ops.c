@@ -33,8 +33,10 @@ static bool is_opaque_result(const graft_op *op, size_t o, const graft_op_case *
     return (op == &graft_op_max_pool2d && o == 1) || (op == &graft_op_batch_norm_train && o == 3);
 }
 
-/* The node alone, all inputs as INPUTs, all results as outputs. */
-static graft_graph *graph_of(graft_arena *arena, const graft_op *op, const graft_op_case *test) {
+/* The node alone, all inputs as INPUTs, all results as outputs, which have `dtype` where the row allows it.
+ */
+static graft_graph *graph_of(graft_arena *arena, const graft_op *op, const graft_op_case *test,
+                             graft_dtype dtype) {
     graft_graph *g = graft_graph_new(arena);
     graft_value in[16], out[GRAFT_MAX_RESULTS];
     for (size_t i = 0; i < test->n_in; i++) {
@@ -43,9 +45,12 @@ static graft_graph *graph_of(graft_arena *arena, const graft_op *op, const graft
         in[i] = graft_graph_input(g, graft_arena_printf(arena, "in%zu", i), test->dtype[i], test->in[i]);
     }
     graft_graph_node(g, op, test->attr, in, test->n_in, out);
-    for (size_t o = 0; o < op->n_out; o++)
+    if (graft_graph_failed(g)) return g;
+    for (size_t o = 0; o < op->n_out; o++) {
+        if (op->bf16 >> o & 1) graft_graph_value_mut(g, out[o])->dtype = dtype;
         if (!is_opaque_result(op, o, test))
             graft_graph_output(g, graft_arena_printf(arena, "out%zu", o), out[o]);
+    }
     return g;
 }
 
@@ -61,7 +66,19 @@ static void store(void *to, graft_dtype dtype, const double *from, int64_t n) {
     }
 }
 
-static void set_inputs(graft_arena *arena, graft_program *p, const graft_op_case *test,
+/* Numbers that bf16 holds exactly. */
+static void round_to_bf16(double *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float wide = (float)x[i];
+        uint16_t half;
+        graft_f32_to_bf16(&wide, &half, 1);
+        uint32_t bits = (uint32_t)half << 16;
+        memcpy(&wide, &bits, sizeof wide);
+        x[i] = (double)wide;
+    }
+}
+
+static void set_inputs(graft_arena *arena, graft_program *p, const graft_op_case *test, graft_dtype dtype,
                        evaluate_binding *bindings) {
     for (size_t i = 0; i < test->n_in; i++) {
         int64_t n = 0;
@@ -77,6 +94,7 @@ static void set_inputs(graft_arena *arena, graft_program *p, const graft_op_case
             data[k] = test->whole >> i & 1 ? floor(v) : (double)(float)v;
         }
         if (test->data[i] != NULL) memcpy(data, test->data[i], (size_t)n * sizeof *data);
+        if (dtype == GRAFT_BF16 && test->dtype[i] == GRAFT_F32) round_to_bf16(data, n);
         bindings[i].data = data;
         void *to = graft_program_input(p, bindings[i].name, NULL);
         if (to) store(to, test->dtype[i], data, n);
@@ -84,7 +102,7 @@ static void set_inputs(graft_arena *arena, graft_program *p, const graft_op_case
 }
 
 static void compare(const graft_op *op, const graft_op_case *test, graft_arena *arena, const graft_graph *g,
-                    const graft_program *p, const evaluate_binding *bindings) {
+                    const graft_program *p, graft_dtype dtype, const evaluate_binding *bindings) {
     evaluation e = evaluate(arena, g, 1, bindings, test->n_in);
     for (size_t o = 0; o < op->n_out; o++) {
         if (is_opaque_result(op, o, test)) continue;
@@ -97,14 +115,14 @@ static void compare(const graft_op *op, const graft_op_case *test, graft_arena *
         assert_int_equal(count, n);
         double *wide = graft_arena_array(arena, (size_t)n, sizeof *wide);
         for (int64_t k = 0; k < n; k++) wide[k] = (double)got[k];
-        double tolerance = test->tolerance > 0 ? test->tolerance : 1e-5;
+        double tolerance = dtype == GRAFT_BF16 ? 1e-2 : test->tolerance > 0 ? test->tolerance : 1e-5;
         double difference = evaluate_difference(wide, want, n);
         if (!(difference <= tolerance))
             fail_msg("%s, %s, result %zu: %g off", op->name, test->name, o, difference);
     }
 }
 
-static void run_case(const graft_op *op, const graft_op_case *test) {
+static void run_case(const graft_op *op, const graft_op_case *test, graft_dtype dtype) {
     for (size_t i = 0; i < test->n_in; i++)
         if (is_opaque_input(op, i, test)) return;
     graft_arena *arena = graft_arena_new(NULL);
@@ -113,14 +131,14 @@ static void run_case(const graft_op *op, const graft_op_case *test) {
     graft_program *p = NULL;
     graft_err err = {0};
     evaluate_binding bindings[16] = {0};
-    graft_graph *g = graph_of(arena, op, test);
+    graft_graph *g = graph_of(arena, op, test, dtype);
     if (graft_graph_end(g, &err) < 0) fail_msg("%s, %s: %s", op->name, test->name, err.message);
     assert_int_equal(graft_state_new(&state, env, &err), 0);
     if (graft_program_compile(&p, g, state, &(graft_compile_options){.batch = 1}, &err) < 0)
         fail_msg("%s, %s: %s", op->name, test->name, err.message);
-    set_inputs(arena, p, test, bindings);
+    set_inputs(arena, p, test, dtype, bindings);
     if (graft_program_run(p, &err) < 0) fail_msg("%s, %s: %s", op->name, test->name, err.message);
-    compare(op, test, arena, g, p, bindings);
+    compare(op, test, arena, g, p, dtype, bindings);
     graft_program_free(p);
     graft_state_free(state);
     graft_env_free(env);
@@ -131,9 +149,21 @@ static void every_op_equals_its_reference(void **unused) {
     (void)unused;
     size_t n = 0;
     for (const graft_op *const *op = graft_ops(); *op; op++) {
-        for (size_t i = 0; i < (*op)->n_cases; i++, n++) run_case(*op, &(*op)->cases[i]);
+        for (size_t i = 0; i < (*op)->n_cases; i++, n++) run_case(*op, &(*op)->cases[i], GRAFT_F32);
     }
     assert_true(n > 50);
+}
+
+static void every_op_that_may_be_bf16_is_near_its_reference(void **unused) {
+    (void)unused;
+    if (!graft_backend_has_bf16()) {
+        print_message("skipped: this processor has no bf16\n");
+        skip();
+    }
+    for (const graft_op *const *op = graft_ops(); *op; op++) {
+        for (size_t i = 0; (*op)->bf16 && i < (*op)->n_cases; i++)
+            run_case(*op, &(*op)->cases[i], GRAFT_BF16);
+    }
 }
 
 /* ---- Whole training graphs ----------------------------------------------------------------------------------- */
@@ -242,6 +272,7 @@ static void gradients_in_bf16_are_near_the_references(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_op_equals_its_reference),
+        cmocka_unit_test(every_op_that_may_be_bf16_is_near_its_reference),
         cmocka_unit_test(gradients_of_a_residual_net_equal_the_references),
         cmocka_unit_test(gradients_with_frozen_statistics_equal_the_references),
         cmocka_unit_test(gradients_in_bf16_are_near_the_references),

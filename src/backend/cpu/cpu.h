@@ -62,6 +62,14 @@ graft_dtype graft_cpu_compute_dtype(const graft_lowering *l, graft_value a, graf
 int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err);
 /** A new C-ordered float32 buffer for v. */
 int graft_cpu_new_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err);
+/** The same three for any dtype, of a value or of result o of n in the place of the input that its row names.
+ */
+int graft_cpu_want_rows(graft_lowering *l, graft_value v, graft_dtype dtype, graft_buffer *out,
+                        graft_err *err);
+int graft_cpu_new_rows(graft_lowering *l, graft_value v, graft_dtype dtype, graft_buffer *out,
+                       graft_err *err);
+int graft_cpu_take_rows(graft_lowering *l, const graft_node *n, size_t o, graft_buffer from,
+                        graft_dtype dtype, graft_buffer *out, graft_err *err);
 /** Wants v as a primitive descriptor's `what` argument asks for it. */
 int graft_cpu_want(graft_lowering *l, graft_value v, const_dnnl_memory_desc_t md, graft_dtype dtype,
                    graft_buffer *out, graft_err *err);
@@ -78,9 +86,16 @@ int graft_cpu_take_over(graft_lowering *l, const graft_node *n, size_t o, graft_
 /* ---- oneDNN primitives
  * ----------------------------------------------------------------------------------------- */
 
-/** Attributes with the steps that are joined to a primitive: a sum into what its result's place holds, then
- * `act`, a graft_act. The caller destroys *out, after an error too. */
-int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, int32_t act, graft_err *err);
+/** The steps that are joined to a primitive, in this order. */
+typedef struct graft_cpu_joined {
+    bool sum;                       /* into what the result's place holds */
+    const_dnnl_memory_desc_t added; /* what argument GRAFT_CPU_ADDED holds, or NULL */
+    int32_t act;                    /* a graft_act */
+} graft_cpu_joined;
+enum { GRAFT_CPU_ADDED = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1 };
+
+/** Attributes with what is joined. The caller destroys *out, after an error too. */
+int graft_cpu_attr(dnnl_primitive_attr_t *out, graft_cpu_joined joined, graft_err *err);
 
 typedef struct graft_cpu_arg {
     int arg; /* DNNL_ARG_... */
@@ -117,6 +132,22 @@ void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i
 /** The same for pieces of unequal length: a thread takes the next one when it is free. `thread` is below the
  * step's number of threads; what a piece computes may not depend on it. */
 void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, size_t i, size_t thread));
+
+/** The version of own kernels that the processor of a lowering runs: `kernels` names the tables
+ * <kernels>_base, _avx2 and _avx512; elsewhere than on x86-64 there is the first alone. */
+#if defined(__x86_64__)
+#define GRAFT_CPU_CHOOSE(l, kernels)                                                                         \
+    (((const graft_cpu *)graft_lower_device(l))->isa.avx512 ? &kernels##_avx512                              \
+     : ((const graft_cpu *)graft_lower_device(l))->isa.avx2 ? &kernels##_avx2                                \
+                                                            : &kernels##_base)
+#else
+#define GRAFT_CPU_CHOOSE(l, kernels) (&kernels##_base)
+#endif
+
+/** Emits the sums of the columns of x (N,D), which lies in `from` as C order in `dtype`, into the float32
+ * vector `to`; the order of additions does not depend on the threads. */
+int graft_cpu_emit_column_sums(graft_lowering *l, graft_buffer from, graft_dtype dtype,
+                               const graft_shape *shape, graft_buffer to, graft_err *err);
 
 int graft_cpu_reference(graft_lowering *l, const graft_node *n, graft_err *err);
 

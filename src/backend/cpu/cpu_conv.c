@@ -142,8 +142,9 @@ int graft_cpu_conv2d(graft_lowering *l, const graft_node *n, graft_err *err) {
     graft_buffer xb, wb, bb = GRAFT_NONE, yb;
     int rc = dims_of(&d, l, a, x, w, y, err);
     if (rc == 0 && b != GRAFT_NONE) rc = bias_md(&bm, l, b, err);
-    if (rc == 0)
-        rc = graft_cpu_attr(&attr, residual != GRAFT_NONE, a->relu ? GRAFT_ACT_RELU : GRAFT_ACT_NONE, err);
+    graft_cpu_joined joined = {.sum = residual != GRAFT_NONE,
+                               .act = a->relu ? GRAFT_ACT_RELU : GRAFT_ACT_NONE};
+    if (rc == 0) rc = graft_cpu_attr(&attr, joined, err);
     if (rc == 0)
         rc = graft_cpu_status(forward_pd(&pd, l, &d, d.x_md, d.y_md, bm, attr), "a convolution", err);
     if (attr) dnnl_primitive_attr_destroy(attr);

@@ -68,7 +68,7 @@ static int add(graft_lowering *l, const graft_node *n, int32_t act, graft_err *e
     int rc = want_as_is(l, a, dtype, &md, &ab, err);
     if (rc == 0) rc = graft_cpu_want(l, b, md, dtype, &bb, err);
     if (rc == 0) rc = graft_cpu_take(l, n, 0, ab, md, dtype, &yb, err);
-    if (rc == 0) rc = graft_cpu_attr(&attr, false, act, err);
+    if (rc == 0) rc = graft_cpu_attr(&attr, (graft_cpu_joined){.act = act}, err);
     if (rc == 0) {
         rc = graft_cpu_status(
             dnnl_binary_primitive_desc_create(&pd, cpu->engine, dnnl_binary_add, md, md, md, attr),

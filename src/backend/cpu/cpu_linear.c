@@ -1,152 +1,169 @@
-/* Linear layers as oneDNN inner products; x and y stay in C order, weights in the layout that forward likes.
- */
+/* Linear layers as oneDNN matrix products; x and y stay in C order. Frozen weights are packed once in the
+ * layout that the product likes. Trained ones stay as the file has them, for forward, input gradient and
+ * update alike: packing them anew in every step costs more than the products lose (an inner product's weight
+ * gradient in a packed layout took two to ten times as long as a matrix product in C order). */
 #include "backend/cpu/cpu.h"
 
-/* x (N,I), w (O,I), y (N,O); y in `y_dtype`. */
-static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, graft_dtype dtype, graft_dtype y_dtype,
-                      const graft_shape *x, const graft_shape *w, const graft_shape *y, bool bias,
-                      const_dnnl_primitive_attr_t attr, bool training, graft_err *err) {
-    const graft_cpu *cpu = graft_lower_device(l);
-    graft_arena *arena = graft_lower_arena(l);
-    graft_shape bias_shape = {1, {w->dims[0]}};
-    dnnl_memory_desc_t xm, wm, bm = NULL, ym;
-    int rc = graft_cpu_md(&xm, arena, dtype, x, false, err);
-    if (rc == 0) rc = graft_cpu_md(&wm, arena, dtype, w, true, err);
-    if (rc == 0) rc = graft_cpu_md(&ym, arena, y_dtype, y, false, err);
-    if (rc == 0 && bias) rc = graft_cpu_md(&bm, arena, GRAFT_F32, &bias_shape, false, err);
-    if (rc < 0) return rc;
-    return graft_cpu_status(
-        dnnl_inner_product_forward_primitive_desc_create(
-            pd, cpu->engine, training ? dnnl_forward_training : dnnl_forward_inference, xm, wm, bm, ym, attr),
-        "a linear layer", err);
-}
+/* A matrix as a product takes it. */
+typedef struct operand {
+    dnnl_memory_desc_t md;
+    graft_dtype dtype;
+} operand;
 
-/* Weights as the file has them, (I,O), are the same numbers with the axes exchanged. */
-static int turned(const_dnnl_memory_desc_t *md, graft_lowering *l, const graft_linear_attr *a,
-                  graft_err *err) {
-    const int axes[] = {1, 0};
-    dnnl_memory_desc_t made = NULL;
-    if (!a->in_out) return 0;
-    int rc = graft_cpu_md_permute(&made, graft_lower_arena(l), *md, axes, err);
-    *md = made;
+/* rows x columns in C order, or in that of the transpose (`is_turned`). */
+static int make_operand(operand *out, graft_lowering *l, graft_dtype dtype, int64_t rows, int64_t columns,
+                        bool is_turned, graft_err *err) {
+    const int exchange[] = {1, 0};
+    graft_shape shape = {2, {is_turned ? columns : rows, is_turned ? rows : columns}};
+    dnnl_memory_desc_t md;
+    out->dtype = dtype;
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, &shape, false, err);
+    if (rc == 0 && is_turned) return graft_cpu_md_permute(&out->md, graft_lower_arena(l), md, exchange, err);
+    out->md = md;
     return rc;
 }
 
-/* w's shape as (O,I). */
-static graft_shape weight_shape(const graft_lowering *l, const graft_linear_attr *a, graft_value w) {
+/* Weights (rows x columns) of a product: in any layout when they are frozen, else as they are stored. */
+static int make_weights(operand *out, graft_lowering *l, graft_value w, graft_dtype dtype, bool is_turned,
+                        graft_err *err) {
     const graft_shape *s = graft_lower_shape(l, w);
-    return a->in_out ? (graft_shape){2, {s->dims[1], s->dims[0]}} : *s;
+    int64_t rows = s->dims[is_turned ? 1 : 0], columns = s->dims[is_turned ? 0 : 1];
+    if (!graft_lower_is_frozen(l, w)) return make_operand(out, l, dtype, rows, columns, is_turned, err);
+    graft_shape shape = {2, {rows, columns}};
+    out->dtype = dtype;
+    return graft_cpu_md(&out->md, graft_lower_arena(l), dtype, &shape, true, err);
 }
 
-/* The residual becomes the place of the result: taken over when nothing reads it again, else copied. */
-static int place_result(graft_lowering *l, const graft_node *n, const_dnnl_memory_desc_t md,
-                        graft_dtype dtype, graft_buffer *out, graft_err *err) {
-    graft_buffer residual;
-    if (n->in[3] == GRAFT_NONE) return graft_cpu_new(l, n->out[0], md, dtype, out, err);
-    int rc = graft_cpu_want(l, n->in[3], md, dtype, &residual, err);
-    return rc < 0 ? rc : graft_cpu_take_over(l, n, 0, residual, md, dtype, out, err);
+/* Wants w in the layout `md` of a product's weights. */
+static int want_weights(graft_lowering *l, graft_value w, const_dnnl_memory_desc_t md, graft_dtype dtype,
+                        bool is_turned, graft_buffer *out, graft_err *err) {
+    const int exchange[] = {1, 0};
+    dnnl_memory_desc_t stored;
+    if (!is_turned) return graft_cpu_want(l, w, md, dtype, out, err);
+    int rc = graft_cpu_md_permute(&stored, graft_lower_arena(l), md, exchange, err);
+    return rc < 0 ? rc : graft_cpu_want(l, w, stored, dtype, out, err);
+}
+
+static int make_product(dnnl_primitive_desc_t *out, graft_lowering *l, const operand *a, const operand *b,
+                        const_dnnl_memory_desc_t bias, const operand *c, const_dnnl_primitive_attr_t attr,
+                        graft_err *err) {
+    const graft_cpu *cpu = graft_lower_device(l);
+    return graft_cpu_status(dnnl_matmul_primitive_desc_create(out, cpu->engine, a->md, b->md, bias, c->md,
+                                                              attr ? attr : cpu->attr),
+                            "a linear layer", err);
+}
+
+/* ---- Forward ---------------------------------------------------------------------------------------------- */
+
+/* Where the result goes. A residual is summed onto in its own place when that may be overwritten, else read
+ * and added. */
+static int place_result(graft_lowering *l, const graft_node *n, const operand *y, graft_cpu_joined *joined,
+                        graft_buffer *out, graft_buffer *added, graft_err *err) {
+    graft_buffer residual = GRAFT_NONE;
+    *added = GRAFT_NONE;
+    if (n->in[3] == GRAFT_NONE) return graft_cpu_new(l, n->out[0], y->md, y->dtype, out, err);
+    int rc = graft_cpu_want(l, n->in[3], y->md, y->dtype, &residual, err);
+    if (rc == 0) rc = graft_cpu_take(l, n, 0, residual, y->md, y->dtype, out, err);
+    if (rc < 0) return rc;
+    joined->sum = *out == residual;
+    if (joined->sum) return 0;
+    joined->added = y->md;
+    *added = residual;
+    return 0;
 }
 
 int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value x = n->in[0], w = n->in[1], b = n->in[2], y = n->out[0];
-    graft_dtype dtype = graft_cpu_compute_dtype(l, x, y), y_dtype = graft_lower_dtype(l, y);
-    graft_shape ws = weight_shape(l, a, w);
+    const graft_shape *xs = graft_lower_shape(l, x), *ys = graft_lower_shape(l, y);
+    const graft_shape row = {2, {1, ys->dims[1]}};
+    const bool is_turned = !a->in_out;
+    graft_dtype dtype = graft_cpu_compute_dtype(l, x, y);
+    graft_cpu_joined joined = {.act = a->act};
+    operand xo, wo, yo;
+    dnnl_memory_desc_t bias = NULL;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    graft_buffer xb, wb, bb = GRAFT_NONE, yb;
-    int rc = graft_cpu_attr(&attr, n->in[3] != GRAFT_NONE, a->act, err);
-    if (rc == 0) {
-        rc = forward_pd(&pd, l, dtype, y_dtype, graft_lower_shape(l, x), &ws, graft_lower_shape(l, y),
-                        b != GRAFT_NONE, attr, false, err);
-    }
+    graft_buffer xb, wb = GRAFT_NONE, bb = GRAFT_NONE, yb, added;
+    int rc = make_operand(&xo, l, dtype, xs->dims[0], xs->dims[1], false, err);
+    if (rc == 0) rc = make_weights(&wo, l, w, dtype, is_turned, err);
+    if (rc == 0) rc = make_operand(&yo, l, graft_lower_dtype(l, y), ys->dims[0], ys->dims[1], false, err);
+    if (rc == 0) rc = graft_cpu_want(l, x, xo.md, dtype, &xb, err);
+    if (rc == 0 && b != GRAFT_NONE) rc = graft_cpu_want_plain(l, b, &bb, err);
+    if (rc == 0 && b != GRAFT_NONE)
+        rc = graft_cpu_md(&bias, graft_lower_arena(l), GRAFT_F32, &row, false, err);
+    if (rc == 0) rc = place_result(l, n, &yo, &joined, &yb, &added, err);
+    if (rc == 0) rc = graft_cpu_attr(&attr, joined, err);
+    if (rc == 0) rc = make_product(&pd, l, &xo, &wo, bias, &yo, attr, err);
     if (attr) dnnl_primitive_attr_destroy(attr);
     if (rc < 0) return rc;
-    const_dnnl_memory_desc_t xm = graft_cpu_query(pd, dnnl_query_src_md, 0);
-    const_dnnl_memory_desc_t wm = graft_cpu_query(pd, dnnl_query_weights_md, 0), stored = wm;
-    const_dnnl_memory_desc_t bm = graft_cpu_query(pd, dnnl_query_weights_md, 1);
-    const_dnnl_memory_desc_t ym = graft_cpu_query(pd, dnnl_query_dst_md, 0);
-    if ((rc = graft_cpu_want(l, x, xm, dtype, &xb, err)) < 0 || (rc = turned(&stored, l, a, err)) < 0 ||
-        (rc = graft_cpu_want(l, w, stored, dtype, &wb, err)) < 0 ||
-        (b != GRAFT_NONE && (rc = graft_cpu_want(l, b, bm, GRAFT_F32, &bb, err)) < 0) ||
-        (rc = place_result(l, n, ym, y_dtype, &yb, err)) < 0) {
+    const_dnnl_memory_desc_t wm = graft_cpu_query(pd, dnnl_query_weights_md, 0);
+    if ((rc = want_weights(l, w, wm, dtype, is_turned, &wb, err)) < 0) {
         dnnl_primitive_desc_destroy(pd);
         return rc;
     }
-    graft_cpu_arg args[] = {
-        {DNNL_ARG_SRC, xb, xm}, {DNNL_ARG_WEIGHTS, wb, wm}, {DNNL_ARG_BIAS, bb, bm}, {DNNL_ARG_DST, yb, ym}};
+    graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, xo.md},
+                            {DNNL_ARG_WEIGHTS, wb, wm},
+                            {DNNL_ARG_BIAS, bb, bias},
+                            {DNNL_ARG_DST, yb, yo.md},
+                            {GRAFT_CPU_ADDED, added, yo.md}};
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
 }
 
+/* ---- Gradients -------------------------------------------------------------------------------------------- */
+
+/* dx (N,I) = dy (N,O) w (O,I) */
 int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
-    const graft_cpu *cpu = graft_lower_device(l);
-    graft_value dy = n->in[0], w = n->in[1], dx = n->out[0];
-    graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
-    graft_arena *arena = graft_lower_arena(l);
     const graft_linear_attr *a = n->attr;
-    const graft_shape *dxs = graft_lower_shape(l, dx), *dys = graft_lower_shape(l, dy);
-    graft_shape ws = weight_shape(l, a, w);
-    dnnl_primitive_desc_t hint = NULL, pd = NULL;
-    dnnl_memory_desc_t dxa, wa, dya;
-    graft_buffer dyb, wb, dxb;
-    int rc = forward_pd(&hint, l, dtype, dtype, dxs, &ws, dys, false, cpu->attr, true, err);
-    if (rc == 0) rc = graft_cpu_md(&dxa, arena, dtype, dxs, false, err);
-    if (rc == 0) rc = graft_cpu_md(&wa, arena, dtype, &ws, true, err);
-    if (rc == 0) rc = graft_cpu_md(&dya, arena, dtype, dys, false, err);
-    if (rc == 0) {
-        rc = graft_cpu_status(dnnl_inner_product_backward_data_primitive_desc_create(
-                                  &pd, cpu->engine, dxa, wa, dya, hint, cpu->attr),
-                              "a linear layer's input gradient", err);
-    }
-    if (hint) dnnl_primitive_desc_destroy(hint);
+    graft_value dy = n->in[0], w = n->in[1], dx = n->out[0];
+    const graft_shape *dys = graft_lower_shape(l, dy), *dxs = graft_lower_shape(l, dx);
+    const bool is_turned = a->in_out != 0;
+    graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
+    operand dyo, wo, dxo;
+    dnnl_primitive_desc_t pd = NULL;
+    graft_buffer dyb, wb = GRAFT_NONE, dxb;
+    int rc = make_operand(&dyo, l, dtype, dys->dims[0], dys->dims[1], false, err);
+    if (rc == 0) rc = make_weights(&wo, l, w, dtype, is_turned, err);
+    if (rc == 0) rc = make_operand(&dxo, l, graft_lower_dtype(l, dx), dxs->dims[0], dxs->dims[1], false, err);
+    if (rc == 0) rc = graft_cpu_want(l, dy, dyo.md, dtype, &dyb, err);
+    if (rc == 0) rc = graft_cpu_new(l, dx, dxo.md, dxo.dtype, &dxb, err);
+    if (rc == 0) rc = make_product(&pd, l, &dyo, &wo, NULL, &dxo, NULL, err);
     if (rc < 0) return rc;
-    const_dnnl_memory_desc_t wm = graft_cpu_query(pd, dnnl_query_weights_md, 0), stored = wm;
-    if ((rc = graft_cpu_want(l, dy, dya, dtype, &dyb, err)) < 0 || (rc = turned(&stored, l, a, err)) < 0 ||
-        (rc = graft_cpu_want(l, w, stored, dtype, &wb, err)) < 0 ||
-        (rc = graft_cpu_new(l, dx, dxa, dtype, &dxb, err)) < 0) {
+    const_dnnl_memory_desc_t wm = graft_cpu_query(pd, dnnl_query_weights_md, 0);
+    if ((rc = want_weights(l, w, wm, dtype, is_turned, &wb, err)) < 0) {
         dnnl_primitive_desc_destroy(pd);
         return rc;
     }
     graft_cpu_arg args[] = {
-        {DNNL_ARG_DIFF_DST, dyb, dya}, {DNNL_ARG_WEIGHTS, wb, wm}, {DNNL_ARG_DIFF_SRC, dxb, dxa}};
+        {DNNL_ARG_SRC, dyb, dyo.md}, {DNNL_ARG_WEIGHTS, wb, wm}, {DNNL_ARG_DST, dxb, dxo.md}};
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
 }
 
+/* dw (O,I) = dy^T x, or (I,O) = x^T dy; db = the sums of dy's columns */
 int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) {
-    const graft_cpu *cpu = graft_lower_device(l);
-    graft_value x = n->in[0], dy = n->in[1], dw = n->out[0], db = n->out[1];
-    graft_dtype dtype = graft_cpu_compute_dtype(l, x, dy);
-    graft_arena *arena = graft_lower_arena(l);
     const graft_linear_attr *a = n->attr;
-    bool has_db = graft_lower_is_used(l, db);
-    const graft_shape *xs = graft_lower_shape(l, x), *dys = graft_lower_shape(l, dy);
-    graft_shape ws = weight_shape(l, a, dw);
-    dnnl_primitive_desc_t hint = NULL, pd = NULL;
-    dnnl_memory_desc_t xa, dwa, dba = NULL, dya;
-    graft_buffer xb, dyb, dwb, dbb = GRAFT_NONE;
-    int rc = forward_pd(&hint, l, dtype, dtype, xs, &ws, dys, has_db, cpu->attr, true, err);
-    if (rc == 0) rc = graft_cpu_md(&xa, arena, dtype, xs, false, err);
-    if (rc == 0) rc = graft_cpu_md(&dwa, arena, GRAFT_F32, &ws, true, err);
-    if (rc == 0) rc = graft_cpu_md(&dya, arena, dtype, dys, false, err);
-    if (rc == 0 && has_db) rc = graft_cpu_md(&dba, arena, GRAFT_F32, graft_lower_shape(l, db), false, err);
-    if (rc == 0) {
-        rc = graft_cpu_status(dnnl_inner_product_backward_weights_primitive_desc_create(
-                                  &pd, cpu->engine, xa, dwa, dba, dya, hint, cpu->attr),
-                              "a linear layer's weight gradient", err);
+    graft_value left = n->in[a->in_out ? 0 : 1], right = n->in[a->in_out ? 1 : 0], dw = n->out[0];
+    const graft_shape *ls = graft_lower_shape(l, left), *rs = graft_lower_shape(l, right);
+    graft_dtype dtype = graft_cpu_compute_dtype(l, left, right);
+    operand lo, ro, dwo;
+    dnnl_primitive_desc_t pd = NULL;
+    graft_buffer lb = GRAFT_NONE, rb = GRAFT_NONE, dwb, dbb;
+    int rc = graft_cpu_want_rows(l, left, dtype, &lb, err);
+    if (rc == 0) rc = graft_cpu_want_rows(l, right, dtype, &rb, err);
+    if (rc == 0 && graft_lower_is_used(l, n->out[1])) {
+        rc = graft_cpu_new_plain(l, n->out[1], &dbb, err);
+        if (rc == 0)
+            rc = graft_cpu_emit_column_sums(l, a->in_out ? rb : lb, dtype, graft_lower_shape(l, n->in[1]),
+                                            dbb, err);
     }
-    if (hint) dnnl_primitive_desc_destroy(hint);
+    if (rc < 0 || !graft_lower_is_used(l, dw)) return rc;
+    rc = make_operand(&lo, l, dtype, ls->dims[1], ls->dims[0], true, err);
+    if (rc == 0) rc = make_operand(&ro, l, dtype, rs->dims[0], rs->dims[1], false, err);
+    if (rc == 0) rc = make_operand(&dwo, l, GRAFT_F32, ls->dims[1], rs->dims[1], false, err);
+    if (rc == 0) rc = graft_cpu_new(l, dw, dwo.md, GRAFT_F32, &dwb, err);
+    if (rc == 0) rc = make_product(&pd, l, &lo, &ro, NULL, &dwo, NULL, err);
     if (rc < 0) return rc;
-    const_dnnl_memory_desc_t dwm = graft_cpu_query(pd, dnnl_query_diff_weights_md, 0), stored = dwm;
-    if ((rc = graft_cpu_want(l, x, xa, dtype, &xb, err)) < 0 || (rc = turned(&stored, l, a, err)) < 0 ||
-        (rc = graft_cpu_want(l, dy, dya, dtype, &dyb, err)) < 0 ||
-        (rc = graft_cpu_new(l, dw, stored, GRAFT_F32, &dwb, err)) < 0 ||
-        (has_db && (rc = graft_cpu_new(l, db, dba, GRAFT_F32, &dbb, err)) < 0)) {
-        dnnl_primitive_desc_destroy(pd);
-        return rc;
-    }
-    graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, xa},
-                            {DNNL_ARG_DIFF_DST, dyb, dya},
-                            {DNNL_ARG_DIFF_WEIGHTS, dwb, dwm},
-                            {DNNL_ARG_DIFF_BIAS, dbb, dba}};
+    graft_cpu_arg args[] = {
+        {DNNL_ARG_SRC, lb, lo.md}, {DNNL_ARG_WEIGHTS, rb, ro.md}, {DNNL_ARG_DST, dwb, dwo.md}};
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
 }

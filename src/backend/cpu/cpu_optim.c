@@ -8,14 +8,6 @@
 
 enum { PIECE = 1 << 15 };
 
-static const graft_update_kernels *choose(void) {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) return &graft_update_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &graft_update_avx2;
-#endif
-    return &graft_update_base;
-}
-
 /* Wants every value of `v` as float32 in the layout of the first, `md`, and gives the element count with
  * padding. */
 static int want_alike(graft_lowering *l, const graft_value *v, size_t n, graft_buffer *out,
@@ -94,7 +86,7 @@ static int run_sgd(void *self) {
 }
 
 int graft_cpu_sgd(graft_lowering *l, const graft_node *n, graft_err *err) {
-    graft_cpu_own own = {.n_buffers = 5, .attr = n->attr, .kernel = choose()};
+    graft_cpu_own own = {.n_buffers = 5, .attr = n->attr, .kernel = GRAFT_CPU_CHOOSE(l, graft_update)};
     const_dnnl_memory_desc_t md;
     int rc = want_alike(l, n->in, 3, own.buffers, &md, &own.count, err);
     for (size_t i = 3; i < 5 && rc == 0; i++) {
@@ -102,7 +94,9 @@ int graft_cpu_sgd(graft_lowering *l, const graft_node *n, graft_err *err) {
         if (n->in[i] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[i], &own.buffers[i], err);
     }
     if (rc == 0) rc = replace(l, n, own.buffers, md, err);
-    return rc < 0 ? rc : graft_cpu_emit_own(l, choose()->sgd_name, run_sgd, own, sizeof(graft_sgd_attr), err);
+    return rc < 0 ? rc
+                  : graft_cpu_emit_own(l, GRAFT_CPU_CHOOSE(l, graft_update)->sgd_name, run_sgd, own,
+                                       sizeof(graft_sgd_attr), err);
 }
 
 typedef struct adam_run {
@@ -139,7 +133,7 @@ static int run_adam(void *self) {
 }
 
 int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
-    graft_cpu_own own = {.n_buffers = 7, .attr = n->attr, .kernel = choose()};
+    graft_cpu_own own = {.n_buffers = 7, .attr = n->attr, .kernel = GRAFT_CPU_CHOOSE(l, graft_update)};
     const_dnnl_memory_desc_t md;
     int rc = want_alike(l, n->in, 4, own.buffers, &md, &own.count, err);
     for (size_t i = 4; i < 7 && rc == 0; i++) {
@@ -148,7 +142,8 @@ int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
     }
     if (rc == 0) rc = replace(l, n, own.buffers, md, err);
     return rc < 0 ? rc
-                  : graft_cpu_emit_own(l, choose()->adam_name, run_adam, own, sizeof(graft_adam_attr), err);
+                  : graft_cpu_emit_own(l, GRAFT_CPU_CHOOSE(l, graft_update)->adam_name, run_adam, own,
+                                       sizeof(graft_adam_attr), err);
 }
 
 /* ---- Clipping: the norm over all gradients, whatever their layouts (padding is zero)
@@ -197,7 +192,7 @@ int graft_cpu_clip_scale(graft_lowering *l, const graft_node *n, graft_err *err)
     const graft_clip_attr *a = n->attr;
     clip_step *s = graft_arena_alloc(arena, sizeof *s);
     if (!s) return graft_err_nomem(err);
-    *s = (clip_step){.n = n->n_in, .max_norm = a->max_norm, .kernels = choose()};
+    *s = (clip_step){.n = n->n_in, .max_norm = a->max_norm, .kernels = GRAFT_CPU_CHOOSE(l, graft_update)};
     s->buffers = graft_arena_array(arena, n->n_in + 2, sizeof *s->buffers);
     s->counts = graft_arena_array(arena, n->n_in + 1, sizeof *s->counts);
     s->data = graft_arena_array(arena, n->n_in + 1, sizeof *s->data);

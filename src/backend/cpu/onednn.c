@@ -104,14 +104,17 @@ static dnnl_status_t append_act(dnnl_post_ops_t ops, int32_t act) {
     }
 }
 
-int graft_cpu_attr(dnnl_primitive_attr_t *out, bool sum, int32_t act, graft_err *err) {
+int graft_cpu_attr(dnnl_primitive_attr_t *out, graft_cpu_joined joined, graft_err *err) {
     dnnl_post_ops_t ops = NULL;
     int rc = graft_cpu_status(dnnl_primitive_attr_create(out), "attributes", err);
     if (rc == 0) rc = graft_cpu_status(dnnl_post_ops_create(&ops), "post-ops", err);
     if (rc < 0) return rc;
     dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
-    if (sum) dnnl_post_ops_append_sum(ops, 1.0F, 0, dnnl_data_type_undef);
-    rc = graft_cpu_status(append_act(ops, act), "post-ops", err);
+    if (joined.sum) dnnl_post_ops_append_sum(ops, 1.0F, 0, dnnl_data_type_undef);
+    if (joined.added)
+        rc = graft_cpu_status(dnnl_post_ops_append_binary(ops, dnnl_binary_add, joined.added), "post-ops",
+                              err);
+    if (rc == 0) rc = graft_cpu_status(append_act(ops, joined.act), "post-ops", err);
     if (rc == 0) rc = graft_cpu_status(dnnl_primitive_attr_set_post_ops(*out, ops), "post-ops", err);
     dnnl_post_ops_destroy(ops);
     return rc;
@@ -160,15 +163,32 @@ int graft_cpu_take_over(graft_lowering *l, const graft_node *n, size_t o, graft_
 }
 
 int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err) {
-    dnnl_memory_desc_t md;
-    int rc = graft_cpu_md(&md, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, v), false, err);
-    return rc < 0 ? rc : graft_cpu_want(l, v, md, GRAFT_F32, out, err);
+    return graft_cpu_want_rows(l, v, GRAFT_F32, out, err);
 }
 
 int graft_cpu_new_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err) {
+    return graft_cpu_new_rows(l, v, GRAFT_F32, out, err);
+}
+
+int graft_cpu_want_rows(graft_lowering *l, graft_value v, graft_dtype dtype, graft_buffer *out,
+                        graft_err *err) {
     dnnl_memory_desc_t md;
-    int rc = graft_cpu_md(&md, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, v), false, err);
-    return rc < 0 ? rc : graft_cpu_new(l, v, md, GRAFT_F32, out, err);
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, graft_lower_shape(l, v), false, err);
+    return rc < 0 ? rc : graft_cpu_want(l, v, md, dtype, out, err);
+}
+
+int graft_cpu_new_rows(graft_lowering *l, graft_value v, graft_dtype dtype, graft_buffer *out,
+                       graft_err *err) {
+    dnnl_memory_desc_t md;
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, graft_lower_shape(l, v), false, err);
+    return rc < 0 ? rc : graft_cpu_new(l, v, md, dtype, out, err);
+}
+
+int graft_cpu_take_rows(graft_lowering *l, const graft_node *n, size_t o, graft_buffer from,
+                        graft_dtype dtype, graft_buffer *out, graft_err *err) {
+    dnnl_memory_desc_t md;
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, graft_lower_shape(l, n->out[o]), false, err);
+    return rc < 0 ? rc : graft_cpu_take(l, n, o, from, md, dtype, out, err);
 }
 
 /* ---- Primitives

@@ -100,9 +100,9 @@ graft_value graft_columns(graft_graph *g, graft_value x, int64_t first, int64_t 
 /* unit_rows.c */
 /** x (N,D) / max(|row|, 1e-12): rows of length one, rows of zeros stay. */
 graft_value graft_unit_rows(graft_graph *g, graft_value x);
-/* span.c: spans (N,2) I32 holds [start, length] of each sample's tokens; they lie in x, do not overlap and
- * may be empty, which the caller verifies. Tokens outside all spans are padding: they reach no result, and
- * their gradient is 0. */
+/* span.c: spans (N,2) I32 holds [start, length] of each sample's tokens; they do not overlap, which the
+ * caller verifies, and may be empty; what lies outside x is cut off. Tokens outside all spans are padding:
+ * they reach no result, and their gradient is 0. */
 /** (N,D): mean, first, last or largest of each sample's rows of x (T,D), by a graft_span_kind; 0 for an empty
  * span. */
 graft_value graft_span_pool(graft_graph *g, graft_value x, graft_value spans, int32_t kind);

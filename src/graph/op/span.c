@@ -1,5 +1,7 @@
 /* Ops that know where each sample's tokens lie: `spans` (BATCH, 2) holds [start, length], spans do not
- * overlap, an empty one belongs to an absent sample, and tokens outside all spans are padding. */
+ * overlap, an empty one belongs to an absent sample, and tokens outside all spans are padding. What of a span
+ * lies outside x is cut off. */
+#include "graph/op/span.h"
 #include "graph/op/rule.h"
 
 #include <string.h>
@@ -17,12 +19,8 @@ static bool has_spans(const graft_op_types *t) {
     return is_matrix(&t->in[0]->shape) && is_matrix(&t->in[1]->shape) && t->in[1]->shape.dims[1] == 2;
 }
 
-typedef struct span {
-    int64_t first, length;
-} span;
-
-static span span_of(const graft_op_call *c, int64_t sample) {
-    return (span){(int64_t)c->in[1][2 * sample], (int64_t)c->in[1][2 * sample + 1]};
+static graft_tokens tokens_of(const graft_op_call *c, int64_t sample, int64_t n_tokens) {
+    return graft_tokens_of((int64_t)c->in[1][2 * sample], (int64_t)c->in[1][2 * sample + 1], n_tokens);
 }
 
 static void fill_zero(double *x, const graft_shape *shape) {
@@ -65,60 +63,60 @@ static void span_pool_gradient(graft_graph *g, const graft_node *n, const graft_
 }
 
 /* The row of column d's largest value, the first of equals. */
-static int64_t row_of_largest(const double *x, int64_t width, span s, int64_t d) {
+static int64_t row_of_largest(const double *x, int64_t width, graft_tokens s, int64_t d) {
     int64_t best = s.first;
-    for (int64_t t = s.first + 1; t < s.first + s.length; t++)
+    for (int64_t t = s.first + 1; t < s.first + s.count; t++)
         if (x[t * width + d] > x[best * width + d]) best = t;
     return best;
 }
 
-static double pool_column(const double *x, int64_t width, span s, int64_t d, int32_t kind) {
+static double pool_column(const double *x, int64_t width, graft_tokens s, int64_t d, int32_t kind) {
     double sum = 0;
     switch (kind) {
     case GRAFT_SPAN_FIRST:
         return x[s.first * width + d];
     case GRAFT_SPAN_LAST:
-        return x[(s.first + s.length - 1) * width + d];
+        return x[(s.first + s.count - 1) * width + d];
     case GRAFT_SPAN_MAX:
         return x[row_of_largest(x, width, s, d) * width + d];
     default:
-        for (int64_t t = s.first; t < s.first + s.length; t++) sum += x[t * width + d];
-        return sum / (double)s.length;
+        for (int64_t t = s.first; t < s.first + s.count; t++) sum += x[t * width + d];
+        return sum / (double)s.count;
     }
 }
 
 static void span_pool_reference(const graft_op_call *c) {
     const graft_span_pool_attr *a = c->attr;
-    const int64_t width = c->in_shape[0].dims[1];
+    const int64_t n_tokens = c->in_shape[0].dims[0], width = c->in_shape[0].dims[1];
     fill_zero(c->out[0], &c->out_shape[0]);
     for (int64_t n = 0; n < c->in_shape[1].dims[0]; n++) {
-        const span s = span_of(c, n);
-        for (int64_t d = 0; s.length > 0 && d < width; d++)
+        const graft_tokens s = tokens_of(c, n, n_tokens);
+        for (int64_t d = 0; s.count > 0 && d < width; d++)
             c->out[0][n * width + d] = pool_column(c->in[0], width, s, d, a->kind);
     }
 }
 
 static void span_pool_grad_reference(const graft_op_call *c) {
     const graft_span_pool_attr *a = c->attr;
-    const int64_t width = c->out_shape[0].dims[1];
+    const int64_t n_tokens = c->out_shape[0].dims[0], width = c->out_shape[0].dims[1];
     fill_zero(c->out[0], &c->out_shape[0]);
     for (int64_t n = 0; n < c->in_shape[1].dims[0]; n++) {
-        const span s = span_of(c, n);
+        const graft_tokens s = tokens_of(c, n, n_tokens);
         const double *dy = c->in[0] + n * width;
-        const int64_t begin = a->kind == GRAFT_SPAN_LAST ? s.first + s.length - 1 : s.first,
-                      end = a->kind == GRAFT_SPAN_FIRST ? s.first + 1 : s.first + s.length;
-        const double part = a->kind == GRAFT_SPAN_MEAN ? (double)s.length : 1;
-        for (int64_t t = begin; s.length > 0 && t < end; t++)
+        const int64_t begin = a->kind == GRAFT_SPAN_LAST ? s.first + s.count - 1 : s.first,
+                      end = a->kind == GRAFT_SPAN_FIRST ? s.first + 1 : s.first + s.count;
+        const double part = a->kind == GRAFT_SPAN_MEAN ? (double)s.count : 1;
+        for (int64_t t = begin; s.count > 0 && t < end; t++)
             for (int64_t d = 0; d < width; d++) c->out[0][t * width + d] = dy[d] / part;
     }
 }
 
 static void span_max_grad_reference(const graft_op_call *c) {
-    const int64_t width = c->out_shape[0].dims[1];
+    const int64_t n_tokens = c->out_shape[0].dims[0], width = c->out_shape[0].dims[1];
     fill_zero(c->out[0], &c->out_shape[0]);
     for (int64_t n = 0; n < c->in_shape[1].dims[0]; n++) {
-        const span s = span_of(c, n);
-        for (int64_t d = 0; s.length > 0 && d < width; d++)
+        const graft_tokens s = tokens_of(c, n, n_tokens);
+        for (int64_t d = 0; s.count > 0 && d < width; d++)
             c->out[0][row_of_largest(c->in[2], width, s, d) * width + d] = c->in[0][n * width + d];
     }
 }
@@ -251,17 +249,18 @@ static void token_window_gradient(graft_graph *g, const graft_node *n, const gra
                          &din[0]);
 }
 
-static bool is_within(span s, int64_t t) {
-    return t >= s.first && t < s.first + s.length;
+static bool is_within(graft_tokens s, int64_t t) {
+    return t >= s.first && t < s.first + s.count;
 }
 
 static void token_window_reference(const graft_op_call *c) {
     const graft_token_window_attr *a = c->attr;
-    const int64_t size = c->in_shape[0].dims[1], row = size * a->width, before = (a->width - 1) / 2;
+    const int64_t n_tokens = c->in_shape[0].dims[0], size = c->in_shape[0].dims[1], row = size * a->width,
+                  before = (a->width - 1) / 2;
     fill_zero(c->out[0], &c->out_shape[0]);
     for (int64_t n = 0; n < c->in_shape[1].dims[0]; n++) {
-        const span s = span_of(c, n);
-        for (int64_t t = s.first; t < s.first + s.length; t++)
+        const graft_tokens s = tokens_of(c, n, n_tokens);
+        for (int64_t t = s.first; t < s.first + s.count; t++)
             for (int64_t k = 0; k < a->width; k++)
                 for (int64_t d = 0; is_within(s, t + k - before) && d < size; d++)
                     c->out[0][t * row + k * size + d] = c->in[0][(t + k - before) * size + d];
@@ -270,11 +269,12 @@ static void token_window_reference(const graft_op_call *c) {
 
 static void token_window_grad_reference(const graft_op_call *c) {
     const graft_token_window_attr *a = c->attr;
-    const int64_t size = c->out_shape[0].dims[1], row = size * a->width, before = (a->width - 1) / 2;
+    const int64_t n_tokens = c->out_shape[0].dims[0], size = c->out_shape[0].dims[1], row = size * a->width,
+                  before = (a->width - 1) / 2;
     fill_zero(c->out[0], &c->out_shape[0]);
     for (int64_t n = 0; n < c->in_shape[1].dims[0]; n++) {
-        const span s = span_of(c, n);
-        for (int64_t t = s.first; t < s.first + s.length; t++)
+        const graft_tokens s = tokens_of(c, n, n_tokens);
+        for (int64_t t = s.first; t < s.first + s.count; t++)
             for (int64_t k = 0; k < a->width; k++)
                 for (int64_t d = 0; is_within(s, t + k - before) && d < size; d++)
                     c->out[0][(t + k - before) * size + d] += c->in[0][t * row + k * size + d];

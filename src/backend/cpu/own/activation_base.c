@@ -1,0 +1,3 @@
+#define ACTIVATION_TABLE graft_activation_base
+#define ACTIVATION_ISA   "base"
+#include "backend/cpu/own/activation_body.h"
