@@ -50,6 +50,7 @@ int graft_table_add_cell(graft_table *t, size_t column, const char *text, graft_
 
 const char *graft_table_cell(const graft_table *t, size_t row, size_t column) {
     const graft_row *r = &t->rows[row];
+    if (r->n_cells == 0) return NULL; /* of a table without any cell there is no array */
     const graft_cell *cells = t->cells + r->first_cell;
     if (column < r->n_cells && cells[column].column == column) return cells[column].text;
     for (size_t i = 0; i < r->n_cells; i++)
