@@ -50,6 +50,7 @@ int graft_table_add_cell(graft_table *t, size_t column, const char *text, graft_
 
 const char *graft_table_cell(const graft_table *t, size_t row, size_t column) {
     const graft_row *r = &t->rows[row];
+    if (r->n_cells == 0) return NULL; /* of a table without any cell there is no array */
     const graft_cell *cells = t->cells + r->first_cell;
     if (column < r->n_cells && cells[column].column == column) return cells[column].text;
     for (size_t i = 0; i < r->n_cells; i++)
@@ -161,10 +162,10 @@ int64_t graft_table_split_column(const graft_table *t) {
     return column >= 0 && holds_parts(t, (size_t)column) ? column : -1;
 }
 
-static int choose(const graft_table *t, const char *path, const graft_data_options *o, graft_columns *c,
+static int choose(const graft_table *t, const char *path, const graft_data_options *o, graft_table_columns *c,
                   graft_err *err) {
     int rc = 0;
-    *c = (graft_columns){-1, -1, -1, -1, -1};
+    *c = (graft_table_columns){-1, -1, -1, -1, -1};
     if (o->input_column && (rc = graft_table_named(t, o->input_column, "input", path, &c->input, err)) < 0)
         return rc;
     if (o->split_column && (rc = graft_table_named(t, o->split_column, "split", path, &c->split, err)) < 0)
@@ -209,7 +210,7 @@ int graft_table_trimmed(const graft_table *t, graft_arena *arena, size_t row, in
 }
 
 int graft_table_answers(graft_listing *l, const graft_table *t, const char *path, size_t row,
-                        const graft_columns *c, graft_found *f, graft_err *err) {
+                        const graft_table_columns *c, graft_found *f, graft_err *err) {
     const char *split = NULL;
     int rc = graft_table_trimmed(t, l->arena, row, c->label, &f->label, err);
     /* an empty cell is a sample of no class where there may be any number of them */
@@ -231,7 +232,7 @@ static const char *column_name(const graft_table *t, int64_t column) {
     return column < 0 ? NULL : t->columns[column];
 }
 
-static int list_rows(graft_listing *l, const graft_table *t, const char *path, const graft_columns *c,
+static int list_rows(graft_listing *l, const graft_table *t, const char *path, const graft_table_columns *c,
                      graft_part part, graft_err *err) {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < t->n_rows; i++) {
@@ -257,7 +258,7 @@ static int list_rows(graft_listing *l, const graft_table *t, const char *path, c
 static int list_file(graft_listing *l, const char *path, graft_part part, graft_err *err) {
     if (l->options->modality == GRAFT_TEXTS) return graft_text_table_list(l, path, part, err);
     graft_table t = {0};
-    graft_columns c;
+    graft_table_columns c;
     bool is_bare;
     int rc = graft_table_read(&t, l->arena, path, &is_bare, err);
     if (rc == 0 && is_bare) rc = graft_table_take_header(&t, path, err);

@@ -71,11 +71,11 @@ int64_t graft_table_split_column(const graft_table *t);
 int graft_table_trimmed(const graft_table *t, graft_arena *arena, size_t row, int64_t column,
                         const char **out, graft_err *err);
 /** Fills in a row's label, group and part from their columns (-1: none). */
-typedef struct graft_columns {
+typedef struct graft_table_columns {
     int64_t input, pair, label, split, group;
-} graft_columns;
+} graft_table_columns;
 int graft_table_answers(graft_listing *l, const graft_table *t, const char *path, size_t row,
-                        const graft_columns *c, graft_found *f, graft_err *err);
+                        const graft_table_columns *c, graft_found *f, graft_err *err);
 /** Lists the texts of a table; is_bare as graft_table_read has it. */
 int graft_text_table_take(graft_listing *l, graft_table *t, bool is_bare, const char *path, graft_part part,
                           graft_err *err);

@@ -95,12 +95,12 @@ static bool has_header(const graft_table *t, const graft_data_options *o) {
 
 /* ---- Which column is what? ---- */
 
-static bool is_taken(const graft_columns *c, int64_t column) {
+static bool is_taken(const graft_table_columns *c, int64_t column) {
     return column == c->input || column == c->pair || column == c->label || column == c->split ||
            column == c->group;
 }
 
-static void guess_pair(const graft_table *t, graft_columns *c) {
+static void guess_pair(const graft_table *t, graft_table_columns *c) {
     for (size_t k = 0; k < GRAFT_COUNT(pair_names); k++) {
         const char *const first[] = {pair_names[k][0], NULL}, *const second[] = {pair_names[k][1], NULL};
         int64_t a = graft_table_guess(t, first), b = graft_table_guess(t, second);
@@ -112,7 +112,7 @@ static void guess_pair(const graft_table *t, graft_columns *c) {
 }
 
 /* A column whose name contains one of the commonest words: "review_text", "Sentence (en)". */
-static int64_t guess_by_part(const graft_table *t, const graft_columns *c) {
+static int64_t guess_by_part(const graft_table *t, const graft_table_columns *c) {
     static const char *const parts[] = {"text", "sentence", "review", "comment", "question"};
     for (size_t k = 0; k < GRAFT_COUNT(parts); k++)
         for (size_t i = 0; i < t->n_columns; i++) {
@@ -125,7 +125,7 @@ static int64_t guess_by_part(const graft_table *t, const graft_columns *c) {
 }
 
 /* The column of the longest cells that are no numbers; -1 when there is none left. */
-static int64_t longest_column(const graft_table *t, const graft_columns *c) {
+static int64_t longest_column(const graft_table *t, const graft_table_columns *c) {
     int64_t best = -1;
     double most = 0;
     for (size_t i = 0; i < t->n_columns; i++) {
@@ -138,7 +138,7 @@ static int64_t longest_column(const graft_table *t, const graft_columns *c) {
 }
 
 /* Without names, two columns of long cells beside one of numbers are a pair with its score. */
-static void guess_pair_by_looks(const graft_table *t, graft_columns *c) {
+static void guess_pair_by_looks(const graft_table *t, graft_table_columns *c) {
     enum { SENTENCE = 16, MOST_UNLIKE = 4 };
     int64_t text[2] = {-1, -1}, n_texts = 0, n_others = 0;
     double mean[2] = {0, 0};
@@ -160,8 +160,8 @@ static void guess_pair_by_looks(const graft_table *t, graft_columns *c) {
     c->pair = text[1];
 }
 
-static int take_named(const graft_table *t, const char *path, const graft_data_options *o, graft_columns *c,
-                      graft_err *err) {
+static int take_named(const graft_table *t, const char *path, const graft_data_options *o,
+                      graft_table_columns *c, graft_err *err) {
     const struct {
         const char *name, *what;
         int64_t *column;
@@ -170,7 +170,7 @@ static int take_named(const graft_table *t, const char *path, const graft_data_o
                  {o->labels == GRAFT_LABELS_IGNORED ? NULL : o->label_column, "label", &c->label},
                  {o->split_column, "split", &c->split},
                  {o->group_column, "group", &c->group}};
-    *c = (graft_columns){-1, -1, -1, -1, -1};
+    *c = (graft_table_columns){-1, -1, -1, -1, -1};
     for (size_t i = 0; i < GRAFT_COUNT(named); i++) {
         int rc = named[i].name
                      ? graft_table_named(t, named[i].name, named[i].what, path, named[i].column, err)
@@ -192,8 +192,8 @@ static int no_label(const graft_table *t, const char *path, bool is_bare, graft_
 }
 
 /* The label: by its name, else the only column that is left. */
-static int choose_label(const graft_table *t, const char *path, const graft_data_options *o, graft_columns *c,
-                        bool is_bare, graft_err *err) {
+static int choose_label(const graft_table *t, const char *path, const graft_data_options *o,
+                        graft_table_columns *c, bool is_bare, graft_err *err) {
     int64_t left = -1, n_left = 0;
     const int64_t guesses[] = {graft_table_guess(t, graft_label_columns),
                                graft_table_guess(t, more_label_names)};
@@ -210,7 +210,7 @@ static int choose_label(const graft_table *t, const char *path, const graft_data
 }
 
 static int choose(const graft_table *t, const char *path, const graft_data_options *o, bool is_bare,
-                  graft_columns *c, graft_err *err) {
+                  graft_table_columns *c, graft_err *err) {
     int rc = take_named(t, path, o, c, err);
     if (rc < 0) return rc;
     if (c->split < 0) c->split = graft_table_split_column(t);
@@ -228,7 +228,7 @@ static int choose(const graft_table *t, const char *path, const graft_data_optio
 
 /* ---- Listing ---- */
 
-static int list_rows(graft_listing *l, const graft_table *t, const char *path, const graft_columns *c,
+static int list_rows(graft_listing *l, const graft_table *t, const char *path, const graft_table_columns *c,
                      graft_part part, graft_err *err) {
     int rc = 0;
     char *file = graft_arena_strdup(l->arena, path);
@@ -257,7 +257,7 @@ static int list_rows(graft_listing *l, const graft_table *t, const char *path, c
 
 /* "a table with the texts in 'sentence1' and 'sentence2', their label in 'score'"; columns without names have
  * numbers. */
-static int describe(graft_listing *l, const graft_table *t, const graft_columns *c, bool is_bare,
+static int describe(graft_listing *l, const graft_table *t, const graft_table_columns *c, bool is_bare,
                     graft_err *err) {
     graft_buf b;
     graft_buf_init(&b, 0);
@@ -279,7 +279,7 @@ static int describe(graft_listing *l, const graft_table *t, const graft_columns 
 
 int graft_text_table_take(graft_listing *l, graft_table *t, bool is_bare, const char *path, graft_part part,
                           graft_err *err) {
-    graft_columns c = {-1, -1, -1, -1, -1};
+    graft_table_columns c = {-1, -1, -1, -1, -1};
     int rc = 0;
     if (is_bare && has_header(t, l->options)) {
         is_bare = false;
