@@ -115,12 +115,12 @@ static void forward(const graft_lstm_group *g) {
     const size_t size = g->size, row = 4 * padded(size), last = n_steps(g);
     float *h = g->scratch, *sums = h + GRAFT_LSTM_GROUP * padded(size);
     for (size_t step = 0; step < last; step++) {
-        size_t m = 0, sample[GRAFT_LSTM_GROUP];
+        size_t m = 0;
         for (size_t s = 0; s < g->n; s++) {
             if (!has_step(g, s, step)) continue;
             begin_sums(g, token_at(g, s, step), sums + m * row);
             if (step > 0) memcpy(h + m * size, g->y + token_at(g, s, step - 1) * size, size * sizeof *h);
-            sample[m++] = s;
+            m++;
         }
         const product p = {.a = h,
                            .b = g->packed,
@@ -132,9 +132,11 @@ static void forward(const graft_lstm_group *g) {
                            .c_row = row,
                            .add = true};
         if (step > 0) multiply(&p, m, row);
-        for (size_t i = 0; i < m; i++) {
-            const float *c_before = step > 0 ? g->cells + token_at(g, sample[i], step - 1) * size : NULL;
-            activate(g, token_at(g, sample[i], step), sums + i * row, c_before);
+        m = 0;
+        for (size_t s = 0; s < g->n; s++) {
+            if (!has_step(g, s, step)) continue;
+            const float *c_before = step > 0 ? g->cells + token_at(g, s, step - 1) * size : NULL;
+            activate(g, token_at(g, s, step), sums + m++ * row, c_before);
         }
     }
 }
