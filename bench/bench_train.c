@@ -19,7 +19,8 @@ typedef struct setup {
     graft_state *state;
     graft_recipe recipe;
     graft_stepper stepper;
-    float *pixels, *rows;
+    float *pixels, **rows;
+    graft_row_tensors tensors;
     int64_t size[3];
 } setup;
 
@@ -63,8 +64,7 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
         rc = graft_strategy_phases(&phases, &n_phases, &plan, s->arena, s->model, o->train, &evidence, err);
     if (rc == 0) rc = graft_mark_trained(graph, s->model, phases, true, err);
     if (rc == 0) {
-        rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype, o->batch,
-                                err);
+        rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype, 0, err);
     }
     if (rc == 0) rc = graft_state_new(&s->state, s->env, err);
     if (rc == 0) rc = graft_stepper_init(&s->stepper, s->suffix, s->state, &s->recipe, err);
@@ -74,7 +74,7 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
 /* One step from pictures, the prefix included. */
 static int step(setup *s, const int32_t *labels, int64_t update, graft_err *err) {
     int64_t n = s->recipe.batch;
-    graft_tensor inputs[8];
+    graft_tensor inputs[1];
     graft_batch b = {.n = n, .inputs = inputs, .n_inputs = 1, .labels = labels};
     size_t pixels = (size_t)(n * s->size[0] * s->size[1] * s->size[2]);
     inputs[0] = (graft_tensor){.name = "pixel_values",
@@ -83,16 +83,9 @@ static int step(setup *s, const int32_t *labels, int64_t update, graft_err *err)
                                .data = s->pixels,
                                .size = pixels * sizeof(float)};
     if (s->prefix) {
-        int rc = graft_prefix_run(s->prefix, s->pixels, n, s->rows, err);
+        int rc = graft_prefix_run(s->prefix, &b, s->rows, err);
+        if (rc == 0) rc = graft_row_tensors_put(&s->tensors, &b, (const float *const *)s->rows, err);
         if (rc < 0) return rc;
-        const float *at = s->rows; /* one boundary value is what plans by stages have */
-        b.n_inputs = s->prefix->n_values;
-        for (size_t v = 0; v < b.n_inputs && v < 8; v++) {
-            size_t count = (size_t)n * s->prefix->counts[v];
-            inputs[v] = (graft_tensor){.name = s->prefix->names[v], .dtype = GRAFT_F32, .data = at};
-            inputs[v].size = count * sizeof(float);
-            at += count;
-        }
     }
     return graft_stepper_run(&s->stepper, &b, update, update + 1, err);
 }
@@ -106,13 +99,24 @@ static int trace(setup *s, graft_err *err) {
     return rc;
 }
 
+static int make_rows(setup *s, int64_t batch, graft_err *err) {
+    size_t count = graft_prefix_row(s->prefix, 0);
+    float *values = graft_arena_array(s->arena, (size_t)batch * count, sizeof *values);
+    s->rows = graft_arena_array(s->arena, (size_t)batch, sizeof *s->rows);
+    if (!values || !s->rows) return graft_err_nomem(err);
+    for (int64_t i = 0; i < batch; i++) s->rows[i] = values + (size_t)i * count;
+    return graft_row_tensors_init(&s->tensors, s->prefix, err);
+}
+
 static int measure(setup *s, const bench_options *o, graft_err *err) {
     size_t pixels = (size_t)(o->batch * s->size[0] * s->size[1] * s->size[2]);
     int32_t *labels = graft_arena_array(s->arena, (size_t)o->batch, sizeof *labels);
     s->pixels = graft_arena_array(s->arena, pixels, sizeof *s->pixels);
-    s->rows =
-        graft_arena_array(s->arena, s->prefix ? (size_t)o->batch * s->prefix->row_count : 1, sizeof *s->rows);
-    if (!labels || !s->pixels || !s->rows) return graft_err_nomem(err);
+    if (!labels || !s->pixels) return graft_err_nomem(err);
+    if (s->prefix) {
+        int rc = make_rows(s, o->batch, err);
+        if (rc < 0) return rc;
+    }
     bench_noise(s->pixels, pixels);
     for (int64_t i = 0; i < o->batch; i++)
         labels[i] = (int32_t)(i % (s->recipe.n_classes > 0 ? s->recipe.n_classes : 1));
@@ -135,6 +139,7 @@ static int run(const bench_options *o, graft_err *err) {
     if (rc == 0) rc = measure(&s, o, err);
     graft_stepper_done(&s.stepper);
     graft_state_free(s.state);
+    graft_row_tensors_done(&s.tensors);
     graft_prefix_free(s.prefix);
     graft_model_close(s.model);
     graft_env_free(s.env);

@@ -96,7 +96,10 @@ typedef enum graft_precision { GRAFT_PRECISION_FP32, GRAFT_PRECISION_BF16 } graf
 /** How labelled data are read; shared by fit, eval, predict and embed. */
 typedef struct graft_data_choice {
     const char *input_column, *label_column; /* of a table; NULL: guessed, and said */
-    const char *group_column;                /* samples with one value stay on one side of a split */
+    const char *pair_column; /* of a table: the second text of a pair; NULL: guessed with the first */
+    const char *task; /* "classes", "multilabel", "regression"; NULL: classes; tagged words are tagging by
+                         themselves */
+    const char *group_column;  /* samples with one value stay on one side of a split */
     const char *group_pattern; /* POSIX regex on the file name; its first capture is the group */
     const char *labels_file;   /* class names in order, one a line; NULL: the model's, else the data's */
     double max_bad;            /* share of samples that may be unreadable; 0: 0.01 */
@@ -107,6 +110,9 @@ typedef struct graft_data_choice {
 typedef struct graft_fit_options {
     graft_data_choice data;
     const char *family; /* of a bare checkpoint; NULL: recognised */
+    const char
+        *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
+    int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
     const char *train;  /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
     int64_t epochs;     /* 0: chosen from the data's size */
     int64_t batch;      /* 0: 32, less for few samples */
@@ -148,12 +154,15 @@ GRAFT_API int graft_fit(char **result, graft_env *env, const char *model, const 
 
 typedef struct graft_use_options {
     graft_data_choice data;
-    const char *family; /* of a bare checkpoint; NULL: recognised */
-    const char *part;   /* eval: "train", "val", "test", "all"; NULL: test, else val, else all */
-    int64_t batch;      /* 0: 32 */
+    const char *family;  /* of a bare checkpoint; NULL: recognised */
+    const char *part;    /* eval: "train", "val", "test", "all"; NULL: test, else val, else all */
+    const char *pooling; /* texts: as in graft_fit_options; embed without either: mean */
+    int64_t max_length;  /* texts: tokens; 0: what the model's files say */
+    int64_t batch;       /* 0: 32 */
     graft_precision precision;
     double min_confidence; /* predict: below it the answer is no class */
     int64_t top;           /* predict: classes told; 0: 5 at most */
+    bool inputs_are_texts; /* predict, embed: inputs are texts themselves, not paths */
     bool no_cache;         /* embed, eval: do not read or fill the bottleneck cache */
 } graft_use_options;
 #define GRAFT_USE_OPTIONS_INIT                                                                               \
@@ -164,25 +173,38 @@ typedef struct graft_use_options {
 GRAFT_API int graft_eval(char **result, graft_env *env, const char *model, const char *data,
                          const graft_use_options *options, graft_err *err);
 
+/** The answer to one word of a sentence, where the model tags words. */
+typedef struct graft_tagged_word {
+    const char *text; /* not ended by a NUL */
+    size_t size;
+    const char *label; /* NULL: the sentence was cut before it */
+    double confidence;
+} graft_tagged_word;
+
 /** One answer. Everything is borrowed for the duration of the call. */
 typedef struct graft_prediction {
     const char *input; /* path, or path and row */
-    const char *label; /* NULL: abstained, or not readable */
+    const char *label; /* NULL: abstained, not readable, or the task is none with one class */
     double confidence; /* of the likeliest class */
-    size_t n_top;
+    size_t n_top;      /* multi-label: the classes that apply (all of 0.5 and more) */
     const char *const *top_labels;
     const double *top_confidences;
     const char *problem; /* why an input could not be read; NULL otherwise */
+    const char *task;    /* "classes", "multilabel", "regression", "tagging" */
+    double value;        /* regression */
+    size_t n_words;      /* tagging */
+    const graft_tagged_word *words;
 } graft_prediction;
 
-/** Predicts pictures (files, folders, arrays), in input order; `each` is called once an input and may stop by
- * a negative return, which is returned. */
+/** Predicts pictures (files, folders, arrays) or texts (files with a text a line, folders, tables, or the
+ * texts themselves), in input order; `each` is called once an input and may stop by a negative return, which
+ * is returned. */
 GRAFT_API int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
                             const graft_use_options *options,
                             int (*each)(void *user, const graft_prediction *p), void *user, graft_err *err);
 
-/** Pooled features of pictures, [n, features] float32 in input order, into `out` (.npy or .safetensors).
- * *result as above: n, width, cached. */
+/** Pooled features of pictures or texts, [n, features] float32 in input order, into `out` (.npy or
+ * .safetensors). *result as above: n, width, cached. */
 GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs,
                           size_t n_inputs, const char *out, const graft_use_options *options, graft_err *err);
 

@@ -38,7 +38,7 @@ typedef struct graft_program graft_program;
 typedef struct graft_compile_options {
     int64_t batch;  /* what GRAFT_DIM_BATCH is bound to; at least 1 where the graph has it */
     int64_t tokens; /* what GRAFT_DIM_TOKENS is bound to; likewise */
-    bool dry;      /* plan only: memory is known, nothing is allocated, run is an error */
+    bool dry;       /* plan only: memory is known, nothing is allocated, run is an error */
 } graft_compile_options;
 
 /** What a program needs, in bytes. */
@@ -59,6 +59,27 @@ void graft_program_free(graft_program *p);
  * their steps, so every input is written before every run, and the pointer holds until another program of the
  * state is compiled or run. NULL when unknown. */
 void *graft_program_input(const graft_program *p, const char *name, size_t *size);
+
+/** What programs read: rows of samples and, of texts, rows of tokens, sample after sample. All borrowed. */
+typedef struct graft_feed {
+    int64_t n, n_tokens;        /* samples; tokens of all of them, 0: these are no texts */
+    const graft_tensor *inputs; /* first dim n */
+    size_t n_inputs;
+    const graft_tensor *token_inputs; /* first dim n_tokens */
+    size_t n_token_inputs;
+    const int32_t *spans; /* [n, 2] first token and number of tokens; NULL without tokens */
+} graft_feed;
+
+/** Tokens of samples [first, first + n). */
+int64_t graft_feed_tokens(const graft_feed *f, int64_t first, int64_t n);
+/** Tokens that a program is made for so that n of them fit: few sizes serve all batches, and little is
+ * wasted. */
+int64_t graft_tokens_room(int64_t n);
+/** Writes samples [first, first + n) into the inputs of their names; "spans" count from the first token
+ * written. Rows that the program has beyond them are zero: spans without tokens. Token inputs that the
+ * program does not read are passed over. EINTERNAL when it does not read another, ESHAPE when rows do not
+ * fit. */
+int graft_program_feed(const graft_program *p, const graft_feed *f, int64_t first, int64_t n, graft_err *err);
 /** Where an output lies after a run, float32 in C order; until another run or compilation on the state. NULL
  * when unknown. */
 const float *graft_program_output(const graft_program *p, const char *name, size_t *count);

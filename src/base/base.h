@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "base/size.h"
 #include "base/threads.h"
+#include "base/utf8.h"
 
 #define GRAFT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

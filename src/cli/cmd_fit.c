@@ -30,6 +30,18 @@ static const graft_opt main_options[] = {
      .offset = AT(fit.family),
      .value = "NAME",
      .help = "of a checkpoint without config.json; recognised unless given"},
+    {.name = "pooling",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.pooling),
+     .value = "NAME",
+     .help = "what speaks for a text: its first, last, mean or max token; what the model's files say"},
+    {.name = "max-length",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(fit.max_length),
+     .value = "N",
+     .least = 1,
+     .most = 1e6,
+     .help = "tokens of a text, longer ones are cut; what the model's files say"},
     {.name = "from-scratch",
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(fit.from_scratch),
@@ -211,11 +223,12 @@ static void human_dry(const json_t *o) {
 }
 
 static void human(const json_t *o) {
-    char accuracy[32], n[32], epochs[32], best[32], bytes[32];
+    char score[32], n[32], epochs[32], best[32], bytes[32];
     double seconds = json_number_value(json_object_get(o, "seconds"));
     double peak = json_number_value(json_object_get(o, "peak_memory"));
     const char *part = json_is_object(json_object_get(o, "test")) ? "test" : "validation";
-    printf("accuracy %s on %s %s pictures\n", graft_print_number(o, "accuracy", accuracy, sizeof accuracy),
+    const char *name = graft_print_text(o, "score");
+    printf("%s %s on %s %s samples\n", name, graft_print_number(o, name, score, sizeof score),
            graft_print_number(o, "n", n, sizeof n), part);
     printf("plan %s, %s epochs, the best was %s, %.1f s, %s planned\n", graft_print_text(o, "plan"),
            graft_print_number(o, "epochs", epochs, sizeof epochs),
@@ -242,10 +255,12 @@ const graft_command graft_command_fit = {
     .arguments = "MODEL DATA -o OUT",
     .summary = "adapt a model to labelled data",
     .examples = "  graft fit resnet-50 photos -o pets\n"
-                "  graft fit resnet-50 photos.csv --input file --label breed --train top:1 -o pets\n",
+                "  graft fit resnet-50 photos.csv --input file --label breed --train top:1 -o pets\n"
+                "  graft fit all-MiniLM-L6-v2 reviews.csv -o reviews\n",
     .details =
         "MODEL is a folder of Transformers or timm, a config.json (a new model) or a checkpoint; DATA are\n"
-        "class folders (with or without train, val and test), a CSV, TSV or JSONL, IDX, NPY or NPZ. The "
+        "class folders (with or without train, val and test), a CSV, TSV or JSONL, IDX, NPY or NPZ, and for "
+        "texts\nalso CoNLL columns and __label__ lines. The "
         "same\ncommand takes up a run that was interrupted and ends with the same bits.\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct arguments {
     graft_common common;
@@ -31,11 +32,20 @@ static const graft_opt own_options[] = {
      .offset = AT(use.data.labels_file),
      .value = "FILE",
      .help = "class names in the order of the model's outputs, one a line"},
+    {.name = "text",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(use.inputs_are_texts),
+     .help = "the inputs are texts themselves, not files of them"},
     {.name = "input",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(use.data.input_column),
      .value = "COLUMN",
-     .help = "column of a table that has the pictures' paths"},
+     .help = "column of a table that has the pictures' paths, or the texts"},
+    {.name = "pair",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(use.data.pair_column),
+     .value = "COLUMN",
+     .help = "column of a table that has the second text of a pair"},
     {.name = "strict",
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(use.data.strict),
@@ -51,7 +61,7 @@ static const graft_opt own_options[] = {
      .value = "N",
      .least = 1,
      .most = 65536,
-     .help = "pictures at a time; 32"},
+     .help = "samples at a time; 32"},
     {.name = "dtype",
      .kind = GRAFT_OPT_CHOICE,
      .offset = AT(use.precision),
@@ -83,42 +93,77 @@ static void print_field(const char *text) {
     }
 }
 
+static void print_class(const char *label, double confidence) {
+    putchar('\t');
+    print_field(label);
+    printf("\t%.4f", confidence);
+}
+
+/* What follows the input, by the task. */
+static void print_answer(const arguments *a, const graft_prediction *p) {
+    if (p->n_words) {
+        for (size_t i = 0; i < p->n_words; i++)
+            printf("%c%.*s/%s", i ? ' ' : '\t', (int)p->words[i].size, p->words[i].text,
+                   p->words[i].label ? p->words[i].label : "-");
+        return;
+    }
+    if (!strcmp(p->task, "regression")) {
+        printf("\t%.6g", p->value);
+        return;
+    }
+    bool many = !strcmp(p->task, "multilabel");
+    print_class(p->label ? p->label : "-", p->confidence);
+    for (size_t i = 1; (many || a->use.top > 0) && i < p->n_top; i++)
+        print_class(p->top_labels[i], p->top_confidences[i]);
+}
+
 static void print_tsv(const arguments *a, const graft_prediction *p) {
     print_field(p->input);
     if (p->problem) {
         fputs("\t-\t-\t", stdout);
         print_field(p->problem);
     } else {
-        putchar('\t');
-        print_field(p->label ? p->label : "-");
-        printf("\t%.4f", p->confidence);
-        for (size_t i = 1; a->use.top > 0 && i < p->n_top; i++) {
-            putchar('\t');
-            print_field(p->top_labels[i]);
-            printf("\t%.4f", p->top_confidences[i]);
-        }
+        print_answer(a, p);
     }
     putchar('\n');
 }
 
-static int print_json(const graft_prediction *p) {
-    json_t *top = json_array(), *o = NULL;
+static json_t *classes_json(const graft_prediction *p) {
+    json_t *top = json_array();
     for (size_t i = 0; i < p->n_top && top; i++) {
         json_array_append_new(top, json_pack("{s:o,s:f}", "label", graft_json_string(p->top_labels[i]),
                                              "confidence", p->top_confidences[i]));
     }
-    if (p->problem) {
+    return json_pack("{s:o,s:o,s:f,s:o}", "input", graft_json_string(p->input), "label",
+                     p->label ? graft_json_string(p->label) : json_null(), "confidence", p->confidence, "top",
+                     top);
+}
+
+static json_t *words_json(const graft_prediction *p) {
+    json_t *words = json_array();
+    for (size_t i = 0; i < p->n_words && words; i++) {
+        const graft_tagged_word *w = &p->words[i];
+        json_array_append_new(words, json_pack("{s:o,s:o,s:f}", "word", json_stringn(w->text, w->size),
+                                               "label", w->label ? graft_json_string(w->label) : json_null(),
+                                               "confidence", w->confidence));
+    }
+    return json_pack("{s:o,s:o}", "input", graft_json_string(p->input), "words", words);
+}
+
+static int print_json(const graft_prediction *p) {
+    json_t *o;
+    if (p->problem)
         o = json_pack("{s:o,s:n,s:o}", "input", graft_json_string(p->input), "label", "error",
                       graft_json_string(p->problem));
-    } else {
-        o = json_pack("{s:o,s:o,s:f,s:O}", "input", graft_json_string(p->input), "label",
-                      p->label ? graft_json_string(p->label) : json_null(), "confidence", p->confidence,
-                      "top", top);
-    }
+    else if (!strcmp(p->task, "tagging"))
+        o = words_json(p);
+    else if (!strcmp(p->task, "regression"))
+        o = json_pack("{s:o,s:f}", "input", graft_json_string(p->input), "value", p->value);
+    else
+        o = classes_json(p);
     char *text = o ? json_dumps(o, JSON_REAL_PRECISION(9)) : NULL;
     if (text) puts(text);
     json_decref(o);
-    json_decref(top);
     free(text);
     return text ? 0 : GRAFT_ENOMEM;
 }
@@ -144,12 +189,16 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_predict = {
     .name = "predict",
     .arguments = "MODEL INPUT...",
-    .summary = "classes of pictures, one line an input",
+    .summary = "classes of pictures or texts, one line an input",
     .examples = "  graft predict pets new.jpg\n"
-                "  graft predict pets holiday/ --top 3 --min-confidence 0.6 --json\n",
+                "  graft predict pets holiday/ --top 3 --min-confidence 0.6 --json\n"
+                "  graft predict intents --text \"where is my parcel?\"\n",
     .details =
-        "Inputs are pictures, folders of pictures, tables or arrays. A line has the input, its class "
-        "(- when\nthere is none) and the confidence, with tabs between; with --json it is an object.\n",
+        "Inputs are pictures, folders of pictures, tables or arrays; of a model for texts files with a text "
+        "a "
+        "line,\nfolders and tables of texts, or, with --text, the texts themselves. A line has the input, "
+        "its "
+        "class (- when\nthere is none) and the confidence, with tabs between; with --json it is an object.\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),
     .min_args = 2,

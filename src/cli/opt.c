@@ -28,12 +28,22 @@ const graft_opt graft_opts_common[4] = {
 };
 
 #define DATA(field) offsetof(graft_data_choice, field)
-const graft_opt graft_opts_data[8] = {
+const graft_opt graft_opts_data[10] = {
     {.name = "input",
      .kind = GRAFT_OPT_TEXT,
      .offset = DATA(input_column),
      .value = "COLUMN",
-     .help = "column of a table that has the pictures' paths"},
+     .help = "column of a table that has the pictures' paths, or the texts"},
+    {.name = "pair",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = DATA(pair_column),
+     .value = "COLUMN",
+     .help = "column of a table that has the second text of a pair"},
+    {.name = "task",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = DATA(task),
+     .value = "NAME",
+     .help = "of texts: classes, multilabel or regression; tagged words are tagging by themselves"},
     {.name = "label",
      .kind = GRAFT_OPT_TEXT,
      .offset = DATA(label_column),

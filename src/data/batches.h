@@ -4,7 +4,7 @@
 #ifndef GRAFT_DATA_BATCHES_H
 #define GRAFT_DATA_BATCHES_H
 
-#include "tensor/tensor.h"
+#include "backend/backend.h"
 
 /** One batch of n samples. Everything is borrowed from the source until its following next, begin or close.
  *
@@ -31,6 +31,17 @@ typedef struct graft_batch {
     const int32_t *token_words; /* tagging: [n_tokens] the word of its sample that begins here, -1: none. Else
                                    NULL. Words that were cut off have no token. */
 } graft_batch;
+
+/** What a program reads of a batch. */
+static inline graft_feed graft_batch_feed(const graft_batch *b) {
+    return (graft_feed){.n = b->n,
+                        .n_tokens = b->n_tokens,
+                        .inputs = b->inputs,
+                        .n_inputs = b->n_inputs,
+                        .token_inputs = b->token_inputs,
+                        .n_token_inputs = b->n_token_inputs,
+                        .spans = b->spans};
+}
 
 /** A source of batches. The same (epoch, first_batch) gives the same batches, bit for bit, however often it
  * is asked and on however many threads it works: that is what resuming rests on. */

@@ -111,7 +111,8 @@ static int add_texts(graft_listing *l, const inputs *in, graft_err *err) {
     for (size_t i = 0; i < in->n; i++) {
         size_t size = strlen(in->texts[i]), bad = 0;
         char *own = graft_arena_strdup(l->arena, in->texts[i]);
-        graft_found f = {.relative = "", .row = -1, .source = -1, .text = {.text = own, .size = size}};
+        graft_found f = {
+            .relative = "", .row = (int64_t)i, .source = -1, .text = {.text = own, .size = size}};
         f.origin = graft_arena_printf(l->arena, "text %zu", i + 1);
         if (!own || !f.origin) return graft_err_nomem(err);
         if (!graft_is_utf8(own, size, &bad)) {

@@ -43,7 +43,7 @@ typedef struct graft_sample {
     const char *path; /* the picture's or text's file, or the file that it is a row or line of; NULL: given as
                          text */
     const char *origin; /* "photos/a.jpg", "table.csv, line 7", "images.npy, row 3": for messages */
-    int64_t row;        /* row of the array; -1: a file of its own */
+    int64_t row;        /* row of the array, or line of the text file; -1: a file of its own */
     int64_t group;      /* samples of one group stay on one side of a split; -1: a group of its own */
     int32_t label;      /* class index; -1: none. Answers to other tasks: see Texts below */
     graft_part part;    /* given by the data, or made by graft_data_settle */

@@ -422,6 +422,7 @@ uint64_t graft_loader_bytes(const graft_data *d, const graft_transform *transfor
     const graft_loader_options *o = options ? options : &none;
     int64_t n = o->samples ? o->n_samples : d->n_members[o->part], batch, n_slots;
     if (n <= 0) return 0;
+    if (d->texts) return graft_text_loader_bytes(graft_loader_batch(o, n), transform);
     resolve(o, n, &batch, &n_slots);
     return (uint64_t)batch * (uint64_t)n_slots * graft_transform_count(transform) * sizeof(float);
 }
@@ -430,6 +431,7 @@ int graft_loader_open(graft_batches *out, graft_data *d, const graft_transform *
                       const graft_loader_options *options, graft_err *err) {
     graft_loader_options none = GRAFT_LOADER_OPTIONS_INIT;
     *out = (graft_batches){0};
+    if (d->texts) return graft_text_loader_open(out, d, transform, options ? options : &none, err);
     loader *l = calloc(1, sizeof *l);
     if (!l) return graft_err_nomem(err);
     int rc = (l->arena = graft_arena_new(NULL)) ? 0 : graft_err_nomem(err);

@@ -27,7 +27,7 @@ typedef struct graft_found {
     const char *relative; /* the path below the data's root, for the group pattern */
     const char *label;    /* NULL: none */
     const char *group;    /* NULL: none */
-    int64_t row;          /* of pixels[source]; -1: a file */
+    int64_t row;          /* of pixels[source], or line of a text file; -1: a file */
     int32_t source;       /* index into the listing's pixels; -1: a file */
     graft_part part;
     graft_text text;            /* of texts: the text itself */

@@ -236,7 +236,7 @@ static int list_rows(graft_listing *l, const graft_table *t, const char *path, c
     for (size_t i = 0; rc == 0 && i < t->n_rows; i++) {
         graft_found f = {.path = file,
                          .relative = graft_path_name(file),
-                         .row = -1,
+                         .row = (int64_t)t->rows[i].line,
                          .source = -1,
                          .part = part,
                          .fault = t->rows[i].fault};

@@ -38,6 +38,29 @@ static int find_params(assembly *a, graft_err *err) {
     return 0;
 }
 
+bool graft_learn_has_crf(const graft_graph *g) {
+    return graft_graph_find(g, "crf.transitions") != GRAFT_NONE;
+}
+
+/* A target a sample, or a token. */
+static graft_value add_loss(const assembly *a, graft_graph *g, graft_value logits) {
+    int64_t k = a->recipe->n_classes, rows = graft_graph_value(g, logits)->shape.dims[0];
+    graft_value target = graft_graph_input(g, "target", GRAFT_F32, (graft_shape){2, {rows, k}});
+    graft_value weight = graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {rows}});
+    return a->recipe->loss->build(g, logits, target, weight);
+}
+
+/* The tags of a text are one target. */
+static graft_value add_crf(const assembly *a, graft_graph *g, graft_value logits) {
+    graft_value tags = graft_graph_input(g, "tags", GRAFT_I32, (graft_shape){1, {GRAFT_DIM_TOKENS}});
+    graft_value weight = graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {GRAFT_DIM_BATCH}});
+    graft_value spans = graft_graph_find(g, "spans");
+    if (spans == GRAFT_NONE)
+        spans = graft_graph_input(g, "spans", GRAFT_I32, (graft_shape){2, {GRAFT_DIM_BATCH, 2}});
+    return graft_crf_loss(g, logits, tags, weight, spans, a->recipe->class_names,
+                          (size_t)a->recipe->n_classes);
+}
+
 /* Forward in training form, then loss and gradients. *n_forward counts the nodes before the gradient's. */
 static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forward, graft_err *err) {
     graft_graph *normed = NULL, *g = NULL;
@@ -49,11 +72,8 @@ static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forw
     graft_value logits = graft_graph_find(g, "logits");
     if (logits == GRAFT_NONE)
         return graft_err_set(err, GRAFT_EINTERNAL, "the graph to train has no output 'logits'");
-    int64_t k = a->recipe->n_classes;
-    graft_value target = graft_graph_input(g, "target", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, k}});
-    graft_value weight = graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {GRAFT_DIM_BATCH}});
     graft_graph_scope(g, "loss");
-    graft_value loss = a->recipe->loss->build(g, logits, target, weight);
+    graft_value loss = graft_learn_has_crf(g) ? add_crf(a, g, logits) : add_loss(a, g, logits);
     graft_graph_output(g, "loss", loss);
     *n_forward = graft_graph_n_nodes(g);
     return graft_graph_grad(g, loss, a->params, a->n_params, a->grads, err);

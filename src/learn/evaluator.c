@@ -3,70 +3,168 @@
 
 #include <string.h>
 
-/* Folded and fused where nothing is trained; "logits" alone goes out. */
+/* Folded and fused where nothing is trained. All outputs go out: the logits, and what a head gives beside
+ * them. */
 static int inference_graph(graft_graph **out, graft_arena *arena, const graft_graph *graph, graft_dtype dtype,
                            graft_err *err) {
-    graft_graph *folded = NULL, *fused = NULL;
-    graft_output logits = {"logits", graft_graph_find(graph, "logits")};
-    if (logits.value == GRAFT_NONE)
+    graft_graph *part = NULL, *still = NULL, *folded = NULL;
+    const graft_output *outputs;
+    size_t n = graft_graph_outputs(graph, &outputs);
+    if (graft_graph_find(graph, "logits") == GRAFT_NONE)
         return graft_err_set(err, GRAFT_EINTERNAL, "the graph has no output 'logits'");
-    int rc = graft_graph_extract(out, arena, graph, NULL, NULL, 0, &logits, 1, err);
-    if (rc == 0) rc = graft_graph_fold(&folded, arena, *out, err);
-    if (rc == 0) rc = graft_graph_fuse(&fused, arena, folded, err);
-    if (rc == 0) rc = graft_graph_precision(fused, dtype, err);
-    *out = fused;
+    int rc = graft_graph_extract(&part, arena, graph, NULL, NULL, 0, outputs, n, err);
+    if (rc == 0) rc = graft_graph_without_dropout(&still, arena, part, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, arena, still, err);
+    if (rc == 0) rc = graft_graph_fuse(out, arena, folded, err);
+    if (rc == 0) rc = graft_graph_precision(*out, dtype, err);
     return rc;
 }
 
-int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_dtype dtype,
-                         graft_err *err) {
+/* The steps that the labels' scheme has. */
+static int make_steps(graft_evaluator *e, graft_err *err) {
+    size_t k = (size_t)e->answers.k;
+    graft_tag_scheme scheme = graft_tag_scheme_of(e->class_names, k);
+    if (scheme == GRAFT_TAGS_PLAIN) return 0;
+    e->allowed = graft_arena_array(e->arena, (k + 2) * k, sizeof *e->allowed);
+    if (!e->allowed) return graft_err_nomem(err);
+    graft_tag_scheme_allowed(scheme, e->class_names, k, e->allowed);
+    return 0;
+}
+
+int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_task task,
+                         const char *const *class_names, graft_dtype dtype, graft_err *err) {
     graft_graph *g = NULL;
-    *e = (graft_evaluator){.arena = graft_arena_new(NULL)};
+    *e = (graft_evaluator){.arena = graft_arena_new(NULL), .task = task, .class_names = class_names};
     if (!e->arena) return graft_err_nomem(err);
     int rc = inference_graph(&g, e->arena, graph, dtype, err);
     if (rc < 0) return rc;
     e->shapes = (graft_shapes){.graph = g, .state = state};
     const graft_shape *shape = &graft_graph_value(g, graft_graph_find(g, "logits"))->shape;
-    e->n_classes = shape->dims[shape->rank - 1];
+    e->answers.k = shape->dims[shape->rank - 1];
+    e->crf = graft_learn_has_crf(graph);
+    return e->crf ? make_steps(e, err) : 0;
+}
+
+/* Room for n samples, or for as many rows, which tagging has more of. What was there is kept. */
+static int reserve(graft_evaluator *e, int64_t samples, int64_t rows, graft_err *err) {
+    graft_answers *a = &e->answers;
+    if (samples > e->samples_room) {
+        a->samples = graft_arena_array(e->arena, (size_t)samples, sizeof *a->samples);
+        a->words = graft_arena_array(e->arena, (size_t)samples, sizeof *a->words);
+        if (!a->samples || !a->words) return graft_err_nomem(err);
+        e->samples_room = samples;
+    }
+    if (rows <= e->room) return 0;
+    size_t k = (size_t)a->k, used = (size_t)a->n, room = (size_t)rows;
+    float *logits = graft_arena_array(e->arena, room * k, sizeof *logits);
+    float *targets = graft_arena_array(e->arena, room * k, sizeof *targets);
+    int32_t *labels = graft_arena_array(e->arena, room, sizeof *labels);
+    int32_t *predicted = graft_arena_array(e->arena, room, sizeof *predicted);
+    if (!logits || !targets || !labels || !predicted) return graft_err_nomem(err);
+    if (used) {
+        memcpy(logits, a->logits, used * k * sizeof *logits);
+        memcpy(targets, a->targets, used * k * sizeof *targets);
+        memcpy(labels, a->labels, used * sizeof *labels);
+        memcpy(predicted, a->predicted, used * sizeof *predicted);
+    }
+    a->logits = logits;
+    a->targets = targets;
+    a->labels = labels;
+    a->predicted = predicted;
+    e->room = rows;
     return 0;
 }
 
-static int reserve(graft_evaluator *e, int64_t n, graft_err *err) {
-    if (n <= e->capacity) return 0;
-    e->logits = graft_arena_array(e->arena, (size_t)n * (size_t)e->n_classes, sizeof *e->logits);
-    e->labels = graft_arena_array(e->arena, (size_t)n, sizeof *e->labels);
-    e->capacity = e->logits && e->labels ? n : 0;
-    return e->capacity ? 0 : graft_err_nomem(err);
+static void keep_row(graft_answers *a, const float *logits, int32_t label, const float *target) {
+    size_t k = (size_t)a->k;
+    memcpy(a->logits + (size_t)a->n * k, logits, k * sizeof *logits);
+    if (target) memcpy(a->targets + (size_t)a->n * k, target, k * sizeof *target);
+    a->labels[a->n++] = label;
+}
+
+/* The words of sample i, whose tokens' logits begin at `logits`. */
+static int keep_words(graft_evaluator *e, const graft_batch *b, int64_t i, const float *logits,
+                      graft_err *err) {
+    graft_answers *a = &e->answers;
+    const int32_t *span = b->spans + 2 * i;
+    if (a->n + span[1] > e->room) {
+        int rc = reserve(e, 0, 2 * e->room + span[1], err);
+        if (rc < 0) return rc;
+    }
+    for (int32_t t = 0; t < span[1]; t++) {
+        if (b->token_words[span[0] + t] < 0) continue;
+        keep_row(a, logits + (size_t)t * (size_t)a->k, b->token_labels[span[0] + t], NULL);
+        a->words[a->n_samples - 1]++;
+    }
+    return 0;
+}
+
+/* What the last sample's words are called, once all are there. */
+static int decode(const graft_evaluator *e, const graft_program *p, graft_err *err) {
+    const graft_answers *a = &e->answers;
+    int64_t n = a->words[a->n_samples - 1], first = a->n - n;
+    if (e->crf) {
+        const graft_crf crf = {.k = a->k,
+                               .transitions = graft_program_output(p, "crf.transitions", NULL),
+                               .start = graft_program_output(p, "crf.start_transitions", NULL),
+                               .end = graft_program_output(p, "crf.end_transitions", NULL),
+                               .allowed = e->allowed};
+        return graft_crf_decode(&crf, a->logits + first * a->k, n, a->predicted + first, NULL, err);
+    }
+    for (int64_t i = first; i < a->n; i++) {
+        const float *z = a->logits + i * a->k;
+        a->predicted[i] = 0;
+        for (int64_t c = 1; c < a->k; c++)
+            if (z[c] > z[a->predicted[i]]) a->predicted[i] = (int32_t)c;
+    }
+    return 0;
+}
+
+/* Samples [first, first + n) of b, which p answered. */
+static int keep(graft_evaluator *e, const graft_batch *b, int64_t first, int64_t n, const graft_program *p,
+                graft_err *err) {
+    graft_answers *a = &e->answers;
+    const float *logits = graft_program_output(p, "logits", NULL);
+    size_t k = (size_t)a->k;
+    int rc = 0;
+    for (int64_t i = first; i < first + n && rc == 0; i++) {
+        a->samples[a->n_samples] = b->samples ? b->samples[i] : i;
+        a->words[a->n_samples++] = 0;
+        if (e->task != GRAFT_TASK_TAGGING) {
+            const float *target = b->targets ? b->targets + (size_t)i * k : NULL;
+            keep_row(a, logits + (size_t)(i - first) * k, b->labels[i], target);
+            continue;
+        }
+        rc = keep_words(e, b, i, logits + (size_t)(b->spans[2 * i] - b->spans[2 * first]) * k, err);
+        if (rc == 0) rc = decode(e, p, err);
+    }
+    return rc;
 }
 
 /* One batch in pieces of max_rows samples. */
-static int run_batch(graft_evaluator *e, const graft_batch *b, graft_err *err) {
+static int run_batch(graft_evaluator *e, const graft_batch *b, int64_t rows, graft_err *err) {
     int64_t most = e->max_rows > 0 && e->max_rows < b->n ? e->max_rows : b->n;
-    if (e->n + b->n > e->capacity)
+    if (e->max_rows > 0 && e->max_rows < rows) rows = e->max_rows;
+    if (e->answers.n_samples + b->n > e->samples_room)
         return graft_err_set(err, GRAFT_EINTERNAL, "more samples came than were announced");
     for (int64_t first = 0; first < b->n; first += most) {
         graft_program *p = NULL;
         int64_t n = b->n - first < most ? b->n - first : most;
-        int rc = graft_shapes_get(&p, &e->shapes, n, err);
-        if (rc == 0) rc = graft_batch_copy(p, b, first, n, err);
+        int rc = graft_shapes_feed(&p, &e->shapes, b, first, n, rows, err);
         if (rc == 0) rc = graft_program_run(p, err);
+        if (rc == 0) rc = keep(e, b, first, n, p, err);
         if (rc < 0) return rc;
-        size_t count = 0;
-        const float *logits = graft_program_output(p, "logits", &count);
-        memcpy(e->logits + (e->n + first) * e->n_classes, logits, count * sizeof *logits);
     }
-    memcpy(e->labels + e->n, b->labels, (size_t)b->n * sizeof *b->labels);
-    e->n += b->n;
     return 0;
 }
 
 int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches *batches, graft_err *err) {
     graft_batch b = {0};
-    int rc = reserve(e, batches->n_samples, err);
+    int rc = reserve(e, batches->n_samples, batches->n_samples, err);
     if (rc == 0) rc = batches->begin(batches->self, 0, 0, err);
-    e->n = 0;
+    e->answers.n = e->answers.n_samples = 0;
     while (rc == 0 && (rc = batches->next(batches->self, &b, err)) == 1) {
-        if ((rc = graft_env_check(env, err)) == 0) rc = run_batch(e, &b, err);
+        if ((rc = graft_env_check(env, err)) == 0) rc = run_batch(e, &b, batches->batch, err);
     }
     return rc;
 }
@@ -76,23 +174,30 @@ void graft_evaluator_done(graft_evaluator *e) {
     graft_arena_free(e->arena);
 }
 
-int graft_evaluate(float **logits, int32_t **labels, int64_t *n, graft_arena *arena, const graft_env *env,
-                   const graft_graph *graph, graft_state *state, graft_batches *batches, graft_dtype dtype,
-                   graft_err *err) {
+static void *copy(graft_arena *arena, const void *from, size_t n, size_t size) {
+    void *to = graft_arena_array(arena, n + 1, size);
+    if (to && n) memcpy(to, from, n * size);
+    return to;
+}
+
+int graft_evaluate(graft_answers *out, graft_arena *arena, const graft_env *env, const graft_graph *graph,
+                   graft_state *state, graft_batches *batches, graft_task task,
+                   const char *const *class_names, graft_dtype dtype, graft_err *err) {
     graft_evaluator e;
-    int rc = graft_evaluator_init(&e, graph, state, dtype, err);
+    int rc = graft_evaluator_init(&e, graph, state, task, class_names, dtype, err);
     if (rc == 0) rc = graft_evaluator_run(&e, env, batches, err);
     if (rc == 0) {
-        size_t count = (size_t)e.n * (size_t)e.n_classes;
-        *logits = graft_arena_array(arena, count + 1, sizeof **logits);
-        *labels = graft_arena_array(arena, (size_t)e.n + 1, sizeof **labels);
-        *n = e.n;
-        if (!*logits || !*labels) {
+        const graft_answers *a = &e.answers;
+        size_t n = (size_t)a->n, k = (size_t)a->k, m = (size_t)a->n_samples;
+        *out = *a;
+        out->logits = copy(arena, a->logits, n * k, sizeof *a->logits);
+        out->targets = copy(arena, a->targets, n * k, sizeof *a->targets);
+        out->labels = copy(arena, a->labels, n, sizeof *a->labels);
+        out->predicted = copy(arena, a->predicted, n, sizeof *a->predicted);
+        out->samples = copy(arena, a->samples, m, sizeof *a->samples);
+        out->words = copy(arena, a->words, m, sizeof *a->words);
+        if (!out->logits || !out->targets || !out->labels || !out->predicted || !out->samples || !out->words)
             rc = graft_err_nomem(err);
-        } else if (e.n) {
-            memcpy(*logits, e.logits, count * sizeof **logits);
-            memcpy(*labels, e.labels, (size_t)e.n * sizeof **labels);
-        }
     }
     graft_evaluator_done(&e);
     return rc;

@@ -73,8 +73,11 @@ struct graft_recipe {
     double label_smoothing;     /* 0..1 */
     const float *class_weights; /* [K] or NULL */
     int64_t epochs;
-    int64_t n_classes;
-    int64_t batch;       /* effective batch: samples an update */
+    graft_task task;
+    int64_t n_classes;              /* outputs: classes, tags, or 1 number */
+    const char *const *class_names; /* tagging: [n_classes], entities are read from them; else may be NULL */
+    int64_t tokens; /* texts: the most tokens of a batch, for knowing the memory; 0: these are no texts */
+    int64_t batch;  /* effective batch: samples an update */
     int64_t micro_batch; /* samples a step of the program; divides or equals batch; the rest is accumulated */
     int segments;        /* recomputation of activations: 0 none, else number of segments */
     graft_dtype dtype;   /* of activations */
@@ -141,6 +144,21 @@ int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *l
  * one reference; NULL when out of memory. */
 json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_names);
 
+/** By what one pass is judged. */
+typedef struct graft_score {
+    double score, loss; /* higher, lower is better */
+} graft_score;
+
+typedef struct graft_answers graft_answers;
+/** "accuracy", "f1" of entities or of labels, "spearman". */
+const char *graft_score_name(graft_task task);
+/** `class_names` [k] are read for tagging only. EDATA when there is nothing to judge. */
+int graft_answers_score(graft_score *out, const graft_answers *a, graft_task task,
+                        const char *const *class_names, graft_err *err);
+/** Every metric of the task at the top level, the score among them. The caller owns one reference. */
+int graft_answers_json(json_t **out, const graft_answers *a, graft_task task, const char *const *class_names,
+                       graft_err *err);
+
 /* ---- Run log: one event a line
  * --------------------------------------------------------------------------------------- */
 
@@ -162,14 +180,14 @@ typedef struct graft_epoch {
     int64_t epoch; /* from 1 */
     double seconds, lr, train_loss, train_accuracy;
     bool evaluated;
-    double loss, accuracy, macro_f1; /* on the validation part */
+    double loss, score; /* on the validation part; graft_score_name says what the score is */
 } graft_epoch;
 
 typedef struct graft_training {
     graft_epoch *history; /* [n_epochs], in the arena given */
     int64_t n_epochs;
     int64_t best_epoch; /* from 1; 0: none was evaluated */
-    double best_accuracy, best_loss;
+    double best_score, best_loss;
     int64_t n_steps; /* updates */
     double seconds;
     size_t peak_memory; /* bytes held: programs, the whole state, the best weights */
@@ -191,7 +209,7 @@ typedef struct graft_trainer_io {
     graft_runlog *log;
 } graft_trainer_io;
 
-/** Trains, evaluates, keeps the best (accuracy, then loss), stops early where asked. A cancelled or killed
+/** Trains, evaluates, keeps the best (score, then loss), stops early where asked. A cancelled or killed
  * run is taken up from its checkpoint by the same call and ends with the same bits. EINTERRUPTED after a
  * resume point was written; EIO when the disk has no room for resume points (one that cannot be written later
  * is a warning); EDATA at the first loss that is not finite, naming epoch, batch and the first parameter that
@@ -202,10 +220,22 @@ int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_train
 /** Whether a run left a resume point in `checkpoint_dir`. */
 bool graft_checkpoint_exists(const char *checkpoint_dir);
 
-/** Logits of every sample of one pass over `batches`, [n_samples, k] in `samples` order, and their labels.
- * The graph has output "logits"; `state` supplies trained weights. Arrays in the arena. */
-int graft_evaluate(float **logits, int32_t **labels, int64_t *n, graft_arena *arena, const graft_env *env,
-                   const graft_graph *graph, graft_state *state, graft_batches *batches, graft_dtype dtype,
-                   graft_err *err);
+/** What a model answered to the samples of one pass, in the order of the batches, and the truth. */
+struct graft_answers {
+    int64_t n, k;       /* rows: samples; tagging: the words that have a token */
+    float *logits;      /* [n, k] */
+    int32_t *labels;    /* [n] class, -1: none */
+    int32_t *predicted; /* tagging: [n] the likeliest class, or the best path of a conditional random field */
+    float *targets;     /* [n, k] of multi-label and regression; else of no meaning */
+    int64_t n_samples;
+    int64_t *samples; /* [n_samples] indices into the data */
+    int32_t *words;   /* tagging: [n_samples] rows of each sample; else of no meaning */
+};
+
+/** Answers of one pass over `batches`. The graph has output "logits"; `state` supplies trained weights.
+ * class_names [k] are read where the head is a conditional random field. Arrays in the arena. */
+int graft_evaluate(graft_answers *out, graft_arena *arena, const graft_env *env, const graft_graph *graph,
+                   graft_state *state, graft_batches *batches, graft_task task,
+                   const char *const *class_names, graft_dtype dtype, graft_err *err);
 
 #endif

@@ -19,9 +19,9 @@ typedef struct plan {
     size_t arena, slots; /* the largest arena; trained values, moments, packed weights */
 } plan;
 
-static int add_program(plan *p, const graft_graph *g, int64_t batch, graft_err *err) {
+static int add_program(plan *p, const graft_graph *g, int64_t batch, int64_t tokens, graft_err *err) {
     graft_program *program = NULL;
-    graft_compile_options options = {.batch = batch, .dry = true};
+    graft_compile_options options = {.batch = batch, .tokens = tokens, .dry = true};
     int rc = graft_program_compile(&program, g, p->state, &options, err);
     if (rc < 0) return rc;
     graft_program_memory m = graft_program_needs(program);
@@ -37,13 +37,14 @@ int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suf
     graft_step_graphs graphs;
     graft_evaluator e = {0};
     plan p = {0};
+    int64_t tokens = r->tokens ? graft_tokens_room(r->tokens * r->micro_batch / r->batch + 1) : 0;
     int rc = arena ? graft_recipe_check(r, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_state_new(&p.state, env, err);
     if (rc == 0) rc = graft_learn_assemble(&graphs, arena, suffix, r, err);
-    if (rc == 0) rc = add_program(&p, graphs.step, r->micro_batch, err);
-    if (rc == 0 && graphs.update) rc = add_program(&p, graphs.update, 1, err);
-    if (rc == 0) rc = graft_evaluator_init(&e, suffix, p.state, r->dtype, err);
-    if (rc == 0) rc = add_program(&p, e.shapes.graph, r->micro_batch, err);
+    if (rc == 0) rc = add_program(&p, graphs.step, r->micro_batch, tokens, err);
+    if (rc == 0 && graphs.update) rc = add_program(&p, graphs.update, 1, 0, err);
+    if (rc == 0) rc = graft_evaluator_init(&e, suffix, p.state, r->task, r->class_names, r->dtype, err);
+    if (rc == 0) rc = add_program(&p, e.shapes.graph, r->micro_batch, tokens, err);
     *out = p.arena + p.slots + trained_size(suffix);
     graft_evaluator_done(&e);
     graft_state_free(p.state);

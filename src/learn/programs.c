@@ -1,11 +1,11 @@
-/* One graph, several batch sizes. */
+/* One graph, several sizes. */
 #include "learn/run.h"
 
 #include <string.h>
 
-int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, graft_err *err) {
+int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, int64_t tokens, graft_err *err) {
     for (size_t i = 0; i < s->n; i++) {
-        if (s->batch[i] != batch) continue;
+        if (s->batch[i] != batch || s->tokens[i] != tokens) continue;
         *out = s->programs[i];
         return 0;
     }
@@ -14,11 +14,13 @@ int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, graft_
         s->n--;
         memmove(s->programs, s->programs + 1, s->n * sizeof s->programs[0]);
         memmove(s->batch, s->batch + 1, s->n * sizeof s->batch[0]);
+        memmove(s->tokens, s->tokens + 1, s->n * sizeof s->tokens[0]);
     }
-    graft_compile_options options = {.batch = batch};
+    graft_compile_options options = {.batch = batch, .tokens = tokens};
     int rc = graft_program_compile(&s->programs[s->n], s->graph, s->state, &options, err);
     if (rc < 0) return rc;
     s->batch[s->n] = batch;
+    s->tokens[s->n] = tokens;
     *out = s->programs[s->n++];
     return 0;
 }
@@ -37,18 +39,11 @@ void graft_shapes_done(graft_shapes *s) {
     s->n = 0;
 }
 
-int graft_batch_copy(const graft_program *p, const graft_batch *b, int64_t first, int64_t n, graft_err *err) {
-    for (size_t i = 0; i < b->n_inputs; i++) {
-        const graft_tensor *t = &b->inputs[i];
-        size_t row = t->size / (size_t)b->n, size = 0;
-        void *to = graft_program_input(p, t->name, &size);
-        if (!to) return graft_err_set(err, GRAFT_EINTERNAL, "the program has no input '%s'", t->name);
-        if (size != row * (size_t)n) {
-            return graft_err_set(err, GRAFT_ESHAPE,
-                                 "input '%s' has %zu bytes a sample, the program reads %zu", t->name, row,
-                                 size / (size_t)n);
-        }
-        memcpy(to, (const unsigned char *)t->data + (size_t)first * row, size);
-    }
-    return 0;
+int graft_shapes_feed(graft_program **out, graft_shapes *s, const graft_batch *b, int64_t first, int64_t n,
+                      int64_t rows, graft_err *err) {
+    const graft_feed feed = graft_batch_feed(b);
+    bool texts = b->n_tokens > 0;
+    int64_t tokens = texts ? graft_tokens_room(graft_feed_tokens(&feed, first, n)) : 0;
+    int rc = graft_shapes_get(out, s, texts ? rows : n, tokens, err);
+    return rc < 0 ? rc : graft_program_feed(*out, &feed, first, n, err);
 }

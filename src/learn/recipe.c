@@ -24,6 +24,7 @@ int graft_recipe_check(const graft_recipe *r, graft_err *err) {
         {"number of epochs", (double)r->epochs, 1.0, 1e9},
         {"number of classes", (double)r->n_classes, 1.0, 1e9},
         {"batch", (double)r->batch, 1.0, 1e9},
+        {"number of tokens of a batch", (double)r->tokens, 0.0, 1e12},
         {"micro-batch", (double)r->micro_batch, 1.0, (double)r->batch},
         {"number of segments", (double)r->segments, 0.0, 1e6},
         {"number of epochs between evaluations", (double)r->eval_every, 0.0, 1e9},

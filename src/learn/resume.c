@@ -27,10 +27,10 @@ static int64_t whole(const json_t *o, const char *key) {
 }
 
 static json_t *epoch_json(const graft_epoch *e) {
-    return json_pack("{s:I,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o}", "epoch", (json_int_t)e->epoch, "seconds",
+    return json_pack("{s:I,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "epoch", (json_int_t)e->epoch, "seconds",
                      exact(e->seconds), "lr", exact(e->lr), "train_loss", exact(e->train_loss),
                      "train_accuracy", exact(e->train_accuracy), "evaluated", e->evaluated, "loss",
-                     exact(e->loss), "accuracy", exact(e->accuracy), "macro_f1", exact(e->macro_f1));
+                     exact(e->loss), "score", exact(e->score));
 }
 
 static json_t *run_json(const graft_trainer_io *io, const graft_run *run) {
@@ -39,14 +39,14 @@ static json_t *run_json(const graft_trainer_io *io, const graft_run *run) {
     json_t *history = json_array();
     for (int64_t i = 0; i < run->result.n_epochs; i++)
         json_array_append_new(history, epoch_json(&run->result.history[i]));
-    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "identity", identity,
-                     "epoch", (json_int_t)run->epoch, "batch", (json_int_t)run->batch, "update",
-                     (json_int_t)run->update, "stale", (json_int_t)run->stale, "loss_sum",
-                     exact(run->loss_sum), "seconds", exact(run->seconds), "epoch_seconds",
-                     exact(run->epoch_seconds), "hits", (json_int_t)run->hits, "seen", (json_int_t)run->seen,
-                     "events", (json_int_t)run->events, "best_epoch", (json_int_t)run->result.best_epoch,
-                     "best_accuracy", exact(run->result.best_accuracy), "best_loss",
-                     exact(run->result.best_loss), "history", history);
+    return json_pack(
+        "{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "identity", identity, "epoch",
+        (json_int_t)run->epoch, "batch", (json_int_t)run->batch, "update", (json_int_t)run->update, "stale",
+        (json_int_t)run->stale, "loss_sum", exact(run->loss_sum), "seconds", exact(run->seconds),
+        "epoch_seconds", exact(run->epoch_seconds), "hits", (json_int_t)run->hits, "judged",
+        (json_int_t)run->judged, "seen", (json_int_t)run->seen, "events", (json_int_t)run->events,
+        "best_epoch", (json_int_t)run->result.best_epoch, "best_score", exact(run->result.best_score),
+        "best_loss", exact(run->result.best_loss), "history", history);
 }
 
 static bool is_gradient(const char *name) {
@@ -203,10 +203,11 @@ static void read_run(graft_run *run, const json_t *o) {
     run->seconds = inexact(o, "seconds");
     run->epoch_seconds = inexact(o, "epoch_seconds");
     run->hits = whole(o, "hits");
+    run->judged = whole(o, "judged");
     run->seen = whole(o, "seen");
     run->events = whole(o, "events");
     t->best_epoch = whole(o, "best_epoch");
-    t->best_accuracy = inexact(o, "best_accuracy");
+    t->best_score = inexact(o, "best_score");
     t->best_loss = inexact(o, "best_loss");
     const json_t *history = json_object_get(o, "history");
     for (size_t i = 0; i < json_array_size(history); i++) {
@@ -218,8 +219,7 @@ static void read_run(graft_run *run, const json_t *o) {
                                                   .train_accuracy = inexact(e, "train_accuracy"),
                                                   .evaluated = json_is_true(json_object_get(e, "evaluated")),
                                                   .loss = inexact(e, "loss"),
-                                                  .accuracy = inexact(e, "accuracy"),
-                                                  .macro_f1 = inexact(e, "macro_f1")};
+                                                  .score = inexact(e, "score")};
     }
 }
 

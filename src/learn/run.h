@@ -4,7 +4,11 @@
 
 #include "learn/learn.h"
 
-enum { GRAFT_MAX_SHAPES = 8 };
+enum { GRAFT_MAX_SHAPES = 32 };
+
+/** Whether the graph's head is a conditional random field: its loss is of the whole text (graft_crf_loss),
+ * its answer the best path. */
+bool graft_learn_has_crf(const graft_graph *g);
 
 /** States of this ending hold gathered gradients: zero between updates. */
 #define GRAFT_GRADIENT_ENDING "/gradient"
@@ -12,36 +16,40 @@ enum { GRAFT_MAX_SHAPES = 8 };
 /** EUSAGE, naming the field, when a recipe cannot be followed. */
 int graft_recipe_check(const graft_recipe *r, graft_err *err);
 
-/** One graph as programs of several batch sizes, compiled when first asked for. */
+/** One graph as programs of several sizes, compiled when first asked for. */
 typedef struct graft_shapes {
     const graft_graph *graph;
     graft_state *state;
     graft_program *programs[GRAFT_MAX_SHAPES];
-    int64_t batch[GRAFT_MAX_SHAPES];
+    int64_t batch[GRAFT_MAX_SHAPES], tokens[GRAFT_MAX_SHAPES];
     size_t n;
 } graft_shapes;
 
-int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, graft_err *err);
+int graft_shapes_get(graft_program **out, graft_shapes *s, int64_t batch, int64_t tokens, graft_err *err);
+/** The program for samples [first, first + n) of a batch, with its inputs written. Programs of texts have
+ * room for `rows` samples, whatever n is, so that few serve all. */
+int graft_shapes_feed(graft_program **out, graft_shapes *s, const graft_batch *b, int64_t first, int64_t n,
+                      int64_t rows, graft_err *err);
 /** Bytes of the largest arena of these programs: they run in turn and share it. */
 size_t graft_shapes_arena(const graft_shapes *s);
 void graft_shapes_done(graft_shapes *s);
-/** Copies rows [first, first + n) of every input of the batch into the program. */
-int graft_batch_copy(const graft_program *p, const graft_batch *b, int64_t first, int64_t n, graft_err *err);
 
 /** Forward passes over batches, for evaluation: the suffix in inference form. */
 typedef struct graft_evaluator {
     graft_arena *arena;
     graft_shapes shapes;
     int64_t max_rows; /* samples run at once; 0: a whole batch */
-    int64_t n_classes;
-    float *logits; /* [capacity, n_classes] */
-    int32_t *labels;
-    int64_t capacity, n;
+    graft_task task;
+    const char *const *class_names; /* [k], of a conditional random field */
+    float *allowed;                 /* [k + 2, k] its steps; NULL: the head is another, or all are */
+    bool crf;
+    graft_answers answers;      /* of the last pass */
+    int64_t room, samples_room; /* rows and samples that its arrays have room for */
 } graft_evaluator;
 
-int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_dtype dtype,
-                         graft_err *err);
-/** One pass; the results stay in e->logits, e->labels, e->n. */
+int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_task task,
+                         const char *const *class_names, graft_dtype dtype, graft_err *err);
+/** One pass; the results stay in e->answers. */
 int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches *batches, graft_err *err);
 void graft_evaluator_done(graft_evaluator *e);
 
@@ -50,13 +58,15 @@ typedef struct graft_stepper {
     graft_arena *arena;
     const graft_recipe *recipe;
     graft_shapes step;
+    bool crf;
     graft_program *update; /* NULL without accumulation */
     graft_state *state;
     const char **gradients; /* states to clear after an update */
     size_t n_gradients;
-    float *target, *weight; /* [batch, n_classes], [batch] */
-    double loss;            /* of the last update's batch */
-    int64_t hits;           /* samples of it that were classified rightly before the update */
+    float *target, *weight; /* [rows, n_classes], [rows] of the batch: samples, or tokens for tagging */
+    int64_t rows_room;
+    double loss;          /* of the last update's batch */
+    int64_t hits, judged; /* rows of it that were classified rightly before the update, of so many */
 } graft_stepper;
 
 int graft_stepper_init(graft_stepper *s, const graft_graph *suffix, graft_state *state, const graft_recipe *r,
@@ -72,8 +82,8 @@ typedef struct graft_run {
     int64_t update;       /* updates made */
     int64_t stale;        /* evaluations since the best */
     double loss_sum, seconds, epoch_seconds;
-    int64_t hits, seen; /* of the epoch under way */
-    int64_t events;     /* of the log */
+    int64_t hits, judged, seen; /* of the epoch under way */
+    int64_t events;             /* of the log */
     graft_training result;
 } graft_run;
 

@@ -29,9 +29,12 @@ static int compile(trainer *t, graft_err *err) {
     graft_program *p = NULL;
     int rc = graft_stepper_init(&t->stepper, io->suffix, io->state, t->recipe, err);
     if (rc < 0 || !io->validation) return rc;
-    rc = graft_evaluator_init(&t->evaluator, io->suffix, io->state, t->recipe->dtype, err);
+    rc = graft_evaluator_init(&t->evaluator, io->suffix, io->state, t->recipe->task, t->recipe->class_names,
+                              t->recipe->dtype, err);
     t->evaluator.max_rows = t->recipe->micro_batch;
-    return rc < 0 ? rc : graft_shapes_get(&p, &t->evaluator.shapes, t->recipe->micro_batch, err);
+    return rc < 0
+               ? rc
+               : graft_shapes_get(&p, &t->evaluator.shapes, t->recipe->micro_batch, t->recipe->tokens, err);
 }
 
 /* A resume point is kept beside its successor while that is written. */
@@ -138,10 +141,12 @@ static void tell(const trainer *t) {
     snprintf(phase, sizeof phase, "epoch %lld of %lld", (long long)r->epoch + 1,
              (long long)t->recipe->epochs);
     double seen = r->seen > 0 ? (double)r->seen : 1.0;
-    int n = snprintf(metrics, sizeof metrics, "loss %.4f  accuracy %.3f", r->loss_sum / seen,
-                     (double)r->hits / seen);
+    int n = snprintf(metrics, sizeof metrics, "loss %.4f", r->loss_sum / seen);
+    if (r->judged && n > 0 && (size_t)n < sizeof metrics)
+        n += snprintf(metrics + n, sizeof metrics - (size_t)n, "  accuracy %.3f",
+                      (double)r->hits / (double)r->judged);
     if (r->result.best_epoch > 0 && n > 0 && (size_t)n < sizeof metrics)
-        snprintf(metrics + n, sizeof metrics - (size_t)n, "  best %.3f", r->result.best_accuracy);
+        snprintf(metrics + n, sizeof metrics - (size_t)n, "  best %.3f", r->result.best_score);
     graft_progress p = {phase, r->seen, t->io->train->n_samples, r->epoch_seconds + graft_now() - t->begun,
                         metrics};
     graft_env_progress(t->io->env, &p);
@@ -157,6 +162,7 @@ static int train_epoch(trainer *t, graft_err *err) {
         if (!isfinite(t->stepper.loss)) return diverged(t, "the loss is", err);
         t->run.loss_sum += t->stepper.loss * (double)b.n;
         t->run.hits += t->stepper.hits;
+        t->run.judged += t->stepper.judged;
         t->run.seen += b.n;
         t->run.update++;
         tell(t);
@@ -166,10 +172,10 @@ static int train_epoch(trainer *t, graft_err *err) {
     return rc;
 }
 
-/* Better is: more accurate, and among equally accurate the lower loss. */
+/* Better is: the higher score, and among equal ones the lower loss. */
 static bool is_better(const graft_training *so_far, const graft_epoch *e) {
-    if (so_far->best_epoch == 0 || e->accuracy > so_far->best_accuracy) return true;
-    return !(e->accuracy < so_far->best_accuracy) && e->loss < so_far->best_loss;
+    if (so_far->best_epoch == 0 || e->score > so_far->best_score) return true;
+    return !(e->score < so_far->best_score) && e->loss < so_far->best_loss;
 }
 
 static bool all_finite(const float *x, int64_t n) {
@@ -179,34 +185,27 @@ static bool all_finite(const float *x, int64_t n) {
 }
 
 static int measure(trainer *t, graft_epoch *e, graft_err *err) {
-    const graft_evaluator *v = &t->evaluator;
-    graft_metrics m;
-    graft_arena *arena = graft_arena_new(NULL);
-    if (!arena) return graft_err_nomem(err);
-    int rc = graft_metrics_compute(&m, arena, v->logits, v->labels, v->n, v->n_classes, err);
-    if (rc == 0) {
-        e->evaluated = true;
-        e->loss = m.log_loss;
-        e->accuracy = m.accuracy;
-        e->macro_f1 = m.macro_f1;
-    }
-    graft_arena_free(arena);
-    return rc;
+    graft_score s;
+    int rc = graft_answers_score(&s, &t->evaluator.answers, t->recipe->task, t->recipe->class_names, err);
+    if (rc < 0) return rc;
+    e->evaluated = true;
+    e->loss = s.loss;
+    e->score = s.score;
+    return 0;
 }
 
 static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
-    const graft_evaluator *v = &t->evaluator;
+    const graft_answers *a = &t->evaluator.answers;
     graft_training *r = &t->run.result;
     int rc = graft_evaluator_run(&t->evaluator, t->io->env, t->io->validation, err);
     if (rc < 0) return rc;
-    if (!all_finite(v->logits, v->n * v->n_classes))
-        return diverged(t, "outputs for the validation part are", err);
+    if (!all_finite(a->logits, a->n * a->k)) return diverged(t, "outputs for the validation part are", err);
     if ((rc = measure(t, e, err)) < 0) return rc;
     t->run.stale++;
     if (!is_better(r, e)) return 0;
     t->run.stale = 0;
     r->best_epoch = e->epoch;
-    r->best_accuracy = e->accuracy;
+    r->best_score = e->score;
     r->best_loss = e->loss;
     return graft_best_take(&t->best, t->arena, t->io->state, err);
 }
@@ -218,8 +217,9 @@ static int log_epoch(const trainer *t, const graft_epoch *e, graft_err *err) {
                           (json_int_t)t->run.update);
     if (o && e->evaluated) {
         json_object_set_new(o, "val_loss", json_real(e->loss));
-        json_object_set_new(o, "val_accuracy", json_real(e->accuracy));
-        json_object_set_new(o, "val_macro_f1", json_real(e->macro_f1));
+        char name[64];
+        snprintf(name, sizeof name, "val_%s", graft_score_name(t->recipe->task));
+        json_object_set_new(o, name, json_real(e->score));
     }
     return graft_runlog_write(t->io->log, "epoch", o, err);
 }
@@ -232,7 +232,7 @@ static int end_epoch(trainer *t, graft_err *err) {
     *e = (graft_epoch){.epoch = r->epoch + 1,
                        .lr = graft_recipe_rate(t->recipe, r->update > 0 ? r->update - 1 : 0, t->n_updates),
                        .train_loss = r->loss_sum / seen,
-                       .train_accuracy = (double)r->hits / seen};
+                       .train_accuracy = r->judged > 0 ? (double)r->hits / (double)r->judged : 0.0};
     bool is_last = r->epoch + 1 == t->recipe->epochs;
     /* a relu may hide a weight that is no number from the loss */
     if (graft_best_not_finite(&t->best, t->io->state, t->room)) return diverged(t, "weights are", err);
@@ -247,7 +247,7 @@ static int end_epoch(trainer *t, graft_err *err) {
     r->result.n_epochs++;
     if ((rc = log_epoch(t, e, err)) < 0) return rc;
     r->epoch++;
-    r->batch = r->hits = r->seen = 0;
+    r->batch = r->hits = r->judged = r->seen = 0;
     r->loss_sum = r->epoch_seconds = 0.0;
     if (!is_last && is_save_due(t, SECONDS_BETWEEN_EPOCHS)) save(t);
     return 0;

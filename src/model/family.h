@@ -8,10 +8,20 @@
 
 /** What a family read out of a config or out of tensors. */
 typedef struct graft_hyper {
-    int channels;          /* of the input picture */
-    int64_t feature_width; /* D */
-    const void *own;       /* the family's own struct */
+    int channels;            /* of the input picture */
+    int64_t feature_width;   /* D */
+    const void *own;         /* the family's own struct */
+    int64_t vocabulary;      /* texts: rows of the embedding matrix */
+    int64_t longest;         /* texts: tokens of the longest sequence */
+    int64_t position_offset; /* texts: the position of the first token */
+    int64_t pad;             /* texts: the id that fills, -1 when there is none */
 } graft_hyper;
+
+/** The inputs of a text model, packed: T tokens of N texts, one text after the other. */
+typedef struct graft_text_values {
+    graft_value ids, types, positions; /* (T) I32 */
+    graft_value spans;                 /* (N, 2) I32: where each text begins, and how many tokens it has */
+} graft_text_values;
 
 /** Class names that a config gives. */
 typedef struct graft_labels {
@@ -36,14 +46,31 @@ graft_value graft_layout_conv(graft_layout *l, graft_value x, const char *module
                               int kernel, int stride);
 /** Batch norm, eps 1e-5, momentum 0.1: `module`.weight .bias .running_mean .running_var. */
 graft_value graft_layout_norm(graft_layout *l, graft_value x, const char *module, int64_t n);
+/** Linear layer with bias: `module`.weight (n_out, n_in) .bias. */
+graft_value graft_layout_linear(graft_layout *l, graft_value x, const char *module, int64_t n_in,
+                                int64_t n_out);
+/** Layer norm over the last dim: `module`.weight .bias. */
+graft_value graft_layout_layer_norm(graft_layout *l, graft_value x, const char *module, int64_t n,
+                                    double eps);
+/** Rows `ids` of `module`.weight (rows, width). */
+graft_value graft_layout_embedding(graft_layout *l, graft_value ids, const char *module, int64_t rows,
+                                   int64_t width);
+/** x with a share of p dropped where the graph is made for training; else x. */
+graft_value graft_layout_dropout(graft_layout *l, graft_value x, double p);
+/** The share p where the graph is made for training, else 0; *seed is the input that goes with it. For ops
+ * that drop by themselves. */
+double graft_layout_drops(graft_layout *l, double p, graft_value *seed);
 
 /* ---- Family row
  * -------------------------------------------------------------------------------------------- */
 
 typedef struct graft_family {
     const char *name;
-    const char *head;    /* module of the linear head: "fc" */
-    const char *library; /* that loads what is written: "transformers", "timm", "graft" */
+    graft_modality modality;
+    const char *head;       /* module of the linear head: "fc" */
+    bool head_without_bias; /* texts: of the head for whole texts */
+    const char *tag_head;   /* texts: of the head that answers for each token; NULL: there is none */
+    const char *library;    /* that loads what is written: "transformers", "timm", "graft" */
     /** 0: not mine; 100: surely. Either of config and tensors may be NULL, not both; a config decides alone.
      */
     int (*recognise)(const json_t *config, const graft_tensors *tensors);
@@ -54,9 +81,18 @@ typedef struct graft_family {
                   graft_err *err);
     /** The published name of a tensor that a file calls `name`; mostly `name` itself. NULL: out of memory. */
     const char *(*rename)(graft_arena *arena, const char *name);
-    /** From the picture to the pooled features (N, D). */
+    /** Whether a tensor of this published name says nothing that the model needs: buffers of old files. NULL:
+     * none does. */
+    bool (*is_buffer)(const char *name);
+    /** Pictures: from the picture to the pooled features (N, D). */
     graft_value (*layout)(graft_layout *l, graft_value x, const graft_hyper *h);
     void (*preprocess)(graft_preprocess *out, const graft_hyper *h);
+    /** Texts: from the tokens to their hidden states (T, D). */
+    graft_value (*read)(graft_layout *l, const graft_text_values *x, const graft_hyper *h);
+    /** Texts: which token speaks for the text in the published classes for whole texts, and the layers
+     * between it and the classifier, which belong to the head. `join` NULL: none. */
+    graft_span_kind pooling;
+    graft_value (*join)(graft_layout *l, graft_value features, const graft_hyper *h);
     /** Initial value of a parameter of the backbone; out has its element count, r is its own stream. */
     void (*initialise)(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);
     char *(*describe)(graft_arena *arena, const graft_hyper *h);
@@ -76,11 +112,17 @@ char *graft_family_names(char *out, size_t out_size);
 /* ---- Head row
  * ---------------------------------------------------------------------------------------------- */
 
+/** What a head is laid out for. */
+typedef struct graft_head_place {
+    const char *module;
+    int64_t width, n; /* of the features; classes */
+    bool without_bias;
+} graft_head_place;
+
 typedef struct graft_head {
     const char *name;
-    /** From the features (N, width) to the logits (N, n); parameters under `module`. */
-    graft_value (*layout)(graft_layout *l, graft_value features, const char *module, int64_t width,
-                          int64_t n);
+    /** From the features (N, width), or (T, width) where each token is answered for, to the logits (N, n). */
+    graft_value (*layout)(graft_layout *l, graft_value features, const graft_head_place *at);
     void (*initialise)(const graft_param *p, int64_t width, float *out, graft_rng *r);
 } graft_head;
 

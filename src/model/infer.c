@@ -4,12 +4,12 @@
 #include <string.h>
 
 /* Programs kept; the one unused for longest makes room. A reader's full batch, its last one and a single
- * picture are the common case. */
-enum { N_PROGRAMS = 4 };
+ * picture are the common case; texts come in more sizes. */
+enum { N_PROGRAMS = 16 };
 
 typedef struct ready_program {
     graft_program *program;
-    int64_t batch;
+    int64_t batch, tokens;
     uint64_t used;
 } ready_program;
 
@@ -69,48 +69,62 @@ void graft_infer_free(graft_infer *f) {
     graft_arena_free(f->arena);
 }
 
-static int program_for(graft_program **out, graft_infer *f, int64_t n, graft_err *err) {
+static int program_for(graft_program **out, graft_infer *f, int64_t n, int64_t tokens, graft_err *err) {
     ready_program *oldest = &f->ready[0];
-    if (n < 1) return graft_err_set(err, GRAFT_EUSAGE, "a batch of %lld pictures", (long long)n);
+    if (n < 1) return graft_err_set(err, GRAFT_EUSAGE, "a batch of %lld samples", (long long)n);
     for (size_t i = 0; i < N_PROGRAMS; i++) {
         ready_program *r = &f->ready[i];
-        if (r->program && r->batch == n) {
+        if (r->program && r->batch == n && r->tokens == tokens) {
             r->used = ++f->clock;
             *out = r->program;
             return 0;
         }
         if (!r->program || (oldest->program && r->used < oldest->used)) oldest = r;
     }
-    graft_compile_options o = {.batch = n};
+    graft_compile_options o = {.batch = n, .tokens = tokens};
     graft_program *p = NULL;
     int rc = graft_program_compile(&p, f->graph, f->state, &o, err);
     if (rc < 0) return rc;
     if (oldest->program) graft_program_free(oldest->program);
-    *oldest = (ready_program){p, n, ++f->clock};
+    *oldest = (ready_program){p, n, tokens, ++f->clock};
     *out = p;
     return 0;
 }
 
 int graft_infer_input(float **out, graft_infer *f, int64_t n, graft_err *err) {
     graft_program *p = NULL;
-    int rc = program_for(&p, f, n, err);
+    int rc = program_for(&p, f, n, 0, err);
     if (rc < 0) return rc;
     size_t size = 0;
     *out = graft_program_input(p, "pixel_values", &size);
     return *out ? 0 : graft_err_set(err, GRAFT_EINTERNAL, "the program has no input 'pixel_values'");
 }
 
-int graft_infer_run_input(graft_infer *f, int64_t n, const float **features, const float **logits,
-                          graft_err *err) {
-    graft_program *p = NULL;
+static int run_program(graft_program *p, const float **features, const float **logits, graft_err *err) {
     size_t count;
-    int rc = program_for(&p, f, n, err);
-    if (rc < 0 || (rc = graft_program_run(p, err)) < 0) return rc;
+    int rc = graft_program_run(p, err);
+    if (rc < 0) return rc;
     if (features) *features = graft_program_output(p, "features", &count);
     if (logits) *logits = graft_program_output(p, "logits", &count);
     if ((features && !*features) || (logits && !*logits))
         return graft_err_set(err, GRAFT_EINTERNAL, "the program lacks an output");
     return 0;
+}
+
+int graft_infer_run_input(graft_infer *f, int64_t n, const float **features, const float **logits,
+                          graft_err *err) {
+    graft_program *p = NULL;
+    int rc = program_for(&p, f, n, 0, err);
+    return rc < 0 ? rc : run_program(p, features, logits, err);
+}
+
+int graft_infer_feed(graft_infer *f, const graft_feed *feed, int64_t first, int64_t n, int64_t rows,
+                     const float **features, const float **logits, graft_err *err) {
+    graft_program *p = NULL;
+    int64_t tokens = graft_feed_tokens(feed, first, n);
+    int rc = program_for(&p, f, rows, tokens ? graft_tokens_room(tokens) : 0, err);
+    if (rc == 0) rc = graft_program_feed(p, feed, first, n, err);
+    return rc < 0 ? rc : run_program(p, features, logits, err);
 }
 
 int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *features, float *logits,
@@ -130,7 +144,7 @@ int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *featu
 
 int graft_infer_needs(graft_infer *f, int64_t n, graft_program_memory *out, graft_err *err) {
     graft_program *p = NULL;
-    int rc = program_for(&p, f, n, err);
+    int rc = program_for(&p, f, n, 0, err);
     if (rc == 0) *out = graft_program_needs(p);
     return rc;
 }

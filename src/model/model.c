@@ -182,14 +182,15 @@ static int open_model(graft_model *m, const graft_model_options *o, graft_err *e
     }
     const char *origin = m->config ? m->config_path : m->weights_path;
     if ((rc = m->family->configure(&m->hyper, m->arena, m->config, tensors, origin, err)) < 0) return rc;
-    if (m->hyper.channels != 1 && m->hyper.channels != 3)
+    bool texts = m->family->modality == GRAFT_TEXTS;
+    if (!texts && m->hyper.channels != 1 && m->hyper.channels != 3)
         return graft_err_set(err, GRAFT_EUNSUPPORTED,
                              "%s: pictures of %d channels are not supported, only 1 and 3", origin,
                              m->hyper.channels);
-    if (tensors && (rc = graft_model_publish(m, err)) < 0) return rc;
-    if ((rc = graft_model_decide_labels(m, o, err)) < 0 || (rc = read_preprocess(m, err)) < 0 ||
-        (rc = graft_model_list(m, err)) < 0)
-        return rc;
+    rc = texts ? graft_model_read_text(m, o, err) : read_preprocess(m, err);
+    if (rc == 0 && texts && tensors) rc = graft_model_read_dense(m, err);
+    if (rc < 0 || (tensors && (rc = graft_model_publish(m, err)) < 0)) return rc;
+    if ((rc = graft_model_decide_labels(m, o, err)) < 0 || (rc = graft_model_list(m, err)) < 0) return rc;
     m->description = m->family->describe(m->arena, &m->hyper);
     return m->description ? bind(m, o, err) : graft_err_nomem(err);
 }
@@ -208,15 +209,19 @@ int graft_model_open(graft_model **out, const graft_env *env, const char *path,
         m->path = graft_arena_strdup(arena, path);
     }
     int rc = m && m->index && m->path ? open_model(m, &o, err) : graft_err_nomem(err);
-    if (rc == 0)
+    if (rc == 0) {
         *out = m;
-    else
+    } else {
+        if (m) graft_tokenizer_close(m->tokenizer);
         graft_arena_free(arena);
+    }
     return rc;
 }
 
 void graft_model_close(graft_model *m) {
-    if (m) graft_arena_free(m->arena);
+    if (!m) return;
+    graft_tokenizer_close(m->tokenizer);
+    graft_arena_free(m->arena);
 }
 
 const char *graft_model_path(const graft_model *m) {
@@ -237,6 +242,31 @@ bool graft_model_is_scratch(const graft_model *m) {
 
 bool graft_model_head_is_new(const graft_model *m) {
     return m->head_is_new;
+}
+
+graft_modality graft_model_modality(const graft_model *m) {
+    return m->family->modality;
+}
+
+graft_task graft_model_task(const graft_model *m) {
+    return m->task;
+}
+
+int graft_model_set_task(graft_model *m, graft_task task, graft_err *err) {
+    if (task == m->task) return 0;
+    if (m->family->modality == GRAFT_PICTURES)
+        return graft_err_set(err, GRAFT_EUSAGE, "%s: a model of pictures answers with one class", m->path);
+    if (task == GRAFT_TASK_TAGGING && !m->family->tag_head)
+        return graft_err_set(err, GRAFT_EUNSUPPORTED,
+                             "%s: the family %s has no head that answers for each token", m->path,
+                             m->family->name);
+    m->task = task;
+    m->head_is_new = true; /* what the old one answered means nothing here */
+    return 0;
+}
+
+void graft_model_set_dropout(graft_model *m, bool drops) {
+    m->drops = drops;
 }
 
 int graft_model_channels(const graft_model *m) {

@@ -12,6 +12,8 @@
 #include "graph/graph.h"
 #include "model/preprocess.h"
 #include "model/tags.h"
+#include "model/text.h"
+#include "model/tokenizer.h"
 #include "model/vectors.h"
 
 typedef struct graft_model graft_model;
@@ -36,11 +38,13 @@ typedef struct graft_model_options {
     size_t n_labels;
     const char *labels_file; /* the same, one name a line; NULL: none */
     uint64_t seed;           /* of what has to be initialised */
+    const char *pooling;     /* texts: "first", "last", "mean", "max"; NULL: what the files say */
+    int64_t max_length;      /* texts: tokens; 0: what the files say */
     bool needs_head; /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
                         eval) */
 } graft_model_options;
 #define GRAFT_MODEL_OPTIONS_INIT                                                                             \
-    { NULL, NULL, 0, NULL, 0, false }
+    { .family = NULL }
 
 /** Opens a folder (Transformers' or timm's), a config.json (a new model), or a bare checkpoint. Without
  * weights the model is initialised; a head that is missing or that does not fit is initialised, with a line
@@ -64,6 +68,20 @@ const char *graft_model_description(const graft_model *m);
 bool graft_model_is_scratch(const graft_model *m);
 /** The head was initialised, not read. */
 bool graft_model_head_is_new(const graft_model *m);
+graft_modality graft_model_modality(const graft_model *m);
+/** What its head answers: as the files say, or as graft_model_set_task set it. */
+graft_task graft_model_task(const graft_model *m);
+/** Prepares a text model for another task; graft_model_head has to follow. EUSAGE for a model of pictures and
+ * a task other than classes, EUNSUPPORTED where the family has no head for it. */
+int graft_model_set_task(graft_model *m, graft_task task, graft_err *err);
+/** Graphs made from now on drop what the config says (true: for training), or nothing. */
+void graft_model_set_dropout(graft_model *m, bool drops);
+/** How texts become input and features; only of a text model. */
+const graft_text_rules *graft_model_text(const graft_model *m);
+/** The tokenizer that lies beside the weights; borrowed. EDATA when there is none. */
+int graft_model_tokenizer(const graft_tokenizer **out, const graft_model *m, graft_err *err);
+/** The id that fills; the last of the vocabulary where the files name none. */
+int64_t graft_model_pad(const graft_model *m);
 /** Channels of the input picture. */
 int graft_model_channels(const graft_model *m);
 /** Width D of the pooled features that the head joins. */
@@ -149,16 +167,14 @@ int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *
 
 /** What a saved folder says beside the model itself; every field may be zero. */
 typedef struct graft_save_info {
-    const char *name;       /* for the card; NULL: the folder's name */
-    const char *base_model; /* hub name or path of the source; NULL: not named */
-    const char *license;    /* NULL: the source card's */
-    const char *dataset;    /* name of the data */
-    const char *notes;      /* Markdown paragraphs for the card: plan, command, evidence */
-    const json_t *metrics;  /* object of numbers, {"accuracy": 0.93} */
-    const json_t *record;   /* object: graft.json (plan, data fingerprint, seeds, versions) */
-    const graft_tensor
-        *probe_inputs; /* [N, C, H, W] F32: preprocessed pictures kept for graft_model_verify */
-    const graft_tensor *probe_logits; /* [N, K] F32; NULL: computed here */
+    const char *name;        /* for the card; NULL: the folder's name */
+    const char *base_model;  /* hub name or path of the source; NULL: not named */
+    const char *license;     /* NULL: the source card's */
+    const char *dataset;     /* name of the data */
+    const char *notes;       /* Markdown paragraphs for the card: plan, command, evidence */
+    const json_t *metrics;   /* object of numbers, {"accuracy": 0.93} */
+    const json_t *record;    /* object: graft.json (plan, data fingerprint, seeds, versions) */
+    const graft_feed *probe; /* inputs kept for graft_model_verify; NULL: none */
 } graft_save_info;
 
 /** Writes the folder: config.json, model.safetensors, preprocessor_config.json, README.md, graft.json,
@@ -191,6 +207,12 @@ int graft_infer_input(float **out, graft_infer *f, int64_t n, graft_err *err);
  * borrowed until the next call on f. */
 int graft_infer_run_input(graft_infer *f, int64_t n, const float **features, const float **logits,
                           graft_err *err);
+/** Samples [first, first + n) of a feed, by the program that has room for `rows` of them (at least n; what is
+ * missing is zero, so that the others' bits do not depend on it): *features [n, D] and *logits [n, K], of a
+ * model that answers for each token [tokens of them, D] and [.., K]; either may be NULL, borrowed until the
+ * next call on f. */
+int graft_infer_feed(graft_infer *f, const graft_feed *feed, int64_t first, int64_t n, int64_t rows,
+                     const float **features, const float **logits, graft_err *err);
 /** The two above with copies: pixels [n, C, H, W] → features [n, D] and logits [n, K], either may be NULL. */
 int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *features, float *logits,
                     graft_err *err);

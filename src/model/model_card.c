@@ -48,7 +48,15 @@ static void copy_license(graft_buf *out, const graft_model *m) {
     graft_arena_free(scratch);
 }
 
-static void front_metrics(graft_buf *out, const graft_save_info *info, const char *name) {
+/* What the hub calls it. */
+static const char *pipeline_tag(const graft_model *m) {
+    if (m->family->modality == GRAFT_PICTURES) return "image-classification";
+    return m->task == GRAFT_TASK_TAGGING ? "token-classification" : "text-classification";
+}
+
+static void front_metrics(graft_buf *out, const graft_model *m, const graft_save_info *info,
+                          const char *name) {
+    bool pictures = m->family->modality == GRAFT_PICTURES;
     const char *key;
     json_t *value;
     graft_buf_text(out, "metrics:\n");
@@ -59,10 +67,10 @@ static void front_metrics(graft_buf *out, const graft_save_info *info, const cha
     }
     graft_buf_text(out, "model-index:\n- name: ");
     quoted(out, name);
-    graft_buf_text(
-        out, "\n  results:\n  - task:\n      type: image-classification\n      name: Image classification\n"
-             "    dataset:\n      type: imagefolder\n      name: ");
-    quoted(out, info->dataset ? info->dataset : "own pictures");
+    graft_buf_printf(out,
+                     "\n  results:\n  - task:\n      type: %s\n    dataset:\n      type: %s\n      name: ",
+                     pipeline_tag(m), pictures ? "imagefolder" : "text");
+    quoted(out, info->dataset ? info->dataset : pictures ? "own pictures" : "own texts");
     graft_buf_text(out, "\n    metrics:\n");
     json_object_foreach((json_t *)info->metrics, key, value) if (json_is_number(value)) {
         graft_buf_text(out, "    - type: ");
@@ -88,15 +96,15 @@ static void front_matter(graft_buf *out, const graft_model *m, const graft_save_
     } else {
         copy_license(out, m);
     }
-    graft_buf_printf(
-        out, "library_name: %s\npipeline_tag: image-classification\ntags:\n- image-classification\n- graft\n",
-        m->family->library);
+    graft_buf_printf(out, "library_name: %s\npipeline_tag: %s\ntags:\n- %s\n- graft\n",
+                     m->text.sentence ? "sentence-transformers" : m->family->library, pipeline_tag(m),
+                     pipeline_tag(m));
     if (info->base_model && is_hub_name(info->base_model)) {
         graft_buf_text(out, "base_model: ");
         quoted(out, info->base_model);
         graft_buf_text(out, "\nbase_model_relation: finetune\n");
     }
-    if (has_metrics(info)) front_metrics(out, info, name);
+    if (has_metrics(info)) front_metrics(out, m, info, name);
     graft_buf_text(out, "---\n\n");
 }
 
@@ -121,8 +129,19 @@ static void about(graft_buf *out, const graft_model *m, const graft_save_info *i
         graft_buf_text(out, ", adapted to ");
         code(out, info->dataset);
     }
-    graft_buf_printf(out, ".\n\nPictures: %s.\n\n%zu classes:",
-                     graft_preprocess_explain(&m->preprocess, text, sizeof text), m->n_labels);
+    if (m->family->modality == GRAFT_PICTURES)
+        graft_buf_printf(out, ".\n\nPictures: %s",
+                         graft_preprocess_explain(&m->preprocess, text, sizeof text));
+    else if (m->task == GRAFT_TASK_TAGGING)
+        graft_buf_printf(out, ".\n\nTexts of at most %lld tokens, each answered for",
+                         (long long)m->text.max_length);
+    else
+        graft_buf_printf(
+            out, ".\n\nTexts of at most %lld tokens, spoken for by %s%s%s", (long long)m->text.max_length,
+            m->text.pooling == GRAFT_SPAN_FIRST || m->text.pooling == GRAFT_SPAN_LAST ? "the token that is "
+                                                                                      : "their ",
+            graft_pooling_name(m->text.pooling), m->text.unit ? ", at length 1" : "");
+    graft_buf_printf(out, ".\n\n%zu classes:", m->n_labels);
     for (size_t i = 0; i < m->n_labels && i < CARD_LABELS; i++) {
         graft_buf_text(out, i ? ", " : " ");
         code(out, m->labels[i]);
@@ -145,7 +164,23 @@ static void results(graft_buf *out, const graft_save_info *info) {
     graft_buf_text(out, "\n");
 }
 
+static void usage_text(graft_buf *out, const graft_model *m) {
+    graft_buf_text(out,
+                   "## Use\n\n    graft predict THIS_FOLDER texts.txt\n    graft verify THIS_FOLDER\n\n");
+    if (m->text.sentence)
+        graft_buf_text(out, "    from sentence_transformers import SentenceTransformer\n"
+                            "    SentenceTransformer(\"THIS_FOLDER\").encode([\"a text\"])  # the logits\n");
+    else
+        graft_buf_printf(
+            out, "    from transformers import pipeline\n    pipeline(\"%s\", \"THIS_FOLDER\")(\"a text\")\n",
+            pipeline_tag(m));
+}
+
 static void usage(graft_buf *out, const graft_model *m) {
+    if (m->family->modality == GRAFT_TEXTS) {
+        usage_text(out, m);
+        return;
+    }
     graft_buf_text(out,
                    "## Use\n\n    graft predict THIS_FOLDER picture.jpg\n    graft verify THIS_FOLDER\n\n");
     if (!strcmp(m->family->library, "transformers"))

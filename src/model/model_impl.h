@@ -20,8 +20,13 @@ struct graft_model {
     const char *weights_path;
     json_t *config; /* NULL without one */
     json_t *preprocess_source;
-    graft_preprocess preprocess;
+    graft_preprocess preprocess; /* pictures */
     bool preprocess_changed;
+    graft_text_rules text; /* texts */
+    graft_tokenizer *tokenizer;
+    graft_task task;
+    const char *dense_folder; /* module of a sentence-transformers folder that is the head; NULL: none */
+    bool drops;               /* graphs are made for training, with dropout */
     const char *description;
     const graft_family *family;
     const graft_head *head;
@@ -42,6 +47,13 @@ struct graft_model {
     size_t n_extras;
 };
 
+/* text.c */
+/** How texts become features, by modules.json and its like, else by the family; the tokenizer where there is
+ * one. */
+int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err);
+/** Adds the head that a sentence-transformers folder keeps in a module of its own to the source. */
+int graft_model_read_dense(graft_model *m, graft_err *err);
+
 /* model_layout.c */
 /** Fills stages and slots (without values); the head has n_labels rows. Slots of the backbone are reused when
  * it is called again for another head. */
@@ -53,6 +65,11 @@ int graft_model_list(graft_model *m, graft_err *err);
 int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err);
 /** Published names of the source's tensors. */
 int graft_model_publish(graft_model *m, graft_err *err);
+/** Module of the classifier. */
+const char *graft_model_head_module(const graft_model *m);
+/** Whether a parameter of the head is the classifier's own; others lie between it and the features, and are
+ * taken from the file where they are there. */
+bool graft_model_is_classifier(const graft_model *m, const graft_param *p);
 /** The source's tensor of a published name, or NULL. */
 const graft_tensor *graft_model_source(const graft_model *m, const char *published);
 /** Makes (or finds) the model's own copy of a slot's value, for writing. NULL: out of memory. */
@@ -66,6 +83,21 @@ int graft_model_initialise(graft_model *m, uint64_t seed, graft_err *err);
 int graft_model_decide_labels(graft_model *m, const graft_model_options *o, graft_err *err);
 /** EDATA when a name is not UTF-8, which a config could not hold. */
 int graft_check_labels(const char *const *names, size_t n, graft_err *err);
+
+/* probe.c */
+/** The model's answers to a feed: [n_rows, n_labels], in the arena. */
+int graft_probe_run(float **logits, size_t *n_rows, const graft_model *m, const graft_env *env,
+                    const graft_feed *feed, graft_arena *arena, graft_err *err);
+int graft_probe_write(const char *path, const graft_model *m, const graft_env *env, const graft_feed *feed,
+                      graft_arena *scratch, graft_err *err);
+/** EDATA when the file is no probe of this model. */
+int graft_probe_read(graft_feed *out, const float **logits, const graft_model *m, graft_arena *arena,
+                     const char *path, graft_err *err);
+
+/* save_text.c */
+/** The files of a sentence-transformers folder that are not Transformers': modules.json, pooling, the head.
+ */
+int graft_save_modules(const graft_model *m, const char *dir, graft_err *err);
 
 /* model_card.c */
 /** README.md's text. */

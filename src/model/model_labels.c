@@ -73,9 +73,10 @@ static int number_labels(graft_model *m, size_t n, graft_err *err) {
 /* Rows of the head in the file; 0 when there is none. */
 static size_t head_rows(const graft_model *m) {
     char name[128];
-    size_t n = strlen(m->family->head);
+    const char *module = graft_model_head_module(m);
+    size_t n = strlen(module);
     if (n + sizeof ".weight" > sizeof name) return 0;
-    memcpy(name, m->family->head, n);
+    memcpy(name, module, n);
     memcpy(name + n, ".weight", sizeof ".weight");
     const graft_tensor *t = graft_model_source(m, name);
     return t && t->shape.rank == 2 && t->shape.dims[0] > 0 ? (size_t)t->shape.dims[0] : 0;

@@ -12,6 +12,8 @@ struct graft_layout {
     graft_model *listing; /* the model whose table is made; NULL when a graph is built */
     int stage;
     bool in_head;
+    bool training;    /* what is dropped in training is dropped */
+    graft_value seed; /* input of the dropouts; GRAFT_NONE until there is one */
 };
 
 graft_graph *graft_layout_graph(const graft_layout *l) {
@@ -106,17 +108,78 @@ graft_value graft_layout_norm(graft_layout *l, graft_value x, const char *module
     return graft_batch_norm(l->g, x, gamma, beta, mean, variance, a);
 }
 
-static void lay_out(graft_layout *l, int64_t height, int64_t width) {
+graft_value graft_layout_linear(graft_layout *l, graft_value x, const char *module, int64_t n_in,
+                                int64_t n_out) {
+    graft_value w =
+        graft_layout_param(l, GRAFT_PARAM_WEIGHT, (graft_shape){2, {n_out, n_in}}, module, "weight");
+    graft_value b = graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {n_out}}, module, "bias");
+    graft_graph_scope(l->g, "%s", module);
+    return graft_linear(l->g, x, w, b);
+}
+
+graft_value graft_layout_layer_norm(graft_layout *l, graft_value x, const char *module, int64_t n,
+                                    double eps) {
+    graft_value gamma = graft_layout_param(l, GRAFT_PARAM_NORM, (graft_shape){1, {n}}, module, "weight");
+    graft_value beta = graft_layout_param(l, GRAFT_PARAM_NORM, (graft_shape){1, {n}}, module, "bias");
+    graft_graph_scope(l->g, "%s", module);
+    return graft_layer_norm(l->g, x, gamma, beta, eps);
+}
+
+graft_value graft_layout_embedding(graft_layout *l, graft_value ids, const char *module, int64_t rows,
+                                   int64_t width) {
+    graft_value w =
+        graft_layout_param(l, GRAFT_PARAM_WEIGHT, (graft_shape){2, {rows, width}}, module, "weight");
+    graft_graph_scope(l->g, "%s", module);
+    return graft_embedding(l->g, w, ids);
+}
+
+double graft_layout_drops(graft_layout *l, double p, graft_value *seed) {
+    if (!l->training || p <= 0) return 0;
+    if (l->seed == GRAFT_NONE) l->seed = graft_graph_input(l->g, "seed", GRAFT_I32, (graft_shape){1, {2}});
+    *seed = l->seed;
+    return p;
+}
+
+graft_value graft_layout_dropout(graft_layout *l, graft_value x, double p) {
+    graft_value seed = GRAFT_NONE;
+    return graft_layout_drops(l, p, &seed) > 0 ? graft_dropout(l->g, x, seed, p) : x;
+}
+
+/* Pictures: to the features. */
+static graft_value lay_out_pictures(graft_layout *l, int64_t height, int64_t width) {
     const graft_model *m = l->m;
     graft_shape shape = {4, {GRAFT_DIM_BATCH, m->hyper.channels, height, width}};
-    graft_value x = graft_graph_input(l->g, "pixel_values", GRAFT_F32, shape);
-    graft_value features = m->family->layout(l, x, &m->hyper);
+    return m->family->layout(l, graft_graph_input(l->g, "pixel_values", GRAFT_F32, shape), &m->hyper);
+}
+
+/* Texts: to the features, which are the tokens' own where each of them is answered for. */
+static graft_value lay_out_texts(graft_layout *l) {
+    const graft_model *m = l->m;
+    const graft_shape tokens = {1, {GRAFT_DIM_TOKENS}}, spans = {2, {GRAFT_DIM_BATCH, 2}};
+    const graft_text_values x = {.ids = graft_graph_input(l->g, "input_ids", GRAFT_I32, tokens),
+                                 .types = graft_graph_input(l->g, "token_type_ids", GRAFT_I32, tokens),
+                                 .positions = graft_graph_input(l->g, "position_ids", GRAFT_I32, tokens),
+                                 .spans = graft_graph_input(l->g, "spans", GRAFT_I32, spans)};
+    graft_value states = m->family->read(l, &x, &m->hyper);
+    if (m->task == GRAFT_TASK_TAGGING) return states;
+    graft_graph_scope(l->g, "pooling");
+    graft_value features = graft_span_pool(l->g, states, x.spans, m->text.pooling);
+    return m->text.unit ? graft_unit_rows(l->g, features) : features;
+}
+
+static void lay_out(graft_layout *l, int64_t height, int64_t width) {
+    const graft_model *m = l->m;
+    bool texts = m->family->modality == GRAFT_TEXTS, tags = m->task == GRAFT_TASK_TAGGING;
+    graft_value features = texts ? lay_out_texts(l) : lay_out_pictures(l, height, width);
     graft_graph_output(l->g, "features", features);
     graft_layout_stage(l, "head");
     l->in_head = true;
-    graft_value logits =
-        m->head->layout(l, features, m->family->head, m->hyper.feature_width, (int64_t)m->n_labels);
-    graft_graph_output(l->g, "logits", logits);
+    if (m->family->join && !tags && !m->text.sentence) features = m->family->join(l, features, &m->hyper);
+    const graft_head_place at = {.module = graft_model_head_module(m),
+                                 .width = m->hyper.feature_width,
+                                 .n = (int64_t)m->n_labels,
+                                 .without_bias = m->family->head_without_bias && !tags && !m->text.sentence};
+    graft_graph_output(l->g, "logits", m->head->layout(l, features, &at));
 }
 
 /* Any picture size will do: no parameter's shape depends on it. */
@@ -138,7 +201,7 @@ int graft_model_list(graft_model *m, graft_err *err) {
     m->n_slots = kept;
     m->index = index;
     if (rc < 0) goto done;
-    graft_layout l = {.g = g, .m = m, .listing = m};
+    graft_layout l = {.g = g, .m = m, .listing = m, .seed = GRAFT_NONE};
     lay_out(&l, LISTING_SIDE, LISTING_SIDE);
     rc = graft_graph_end(g, err);
 done:
@@ -149,12 +212,13 @@ done:
 int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
                       int64_t width, graft_err *err) {
     int h = 0, w = 0;
-    if ((height <= 0 || width <= 0) && !graft_model_input_size(m, &h, &w))
+    bool pictures = m->family->modality == GRAFT_PICTURES;
+    if (pictures && (height <= 0 || width <= 0) && !graft_model_input_size(m, &h, &w))
         return graft_err_set(err, GRAFT_EUSAGE,
                              "%s: its preprocessing keeps each picture's size; name a size", m->path);
     graft_graph *g = graft_graph_new(arena);
     if (!g) return graft_err_nomem(err);
-    graft_layout l = {.g = g, .m = m};
+    graft_layout l = {.g = g, .m = m, .training = m->drops, .seed = GRAFT_NONE};
     lay_out(&l, height > 0 ? height : h, width > 0 ? width : w);
     int rc = graft_graph_end(g, err);
     if (rc == 0) *out = g;

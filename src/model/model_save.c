@@ -7,7 +7,8 @@
 
 #define STAGING ".graft-save"
 
-/* In the order of renaming; of those that were not written now, the ones of an earlier save go. */
+/* In the order of renaming, after all others; of those that were not written now, the ones of an earlier save
+ * go. */
 static const char *const files[] = {"graft_probe.safetensors",  "graft.json",  "README.md",
                                     "preprocessor_config.json", "config.json", "model.safetensors"};
 
@@ -90,62 +91,29 @@ static int save_weights(saving *s, graft_err *err) {
     size_t n = 0;
     graft_tensor *items = graft_arena_array(s->scratch, 2 * m->n_slots + m->n_extras, sizeof *items);
     if (!path || !items) return graft_err_nomem(err);
-    for (size_t i = 0; i < m->n_slots; i++) items[n++] = m->slots[i]->param.tensor;
+    for (size_t i = 0; i < m->n_slots; i++) /* a sentence-transformers folder keeps its head elsewhere */
+        if (!m->text.sentence || !m->slots[i]->param.head) items[n++] = m->slots[i]->param.tensor;
     for (size_t i = 0; i < m->n_extras; i++) items[n++] = m->extras[i];
     int rc = add_counters(items, &n, s, err);
     return rc < 0 ? rc : graft_safetensors_write(path, items, n, NULL, err);
 }
 
-/* The probes' logits, unless the caller has them: the model runs them now. */
-static int probe_logits(graft_tensor *out, const saving *s, graft_err *err) {
-    const graft_tensor *x = s->info->probe_inputs;
-    int64_t n = x->shape.dims[0], k = (int64_t)s->m->n_labels;
-    float *pixels = graft_arena_array(s->scratch, graft_init_count(&x->shape), sizeof *pixels);
-    float *logits = graft_arena_array(s->scratch, (size_t)(n * k), sizeof *logits);
-    if (!pixels || !logits) return graft_err_nomem(err);
-    graft_tensor_to_f32(x, pixels);
-    graft_infer_options o = {x->shape.dims[2], x->shape.dims[3], GRAFT_F32};
-    graft_infer *f = NULL;
-    int rc = graft_infer_new(&f, s->env, s->m, &o, err);
-    if (rc == 0) rc = graft_infer_run(f, pixels, n, NULL, logits, err);
-    graft_infer_free(f);
-    *out = (graft_tensor){.name = "logits",
-                          .dtype = GRAFT_F32,
-                          .shape = {2, {n, k}},
-                          .data = logits,
-                          .size = (size_t)(n * k) * sizeof *logits};
-    return rc;
-}
-
 static int save_probe(saving *s, graft_err *err) {
-    const graft_tensor *x = s->info->probe_inputs;
-    if (!x) return 0;
-    int64_t count = 0;
-    if (x->shape.rank != 4 || !graft_shape_count(&x->shape, &count) || count == 0 ||
-        x->shape.dims[1] != s->m->hyper.channels || x->dtype != GRAFT_F32)
-        return graft_err_set(err, GRAFT_ESHAPE, "probe inputs have to be float32 [n, %d, height, width]",
-                             s->m->hyper.channels);
+    if (!s->info->probe) return 0;
     const char *path = place(s, "graft_probe.safetensors");
-    if (!path) return graft_err_nomem(err);
-    graft_tensor items[2] = {*x, {0}};
-    items[0].name = "inputs";
-    if (s->info->probe_logits) {
-        graft_shape want = {2, {x->shape.dims[0], (int64_t)s->m->n_labels}};
-        items[1] = *s->info->probe_logits;
-        items[1].name = "logits";
-        if (!graft_shape_equal(&items[1].shape, &want) || items[1].dtype != GRAFT_F32)
-            return graft_err_set(err, GRAFT_ESHAPE, "probe logits have to be float32 [%lld, %zu]",
-                                 (long long)want.dims[0], s->m->n_labels);
-    } else {
-        int rc = probe_logits(&items[1], s, err);
-        if (rc < 0) return rc;
-    }
-    return graft_safetensors_write(path, items, 2, NULL, err);
+    return path ? graft_probe_write(path, s->m, s->env, s->info->probe, s->scratch, err)
+                : graft_err_nomem(err);
 }
 
-static int save_preprocess(saving *s, graft_err *err) {
+/* How inputs are made: of pictures the preprocessing, of texts the tokenizer's own files. */
+static int save_inputs(saving *s, graft_err *err) {
+    const graft_model *m = s->m;
+    if (m->family->modality == GRAFT_TEXTS) {
+        int rc = m->tokenizer ? graft_tokenizer_save(m->tokenizer, s->staging, err) : 0;
+        return rc == 0 && m->text.sentence ? graft_save_modules(m, s->staging, err) : rc;
+    }
     if (!place(s, "preprocessor_config.json")) return graft_err_nomem(err);
-    return graft_preprocess_write(&s->m->preprocess, s->m->preprocess_source, s->staging, err);
+    return graft_preprocess_write(&m->preprocess, m->preprocess_source, s->staging, err);
 }
 
 /* ---- Into place
@@ -155,21 +123,59 @@ static int save_preprocess(saving *s, graft_err *err) {
 static int check_room(const saving *s, graft_err *err) {
     uint64_t need = 1 << 20, room = graft_disk_free(s->dir);
     for (size_t i = 0; i < s->m->n_slots; i++) need += s->m->slots[i]->param.tensor.size;
-    if (s->info->probe_inputs) need += s->info->probe_inputs->size;
     if (room >= need) return 0;
     return graft_err_set(err, GRAFT_EIO, "'%s': the model needs %.1f MB and %.1f MB are free", s->dir,
                          (double)need / 1e6, (double)room / 1e6);
 }
 
-static int move_into_place(const saving *s, graft_err *err) {
-    for (size_t i = 0; i < GRAFT_COUNT(files); i++) {
-        const char *to = graft_path_join(s->scratch, s->dir, files[i]);
-        const char *from = graft_path_join(s->scratch, s->staging, files[i]);
-        if (!to || !from) return graft_err_nomem(err);
-        if (s->written[i] ? rename(from, to) : remove(to))
-            if (s->written[i] || errno != ENOENT) return graft_err_errno(err, "replace", to);
+static int move(const saving *s, const char *name, graft_err *err) {
+    const char *to = graft_path_join(s->scratch, s->dir, name),
+               *from = graft_path_join(s->scratch, s->staging, name);
+    if (!to || !from) return graft_err_nomem(err);
+    return rename(from, to) ? graft_err_errno(err, "replace", to) : 0;
+}
+
+/* Files of a folder one by one: a folder that is there already cannot be replaced at once. */
+static int move_folder(const saving *s, const char *folder, graft_err *err) {
+    const char *to = graft_path_join(s->scratch, s->dir, folder),
+               *from = graft_path_join(s->scratch, s->staging, folder);
+    char **names = NULL;
+    size_t n = 0;
+    int rc = to && from ? graft_dir_make(to, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_dir_list(&names, &n, s->scratch, from, err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const char *name = graft_path_join(s->scratch, folder, names[i]);
+        rc = name ? move(s, name, err) : graft_err_nomem(err);
     }
-    return 0;
+    return rc;
+}
+
+static bool is_listed(const char *name) {
+    for (size_t i = 0; i < GRAFT_COUNT(files); i++)
+        if (!strcmp(files[i], name)) return true;
+    return false;
+}
+
+static int move_into_place(const saving *s, graft_err *err) {
+    char **names = NULL;
+    size_t n = 0;
+    int rc = graft_dir_list(&names, &n, s->scratch, s->staging, err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const char *path = graft_path_join(s->scratch, s->staging, names[i]);
+        if (is_listed(names[i])) continue;
+        if (!path) return graft_err_nomem(err);
+        rc = graft_path_is_dir(path) ? move_folder(s, names[i], err) : move(s, names[i], err);
+    }
+    for (size_t i = 0; i < GRAFT_COUNT(files) && rc == 0; i++) {
+        if (s->written[i]) {
+            rc = move(s, files[i], err);
+            continue;
+        }
+        const char *old = graft_path_join(s->scratch, s->dir, files[i]);
+        if (!old) return graft_err_nomem(err);
+        if (remove(old) && errno != ENOENT) rc = graft_err_errno(err, "remove", old);
+    }
+    return rc;
 }
 
 int graft_model_save(const graft_model *m, const graft_env *env, const char *dir, const graft_save_info *info,
@@ -182,7 +188,7 @@ int graft_model_save(const graft_model *m, const graft_env *env, const char *dir
     if (rc < 0) goto done;
     if ((rc = graft_dir_make(dir, err)) < 0 || (rc = check_room(&s, err)) < 0) goto done;
     if ((rc = graft_dir_remove(s.staging, err)) < 0 || (rc = graft_dir_make(s.staging, err)) < 0) goto done;
-    if ((rc = save_config(&s, err)) == 0 && (rc = save_preprocess(&s, err)) == 0 &&
+    if ((rc = save_config(&s, err)) == 0 && (rc = save_inputs(&s, err)) == 0 &&
         (rc = save_card(&s, err)) == 0 && (rc = save_record(&s, err)) == 0 &&
         (rc = save_probe(&s, err)) == 0 && (rc = save_weights(&s, err)) == 0)
         rc = move_into_place(&s, err);

@@ -70,7 +70,7 @@ static void log_head(const graft_model *m, const graft_param *p, bool missing) {
     graft_shape_print(&p->shape, want, sizeof want);
     if (missing) {
         graft_env_log(m->env, GRAFT_LOG_INFO, "%s has no head '%s': a new one for %zu classes is initialised",
-                      m->weights_path, m->family->head, m->n_labels);
+                      m->weights_path, graft_model_head_module(m), m->n_labels);
         return;
     }
     const graft_tensor *t = graft_model_source(m, p->name);
@@ -87,6 +87,12 @@ static bool counts_a_norm(const graft_model *m, const char *counter) {
     int n = (int)(strrchr(counter, '.') - counter);
     int size = snprintf(mean, sizeof mean, "%.*s.running_mean", n, counter);
     return size > 0 && (size_t)size < sizeof mean && graft_model_find_param(m, mean);
+}
+
+/* Layers that the published class of a bare backbone has though nothing here reads them: a pooler beside the
+ * mean of all tokens. */
+static bool rides_along(const graft_model *m, const char *name) {
+    return m->text.sentence && strstr(name, ".pooler.");
 }
 
 /* Batch counters ride along when their norm is bound; all else that is not a parameter is named in the log.
@@ -106,7 +112,13 @@ static int sort_rest(graft_model *m, graft_err *err) {
             t->name = name;
             continue;
         }
-        if (is_counter(name)) continue;
+        if (is_counter(name) || (m->family->is_buffer && m->family->is_buffer(name))) continue;
+        if (rides_along(m, name)) {
+            graft_tensor *t = &m->extras[m->n_extras++];
+            *t = m->source.items[i];
+            t->name = name;
+            continue;
+        }
         if (n_unused++ < 8)
             graft_buf_printf(&names, "%s'%s'", n_unused > 1 ? ", " : "", m->source.items[i].name);
     }
@@ -117,6 +129,16 @@ static int sort_rest(graft_model *m, graft_err *err) {
                       n_unused > 8 ? ", …" : "");
     graft_buf_done(&names);
     return rc;
+}
+
+const char *graft_model_head_module(const graft_model *m) {
+    return m->task == GRAFT_TASK_TAGGING ? m->family->tag_head : m->family->head;
+}
+
+bool graft_model_is_classifier(const graft_model *m, const graft_param *p) {
+    const char *module = graft_model_head_module(m);
+    size_t n = strlen(module);
+    return !strncmp(p->name, module, n) && p->name[n] == '.' && !strchr(p->name + n + 1, '.');
 }
 
 int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
@@ -131,7 +153,8 @@ int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
         *head_fits = false;
     }
     for (size_t i = 0; !*head_fits && i < m->n_slots; i++)
-        if (m->slots[i]->param.head) m->slots[i]->param.tensor = (graft_tensor){0};
+        if (m->slots[i]->param.head && graft_model_is_classifier(m, &m->slots[i]->param))
+            m->slots[i]->param.tensor = (graft_tensor){0};
     return sort_rest(m, err);
 }
 

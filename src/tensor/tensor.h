@@ -74,6 +74,10 @@ typedef struct graft_tensors {
     graft_map *index;   /* name -> position in items */
 } graft_tensors;
 
+/** A list of both; the second one's tensors are called `module`.<the last part of their name>. `origin` is
+ * the second's, for messages. EFORMAT when a name is there twice. */
+int graft_tensors_join(graft_tensors *out, graft_arena *arena, const graft_tensors *a, const graft_tensors *b,
+                       const char *module, const char *origin, graft_err *err);
 /** NULL when there is none of that name. */
 const graft_tensor *graft_tensors_find(const graft_tensors *ts, const char *name);
 

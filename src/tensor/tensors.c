@@ -19,6 +19,19 @@ int graft_tensors_add(graft_tensors *ts, const graft_tensor *t, const char *orig
     return 0;
 }
 
+int graft_tensors_join(graft_tensors *out, graft_arena *arena, const graft_tensors *a, const graft_tensors *b,
+                       const char *module, const char *origin, graft_err *err) {
+    int rc = graft_tensors_init(out, arena, a->n_items + b->n_items, a->format, err);
+    for (size_t i = 0; i < a->n_items && rc == 0; i++) rc = graft_tensors_add(out, &a->items[i], origin, err);
+    for (size_t i = 0; i < b->n_items && rc == 0; i++) {
+        graft_tensor t = b->items[i];
+        const char *leaf = strrchr(t.name, '.');
+        t.name = graft_arena_printf(arena, "%s.%s", module, leaf ? leaf + 1 : t.name);
+        rc = t.name ? graft_tensors_add(out, &t, origin, err) : graft_err_nomem(err);
+    }
+    return rc;
+}
+
 int graft_tensors_strip(graft_tensors *ts, graft_arena *arena, const char *prefix, graft_err *err) {
     size_t size = strlen(prefix);
     for (size_t i = 0; i < ts->n_items; i++) {

@@ -9,11 +9,15 @@ static int find_rows(graft_job *j, bool head_only, graft_err *err) {
     const graft_fit_options *o = &j->options;
     graft_recipe *r = &j->recipe;
     /* fine-tuned convolutions generalise better under plain momentum (Kornblith et al. 2019, appendix) */
-    const char *optimizer = o->optimizer                          ? o->optimizer
-                            : head_only || j->evidence.is_scratch ? "adamw"
-                                                                  : "sgd";
+    bool adam = head_only || j->evidence.is_scratch || graft_model_modality(j->model) == GRAFT_TEXTS;
+    const char *optimizer = o->optimizer ? o->optimizer : adam ? "adamw" : "sgd";
     const char *schedule = o->schedule ? o->schedule : "cosine";
-    r->loss = graft_loss_find("cross_entropy");
+    static const char *const losses[] = {[GRAFT_TASK_CLASSES] = "cross_entropy",
+                                         [GRAFT_TASK_MULTILABEL] = "bce",
+                                         [GRAFT_TASK_REGRESSION] = "mse",
+                                         [GRAFT_TASK_TAGGING] = "cross_entropy"};
+    r->task = graft_data_task(j->data);
+    r->loss = graft_loss_find(losses[r->task]);
     r->optimiser = graft_optimiser_find(optimizer);
     r->schedule = graft_schedule_find(schedule);
     if (!r->optimiser) {
@@ -47,11 +51,15 @@ static int64_t choose_batch(const graft_job *j) {
 static double choose_rate(const graft_job *j, bool head_only) {
     bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
     if (head_only) return sgd ? 0.1 : 3e-3;
+    /* transformers for text: 2e-5 to 5e-5 of their own layers (Devlin et al. 2019); small ones stand more */
+    if (graft_model_modality(j->model) == GRAFT_TEXTS) return j->evidence.is_scratch ? 5e-4 : 5e-4;
     if (j->evidence.is_scratch) return sgd ? 0.05 : 2e-3;
     return sgd ? 0.01 : 2e-4;
 }
 
 static int choose_augment(graft_job *j, bool head_only, graft_err *err) {
+    if (graft_model_modality(j->model) == GRAFT_TEXTS)
+        return graft_transform_of(&j->transform, j->model, NULL, err);
     const graft_preprocess *p = graft_model_preprocess(j->model);
     const char *text = j->options.augment;
     graft_augment augment;
@@ -99,6 +107,13 @@ static int choose_statistics(graft_job *j, graft_err *err) {
     return 0;
 }
 
+/* Features of length 1 are small numbers, and weights on them have to grow large: a rate of their own. */
+static double head_rate(const graft_job *j) {
+    if (j->options.head_lr > 0) return j->options.head_lr;
+    bool unit = graft_model_modality(j->model) == GRAFT_TEXTS && graft_model_text(j->model)->unit;
+    return unit && !(j->options.lr > 0) ? 0.03 : j->recipe.lr;
+}
+
 /* Head and backbone train at rates of their own; norms and biases do not decay (He et al. 2019, "Bag of
  * tricks"). */
 static graft_param_group group_of(void *user, const char *name) {
@@ -107,7 +122,7 @@ static graft_param_group group_of(void *user, const char *name) {
     const graft_fit_options *o = &j->options;
     double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : j->evidence.is_scratch ? 1.0 : 0.1;
     double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
-    if (p->head) scale = o->head_lr > 0 ? o->head_lr / j->recipe.lr : 1.0;
+    if (p->head) scale = head_rate(j) / j->recipe.lr;
     return (graft_param_group){.lr_scale = scale,
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0};
 }
@@ -143,8 +158,13 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     r->eps = 1e-8;
     r->warmup = o->warmup >= 0 ? o->warmup : head_only ? 0.0 : 0.1;
     r->clip_norm = o->clip_norm >= 0 ? o->clip_norm : 1.0;
-    r->label_smoothing = o->label_smoothing >= 0 ? o->label_smoothing : j->evidence.is_scratch ? 0.1 : 0.0;
-    r->n_classes = j->evidence.n_classes;
+    bool classes = r->task == GRAFT_TASK_CLASSES;
+    r->label_smoothing = o->label_smoothing >= 0             ? o->label_smoothing
+                         : j->evidence.is_scratch && classes ? 0.1
+                                                             : 0.0;
+    size_t n_outputs = 0;
+    r->class_names = graft_model_labels(j->model, &n_outputs);
+    r->n_classes = (int64_t)n_outputs;
     r->dtype = o->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32;
     r->seed = o->seed;
     r->eval_every = o->eval_every;
@@ -157,8 +177,9 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
         graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no bf16: computing in float32");
     if ((rc = choose_augment(j, head_only, err)) < 0 || (rc = choose_weights(j, err)) < 0) return rc;
     if ((rc = choose_statistics(j, err)) < 0) return rc;
-    bool random = graft_augment_is_active(&j->transform.augment);
-    bool mixes = j->transform.augment.mixup > 0 || j->transform.augment.cutmix > 0;
+    bool texts = graft_model_modality(j->model) == GRAFT_TEXTS;
+    bool random = !texts && graft_augment_is_active(&j->transform.augment);
+    bool mixes = random && (j->transform.augment.mixup > 0 || j->transform.augment.cutmix > 0);
     j->variants = random ? (o->cache_variants > 0 ? o->cache_variants : 4) : 0;
     /* mixing works on pictures, so it needs them in every epoch */
     j->use_cache = o->cache_variants >= 0 && !mixes && (head_only || !random || o->cache_variants > 0);

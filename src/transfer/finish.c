@@ -1,7 +1,7 @@
 /* The folder that a fit leaves: model, metrics, record, probes; replayed before it is called done. */
 #include "transfer/fit.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,24 +10,25 @@ enum { N_PROBES = 5 };
 /* What decides the bits of a run, as JSON: in graft.json, and hashed as the run's identity. */
 static json_t *settings_json(const graft_job *j) {
     const graft_recipe *r = &j->recipe;
-    char augment[256], fingerprint[33], preprocessing[33];
-    graft_augment_explain(&j->transform.augment, augment, sizeof augment);
+    char augment[256] = "none", fingerprint[33], preprocessing[33];
+    if (graft_model_modality(j->model) == GRAFT_PICTURES)
+        graft_augment_explain(&j->transform.augment, augment, sizeof augment);
     graft_hash_hex(graft_data_fingerprint(j->data), fingerprint);
-    graft_hash_hex(graft_preprocess_hash(graft_model_preprocess(j->model)), preprocessing);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:s,s:"
-                     "s,s:I,s:b,s:I,s:I,s:I}",
-                     "graft", graft_version(), "plan", j->plan, "augment", augment, "data_fingerprint",
-                     fingerprint, "preprocessing", preprocessing, "epochs", (json_int_t)r->epochs, "batch",
-                     (json_int_t)r->batch, "micro_batch", (json_int_t)r->micro_batch, "segments", r->segments,
-                     "optimizer", r->optimiser->name, "schedule", r->schedule->name, "lr", r->lr, "head_lr",
-                     j->options.head_lr, "backbone_lr_scale", j->options.backbone_lr_scale, "weight_decay",
-                     j->options.weight_decay, "warmup", r->warmup, "clip_norm", r->clip_norm,
-                     "label_smoothing", r->label_smoothing, "validation", j->options.data.validation,
-                     "trained_statistics", j->train_statistics, "sampler",
-                     j->order == GRAFT_BALANCED ? "balanced" : "shuffle", "class_weights",
-                     j->class_weights ? "auto" : "none", "cache_variants", (json_int_t)j->variants,
-                     "from_scratch", j->evidence.is_scratch, "early_stop", (json_int_t)r->early_stop,
-                     "eval_every", (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed);
+    graft_hash_hex(graft_transform_hash(&j->transform), preprocessing);
+    return json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:s,s:"
+        "s,s:I,s:b,s:I,s:I,s:I,s:s}",
+        "graft", graft_version(), "plan", j->plan, "augment", augment, "data_fingerprint", fingerprint,
+        "preprocessing", preprocessing, "epochs", (json_int_t)r->epochs, "batch", (json_int_t)r->batch,
+        "micro_batch", (json_int_t)r->micro_batch, "segments", r->segments, "optimizer", r->optimiser->name,
+        "schedule", r->schedule->name, "lr", r->lr, "head_lr", j->options.head_lr, "backbone_lr_scale",
+        j->options.backbone_lr_scale, "weight_decay", j->options.weight_decay, "warmup", r->warmup,
+        "clip_norm", r->clip_norm, "label_smoothing", r->label_smoothing, "validation",
+        j->options.data.validation, "trained_statistics", j->train_statistics, "sampler",
+        j->order == GRAFT_BALANCED ? "balanced" : "shuffle", "class_weights",
+        j->class_weights ? "auto" : "none", "cache_variants", (json_int_t)j->variants, "from_scratch",
+        j->evidence.is_scratch, "early_stop", (json_int_t)r->early_stop, "eval_every",
+        (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed, "task", graft_task_name(r->task));
 }
 
 int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err) {
@@ -66,8 +67,34 @@ static int64_t pick_probes(const graft_data *d, int64_t *picked) {
     return n_picked;
 }
 
-/* A few preprocessed pictures: what graft verify replays. */
-static int make_probes(graft_job *j, graft_tensor *out, graft_err *err) {
+static void *copy(graft_arena *arena, const void *from, size_t size) {
+    void *to = graft_arena_alloc(arena, size + 1);
+    if (to && size) memcpy(to, from, size);
+    return to;
+}
+
+static graft_tensor *copy_tensors(graft_arena *arena, const graft_tensor *from, size_t n) {
+    graft_tensor *to = copy(arena, from, n * sizeof *from);
+    for (size_t i = 0; to && i < n; i++)
+        if (!(to[i].data = copy(arena, from[i].data, from[i].size))) return NULL;
+    return to;
+}
+
+/* Everything of a batch that the next one would overwrite. */
+static int keep_feed(graft_feed *out, graft_arena *arena, const graft_batch *b, graft_err *err) {
+    *out = (graft_feed){.n = b->n,
+                        .n_tokens = b->n_tokens,
+                        .inputs = copy_tensors(arena, b->inputs, b->n_inputs),
+                        .n_inputs = b->n_inputs,
+                        .token_inputs = copy_tensors(arena, b->token_inputs, b->n_token_inputs),
+                        .n_token_inputs = b->n_token_inputs};
+    if (b->spans) out->spans = copy(arena, b->spans, 2 * (size_t)b->n * sizeof *b->spans);
+    bool ok = out->inputs && out->token_inputs && (out->spans || !b->spans);
+    return ok ? 0 : graft_err_nomem(err);
+}
+
+/* A few samples as the model reads them: what graft verify replays. */
+static int make_probes(graft_job *j, graft_feed *out, graft_err *err) {
     graft_transform plain;
     graft_batches loader = {0};
     graft_batch b = {0};
@@ -76,31 +103,23 @@ static int make_probes(graft_job *j, graft_tensor *out, graft_err *err) {
     o.samples = picked;
     o.n_samples = n_picked;
     o.batch = N_PROBES;
-    int rc = graft_transform_init(&plain, graft_model_preprocess(j->model), NULL, err);
+    int rc = graft_transform_of(&plain, j->model, NULL, err);
     if (rc == 0) rc = graft_loader_open(&loader, j->data, &plain, &o, err);
     if (rc == 0) rc = loader.begin(loader.self, 0, 0, err);
     if (rc == 0) rc = loader.next(loader.self, &b, err);
-    if (rc == 1) {
-        *out = b.inputs[0];
-        out->name = "inputs";
-        void *copy = graft_arena_alloc(j->arena, out->size);
-        if (copy) memcpy(copy, out->data, out->size);
-        out->data = copy;
-        rc = copy ? 0 : graft_err_nomem(err);
-    } else if (rc == 0) {
-        rc = graft_err_set(err, GRAFT_EDATA, "no picture is left to keep as a probe");
-    }
+    if (rc == 1)
+        rc = keep_feed(out, j->arena, &b, err);
+    else if (rc == 0)
+        rc = graft_err_set(err, GRAFT_EDATA, "no sample is left to keep as a probe");
     graft_batches_close(&loader);
     return rc;
 }
 
-static json_t *metrics_of(const graft_job *j, const graft_metrics *m) {
-    size_t n = 0;
-    const char *const *names = graft_model_labels(j->model, &n);
-    return m->n ? graft_metrics_json(m, names) : json_null();
+static json_t *metrics_of(const graft_measures *m) {
+    return m->all ? json_incref(m->all) : json_null();
 }
 
-static json_t *history_json(const graft_training *t) {
+static json_t *history_json(const graft_training *t, graft_task task) {
     json_t *a = json_array();
     for (int64_t i = 0; i < t->n_epochs; i++) {
         const graft_epoch *e = &t->history[i];
@@ -108,7 +127,9 @@ static json_t *history_json(const graft_training *t) {
                               "loss", e->train_loss, "accuracy", e->train_accuracy);
         if (e->evaluated) {
             json_object_set_new(o, "val_loss", json_real(e->loss));
-            json_object_set_new(o, "val_accuracy", json_real(e->accuracy));
+            char name[64];
+            snprintf(name, sizeof name, "val_%s", graft_score_name(task));
+            json_object_set_new(o, name, json_real(e->score));
         }
         json_array_append_new(a, o);
     }
@@ -123,14 +144,21 @@ static json_t *record_json(const graft_job *j) {
             json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
     return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I}", "settings", settings_json(j), "model",
                      j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
-                     "trained_stages", trained, "validation", metrics_of(j, &j->validation), "test",
-                     metrics_of(j, &j->test), "history", history_json(&j->training), "best_epoch",
-                     (json_int_t)j->training.best_epoch);
+                     "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
+                     metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task),
+                     "best_epoch", (json_int_t)j->training.best_epoch);
 }
 
-static json_t *card_metrics(const graft_metrics *m) {
-    return json_pack("{s:f,s:f,s:f}", "accuracy", m->accuracy, "macro_f1", m->macro_f1, "log_loss",
-                     m->log_loss);
+/* The few that a card shows. */
+static json_t *card_metrics(const graft_measures *m) {
+    static const char *const shown[] = {"accuracy", "f1",       "micro_f1", "macro_f1",
+                                        "log_loss", "spearman", "pearson",  "mse"};
+    json_t *o = json_object();
+    for (size_t i = 0; i < GRAFT_COUNT(shown); i++) {
+        json_t *value = json_object_get(m->all, shown[i]);
+        if (value) json_object_set(o, shown[i], value);
+    }
+    return o;
 }
 
 /* The saved folder, opened anew, must answer as the model did. */
@@ -147,16 +175,17 @@ static int replay(const graft_job *j, double *difference, graft_err *err) {
 }
 
 static json_t *result_json(const graft_job *j, double difference) {
-    const graft_metrics *m = j->test.n ? &j->test : &j->validation;
+    const graft_measures *m = j->test.n ? &j->test : &j->validation;
     json_t *o =
-        json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:I,s:b,s:f,s:f,s:I}", "out", j->out, "plan", j->plan, "epochs",
-                  (json_int_t)j->training.n_epochs, "best_epoch", (json_int_t)j->training.best_epoch,
-                  "seconds", graft_now() - j->begun, "training_seconds", j->training.seconds, "peak_memory",
-                  (json_int_t)j->peak_memory, "resumed", j->training.resumed, "accuracy", m->accuracy,
-                  "verify_difference", difference, "n", (json_int_t)m->n);
+        json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:I,s:b,s:f,s:f,s:I,s:s}", "out", j->out, "plan", j->plan,
+                  "epochs", (json_int_t)j->training.n_epochs, "best_epoch",
+                  (json_int_t)j->training.best_epoch, "seconds", graft_now() - j->begun, "training_seconds",
+                  j->training.seconds, "peak_memory", (json_int_t)j->peak_memory, "resumed",
+                  j->training.resumed, graft_score_name(j->recipe.task), m->score.score, "verify_difference",
+                  difference, "n", (json_int_t)m->n, "score", graft_score_name(j->recipe.task));
     if (o) {
-        json_object_set_new(o, "validation", metrics_of(j, &j->validation));
-        json_object_set_new(o, "test", metrics_of(j, &j->test));
+        json_object_set_new(o, "validation", metrics_of(&j->validation));
+        json_object_set_new(o, "test", metrics_of(&j->test));
     }
     return o;
 }
@@ -171,15 +200,15 @@ int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
 }
 
 int graft_job_finish(graft_job *j, char **result, graft_err *err) {
-    graft_tensor probes = {0};
+    graft_feed probes = {0};
     double difference = 0.0;
-    const graft_metrics *m = j->test.n ? &j->test : &j->validation;
+    const graft_measures *m = j->test.n ? &j->test : &j->validation;
     json_t *record = record_json(j), *metrics = m->n ? card_metrics(m) : NULL;
     graft_save_info info = {.base_model = graft_path_name(j->model_path),
                             .dataset = graft_path_name(j->data_path),
                             .metrics = metrics,
                             .record = record,
-                            .probe_inputs = &probes};
+                            .probe = &probes};
     int rc = record ? make_probes(j, &probes, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
     if (rc == 0) rc = replay(j, &difference, err);

@@ -9,6 +9,8 @@ static int open_model(graft_job *j, graft_err *err) {
     const char *path = j->model_path;
     o.family = j->options.family;
     o.seed = j->options.seed;
+    o.pooling = j->options.pooling;
+    o.max_length = j->options.max_length;
     if (j->options.from_scratch && graft_path_is_dir(path))
         path = graft_path_join(j->arena, path, "config.json");
     if (!path) return graft_err_nomem(err);
@@ -16,8 +18,9 @@ static int open_model(graft_job *j, graft_err *err) {
 }
 
 static int open_data(graft_job *j, graft_err *err) {
-    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data, GRAFT_LABELS_NEEDED, NULL,
-                                  0, j->options.seed, err);
+    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
+                                  graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
+                                  j->options.seed, err);
 }
 
 static int open_log(graft_job *j, graft_err *err) {
@@ -58,6 +61,8 @@ int graft_fit(char **result, graft_env *env, const char *model, const char *data
     if (result) *result = NULL;
     int rc = run(&j, result, err);
     graft_runlog_close(j.log);
+    json_decref(j.validation.all);
+    json_decref(j.test.all);
     graft_data_close(j.data);
     graft_model_close(j.model);
     graft_arena_free(j.arena);

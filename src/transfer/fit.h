@@ -4,6 +4,13 @@
 
 #include "transfer/prefix.h"
 
+/** What one part of the data says of the model. */
+typedef struct graft_measures {
+    int64_t n; /* 0: the part is empty */
+    graft_score score;
+    json_t *all; /* every metric */
+} graft_measures;
+
 /** One fit from start to end. */
 typedef struct graft_job {
     graft_env *env;
@@ -25,7 +32,7 @@ typedef struct graft_job {
     graft_order order;
     graft_runlog *log;
     graft_training training;
-    graft_metrics validation, test; /* n 0: there was none */
+    graft_measures validation, test;
     size_t peak_memory;
     double begun;
 } graft_job;
@@ -47,9 +54,13 @@ int graft_print_json(char **out, json_t *o, graft_err *err);
 /** Identity of everything that decides the run. */
 int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err);
 
+/** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
+const char *graft_task_name(graft_task task);
+int graft_task_find(graft_task *out, const char *name, graft_err *err);
+
 /** Opens data as a choice says. `class_names` fixes the classes (NULL: from the data). */
 int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
-                           const graft_data_choice *choice, graft_label_use labels,
+                           const graft_data_choice *choice, graft_modality modality, graft_label_use labels,
                            const char *const *class_names, size_t n_class_names, uint64_t seed,
                            graft_err *err);
 

@@ -5,10 +5,14 @@
 #include <string.h>
 
 int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
-                           const graft_data_choice *choice, graft_label_use labels,
+                           const graft_data_choice *choice, graft_modality modality, graft_label_use labels,
                            const char *const *class_names, size_t n_class_names, uint64_t seed,
                            graft_err *err) {
     graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    int rc = graft_task_find(&o.task, choice->task, err);
+    if (rc < 0) return rc;
+    o.modality = modality;
+    o.pair_column = choice->pair_column;
     o.input_column = choice->input_column;
     o.label_column = choice->label_column;
     o.group_column = choice->group_column;
@@ -24,6 +28,27 @@ int graft_data_open_choice(graft_data **out, const graft_env *env, const char *p
     return graft_data_open(out, env, path, &o, err);
 }
 
+static const char *const tasks[] = {[GRAFT_TASK_CLASSES] = "classes",
+                                    [GRAFT_TASK_MULTILABEL] = "multilabel",
+                                    [GRAFT_TASK_REGRESSION] = "regression",
+                                    [GRAFT_TASK_TAGGING] = "tagging"};
+
+const char *graft_task_name(graft_task task) {
+    return tasks[task];
+}
+
+int graft_task_find(graft_task *out, const char *name, graft_err *err) {
+    *out = GRAFT_TASK_CLASSES;
+    for (size_t i = 0; name && i < GRAFT_COUNT(tasks); i++) {
+        if (strcmp(tasks[i], name) != 0) continue;
+        *out = (graft_task)i;
+        return 0;
+    }
+    if (!name) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE,
+                         "unknown --task '%s', one of: classes, multilabel, regression, tagging", name);
+}
+
 static bool has_label(const char *const *labels, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
         if (strcmp(labels[i], name) == 0) return true;
@@ -33,6 +58,8 @@ static bool has_label(const char *const *labels, size_t n, const char *name) {
 static bool same_classes(const graft_model *m, const graft_data *d) {
     size_t n = 0;
     const char *const *labels = graft_model_labels(m, &n);
+    if (graft_data_task(d) != graft_model_task(m)) return false;
+    if (graft_data_task(d) == GRAFT_TASK_REGRESSION) return true;
     if (!graft_model_labels_are_known(m) || n != (size_t)graft_data_n_classes(d)) return false;
     for (int32_t c = 0; c < graft_data_n_classes(d); c++)
         if (!has_label(labels, n, graft_data_class(d, c))) return false;
@@ -47,8 +74,9 @@ static int adopt_order(graft_job *j, graft_err *err) {
     j->data = NULL;
     graft_env_log(j->env, GRAFT_LOG_INFO,
                   "the data have the model's own %zu classes: its head is kept and trained on", n);
-    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data, GRAFT_LABELS_NEEDED,
-                                  labels, n, j->options.seed, err);
+    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
+                                  graft_model_modality(j->model), GRAFT_LABELS_NEEDED, labels, n,
+                                  j->options.seed, err);
 }
 
 /* A checkpoint that names no classes but has as many as the data: its outputs are taken for them, in their
@@ -63,15 +91,19 @@ static int adopt_names(graft_job *j, const char *const *names, size_t n, graft_e
 }
 
 int graft_job_head(graft_job *j, graft_err *err) {
-    if (!graft_model_head_is_new(j->model) && same_classes(j->model, j->data)) return adopt_order(j, err);
-    size_t n = (size_t)graft_data_n_classes(j->data), kept = 0, old = 0;
+    bool number = graft_data_task(j->data) == GRAFT_TASK_REGRESSION;
+    if (!graft_model_head_is_new(j->model) && same_classes(j->model, j->data))
+        return number ? 0 : adopt_order(j, err);
+    int rc = graft_model_set_task(j->model, graft_data_task(j->data), err);
+    if (rc < 0) return rc;
+    size_t n = number ? 1 : (size_t)graft_data_n_classes(j->data), kept = 0, old = 0;
     const char **names = graft_arena_array(j->arena, n + 1, sizeof *names);
     if (!names) return graft_err_nomem(err);
-    for (size_t i = 0; i < n; i++) names[i] = graft_data_class(j->data, (int32_t)i);
+    for (size_t i = 0; i < n; i++) names[i] = number ? "LABEL_0" : graft_data_class(j->data, (int32_t)i);
     graft_model_labels(j->model, &old);
     if (!graft_model_head_is_new(j->model) && !graft_model_labels_are_known(j->model) && old == n)
         return adopt_names(j, names, n, err);
-    int rc = graft_model_head(j->model, "linear", names, n, j->options.seed, &kept, err);
+    rc = graft_model_head(j->model, "linear", names, n, j->options.seed, &kept, err);
     if (rc == 0) {
         graft_env_log(j->env, GRAFT_LOG_INFO,
                       "new head for %zu classes in place of %zu; %zu rows kept by name", n, old, kept);

@@ -5,8 +5,6 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
-enum { PREFIX_BATCH = 32 }; /* one for all runs: a row's bits are the same in every cache */
-
 typedef struct phase {
     graft_job *job;
     graft_arena *arena;
@@ -20,11 +18,13 @@ typedef struct phase {
 static int split(phase *p, const graft_phase *marks, graft_err *err) {
     graft_job *j = p->job;
     graft_graph *graph = NULL;
+    graft_model_set_dropout(j->model, true);
     int rc = graft_model_graph(&graph, p->arena, j->model, 0, 0, err);
+    graft_model_set_dropout(j->model, false);
     if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, j->train_statistics, err);
     if (rc == 0)
         rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype,
-                                PREFIX_BATCH, err);
+                                graft_model_longest(j->model), err);
     return rc;
 }
 
@@ -55,7 +55,7 @@ static int open_batches(graft_batches *out, phase *p, graft_part part, bool trai
                                        .order = train ? j->order : GRAFT_IN_ORDER,
                                        .seed = j->options.seed,
                                        .variants = train ? j->variants : 0};
-        return graft_row_batches_open(out, p->features, j->data, p->prefix, &o, err);
+        return graft_row_batches_open(out, p->features, j->data, &p->plain, p->prefix, &o, err);
     }
     graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
     graft_batches inner = {0};
@@ -132,21 +132,52 @@ static int train(phase *p, graft_err *err) {
     return rc;
 }
 
-static int measure(phase *p, graft_part part, graft_metrics *out, graft_err *err) {
+static int measure(phase *p, graft_part part, graft_measures *out, graft_err *err) {
     graft_job *j = p->job;
     graft_batches batches = {0};
-    float *logits = NULL;
-    int32_t *labels = NULL;
+    graft_answers answers;
     int64_t n = 0;
+    size_t n_labels = 0;
+    const char *const *labels = graft_model_labels(j->model, &n_labels);
     graft_data_members(j->data, part, &n);
     if (n == 0) return 0;
     int rc = open_batches(&batches, p, part, false, err);
-    if (rc == 0) {
-        rc = graft_evaluate(&logits, &labels, &n, j->arena, j->env, p->suffix, p->state, &batches,
+    if (rc == 0)
+        rc = graft_evaluate(&answers, j->arena, j->env, p->suffix, p->state, &batches, j->recipe.task, labels,
                             j->recipe.dtype, err);
+    if (rc == 0) rc = graft_answers_score(&out->score, &answers, j->recipe.task, labels, err);
+    if (rc == 0) {
+        json_decref(out->all);
+        rc = graft_answers_json(&out->all, &answers, j->recipe.task, labels, err);
+        out->n = answers.n;
     }
-    if (rc == 0) rc = graft_metrics_compute(out, j->arena, logits, labels, n, j->recipe.n_classes, err);
     graft_batches_close(&batches);
+    return rc;
+}
+
+/* The most tokens of a batch of the training part: those of its longest texts. */
+static int64_t most_tokens(const graft_job *j) {
+    int64_t n = 0, longest = 0, total = 0;
+    const int64_t *members = graft_data_members(j->data, GRAFT_ALL, &n);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t tokens = graft_data_tokens(j->data, members[i]);
+        longest = tokens > longest ? tokens : longest;
+        total += tokens > 0 ? tokens : 0;
+    }
+    int64_t most = longest * j->recipe.batch;
+    return most < total ? most : total;
+}
+
+/* Texts become tokens before anything is planned: how many there are decides the memory. */
+static int make_tokens(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    graft_batches loader = {0};
+    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
+    o.part = GRAFT_ALL;
+    if (graft_data_modality(j->data) != GRAFT_TEXTS) return 0;
+    int rc = graft_loader_open(&loader, j->data, &p->plain, &o, err);
+    graft_batches_close(&loader);
+    j->recipe.tokens = rc == 0 ? most_tokens(j) : 0;
     return rc;
 }
 
@@ -170,7 +201,8 @@ static int write_back(phase *p, graft_err *err) {
 int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
     phase p = {.job = j, .arena = graft_arena_new(NULL)};
     if (!p.arena) return graft_err_nomem(err);
-    int rc = graft_transform_init(&p.plain, graft_model_preprocess(j->model), NULL, err);
+    int rc = graft_transform_of(&p.plain, j->model, NULL, err);
+    if (rc == 0) rc = make_tokens(&p, err);
     if (rc == 0) rc = split(&p, &j->phases[i], err);
     if (rc == 0) rc = plan_memory(&p, err);
     if (rc == 0 && !j->options.dry_run) {

@@ -1,31 +1,55 @@
 /* The frozen prefix as a program, and its results as rows: what crosses the boundary, all values of a sample
- * one after the other, float32. Private to transfer/. */
+ * one after the other, float32. A value of tokens takes as many places as the sample has tokens. Private to
+ * transfer/. */
 #ifndef GRAFT_TRANSFER_PREFIX_H
 #define GRAFT_TRANSFER_PREFIX_H
 
 #include "transfer/transfer.h"
 
+typedef struct graft_boundary {
+    const char *name;  /* "boundary.0" ...: output of the prefix, input of the suffix */
+    graft_shape shape; /* its first dim is open */
+    size_t count;      /* floats a sample, or a token */
+    bool by_token;
+} graft_boundary;
+
 typedef struct graft_prefix {
     graft_arena *arena;
     graft_state *state;
     graft_program *program;
-    int64_t batch; /* the program always runs with this many rows, so that a row's bits depend on it alone */
-    size_t n_values;     /* boundary values */
-    const char **names;  /* "boundary.0" ...: outputs of the prefix, inputs of the suffix */
-    graft_shape *shapes; /* with GRAFT_DIM_BATCH first */
-    size_t *counts;      /* floats a sample */
-    size_t row_count;    /* floats a sample, all values */
-    graft_hash hash;     /* structure and weights of the prefix */
-    size_t memory;       /* bytes planned */
+    int64_t batch, tokens; /* the program always runs with this many rows, so that a row's bits depend on it
+                              alone; tokens 0: of pictures */
+    size_t n_values;
+    graft_boundary *values;
+    bool by_token;   /* one of them is: rows are of different sizes */
+    graft_hash hash; /* structure and weights of the prefix */
+    size_t memory;   /* bytes planned */
 } graft_prefix;
 
 /** The parts of a marked graph. Without a frozen node *prefix is NULL and *suffix the whole graph. The suffix
- * lives in the arena. */
+ * lives in the arena; it reads boundary values, and "spans" where it pools or mixes tokens. `longest` is the
+ * most tokens of a text, 0 for pictures. */
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
-                       const graft_graph *graph, graft_dtype dtype, int64_t batch, graft_err *err);
+                       const graft_graph *graph, graft_dtype dtype, int64_t longest, graft_err *err);
 void graft_prefix_free(graft_prefix *p); /* NULL allowed */
-/** pixels [n, ...] as the graph's one input -> rows [n, row_count], any n. */
-int graft_prefix_run(graft_prefix *p, const float *pixels, int64_t n, float *rows, graft_err *err);
+/** Floats of a row of a sample of so many tokens. */
+size_t graft_prefix_row(const graft_prefix *p, int64_t tokens);
+/** Rows of all samples of a batch, into rows[i] each. */
+int graft_prefix_run(graft_prefix *p, const graft_batch *b, float *const *rows, graft_err *err);
+
+/** The tensors that a suffix reads in place of a batch's own inputs, filled from rows. */
+typedef struct graft_row_tensors {
+    const graft_prefix *prefix;
+    graft_tensor *inputs, *token_inputs; /* of samples; of tokens */
+    size_t n_inputs, n_token_inputs;
+    float *values; /* what they point into */
+    size_t room;
+} graft_row_tensors;
+
+int graft_row_tensors_init(graft_row_tensors *t, const graft_prefix *p, graft_err *err);
+void graft_row_tensors_done(graft_row_tensors *t);
+/** Puts rows[i], of the samples of *b, in place of b's inputs. `b` has spans where rows are by token. */
+int graft_row_tensors_put(graft_row_tensors *t, graft_batch *b, const float *const *rows, graft_err *err);
 
 /** Rows of all samples of some data, filled once: from the cache where it has them, else computed. */
 typedef struct graft_features graft_features;
@@ -57,11 +81,19 @@ typedef struct graft_row_batches_options {
     int64_t variants; /* 0: plain rows; else each epoch draws one of the variants a sample */
 } graft_row_batches_options;
 
-/** Batches over stored rows. `features`, `data` and `prefix` have to outlive it. */
-int graft_row_batches_open(graft_batches *out, const graft_features *features, const graft_data *data,
-                           const graft_prefix *prefix, const graft_row_batches_options *options,
-                           graft_err *err);
-/** Batches of another source with the prefix run over their pictures; takes `inner` over. */
+/** Batches over stored rows. `features`, `data`, `transform` and `prefix` have to outlive it. */
+int graft_row_batches_open(graft_batches *out, const graft_features *features, graft_data *data,
+                           const graft_transform *transform, const graft_prefix *prefix,
+                           const graft_row_batches_options *options, graft_err *err);
+/** Batches of another source with the prefix run over them; takes `inner` over. */
 int graft_prefix_batches_open(graft_batches *out, graft_batches *inner, graft_prefix *prefix, graft_err *err);
+
+/** How a model's inputs are made of samples; `augment` (NULL: none) is of pictures. */
+int graft_transform_of(graft_transform *out, const graft_model *m, const graft_augment *augment,
+                       graft_err *err);
+/** Of everything that decides the inputs of a sample, augmentation apart. */
+graft_hash graft_transform_hash(const graft_transform *t);
+/** Tokens of the longest text that a model is given; 0 of pictures. */
+int64_t graft_model_longest(const graft_model *m);
 
 #endif

@@ -11,8 +11,8 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path,
                     const graft_use_options *options, bool needs_head, graft_err *err);
 /** The element type to compute in: bf16 only where asked for and the processor has it. */
 graft_dtype graft_use_dtype(const graft_use_options *options);
-/** Data options as a choice says, for pictures without labels. */
-graft_data_options graft_use_data_options(const graft_data_choice *choice);
+/** Data options as a choice says, for samples of the model's kind without labels. */
+graft_data_options graft_use_data_options(const graft_data_choice *choice, const graft_model *m);
 
 /** Everything below the head run over data: rows are the pooled features, kept in the bottleneck cache and
  * shared with every fit that trains the head alone. */

@@ -1,14 +1,14 @@
 /* A model opened for use, and its features over data. */
 #include "transfer/use.h"
 
-enum { PREFIX_BATCH = 32 };
-
 int graft_use_model(graft_model **out, const graft_env *env, const char *path,
                     const graft_use_options *options, bool needs_head, graft_err *err) {
     graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
     o.family = options->family;
     o.labels_file = options->data.labels_file;
     o.needs_head = needs_head;
+    o.pooling = options->pooling;
+    o.max_length = options->max_length;
     return graft_model_open(out, env, path, &o, err);
 }
 
@@ -16,8 +16,11 @@ graft_dtype graft_use_dtype(const graft_use_options *options) {
     return options->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32;
 }
 
-graft_data_options graft_use_data_options(const graft_data_choice *choice) {
+graft_data_options graft_use_data_options(const graft_data_choice *choice, const graft_model *m) {
     graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    o.modality = graft_model_modality(m);
+    o.task = graft_model_task(m);
+    o.pair_column = choice->pair_column;
     o.input_column = choice->input_column;
     o.label_column = choice->label_column;
     o.max_bad = choice->max_bad;
@@ -39,8 +42,10 @@ static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, 
     if (rc == 0) rc = graft_strategy_phases(&phases, &n_phases, &plan, r->arena, m, "head", &evidence, err);
     if (rc == 0) rc = graft_mark_trained(graph, m, &phases[0], false, err);
     if (rc == 0)
-        rc = graft_prefix_split(&r->prefix, &r->suffix, r->arena, env, graph, dtype, PREFIX_BATCH, err);
-    if (rc == 0 && (!r->prefix || r->prefix->row_count != (size_t)graft_model_feature_width(m)))
+        rc = graft_prefix_split(&r->prefix, &r->suffix, r->arena, env, graph, dtype, graft_model_longest(m),
+                                err);
+    if (rc == 0 && (!r->prefix || r->prefix->n_values != 1 ||
+                    r->prefix->values[0].count != (size_t)graft_model_feature_width(m)))
         rc = graft_err_set(err, GRAFT_EINTERNAL, "the features of %s do not lie below its head",
                            graft_model_path(m));
     return rc;
@@ -55,7 +60,7 @@ int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_m
                                 .n_samples = n};
     *out = (graft_use_rows){.arena = graft_arena_new(NULL)};
     if (!out->arena) return graft_err_nomem(err);
-    int rc = graft_transform_init(&out->transform, graft_model_preprocess(m), NULL, err);
+    int rc = graft_transform_of(&out->transform, m, NULL, err);
     if (rc == 0) rc = split(out, env, m, o.dtype, err);
     if (rc == 0) rc = graft_features_new(&out->features, env, data, &out->transform, out->prefix, &o, err);
     return rc;

@@ -13,18 +13,21 @@ typedef struct evaluation {
     graft_data *data;
     graft_part part;
     graft_use_rows rows;
-    graft_metrics metrics;
+    json_t *metrics;
 } evaluation;
 
 static int open_named(evaluation *e, const char *path, const char *const *names, size_t n, graft_err *err) {
     graft_data_choice choice = e->options->data;
     choice.validation = -1; /* what is there is measured; no part is made */
-    return graft_data_open_choice(&e->data, e->env, path, &choice, GRAFT_LABELS_NEEDED, names, n, 0, err);
+    choice.task = graft_task_name(graft_model_task(e->model));
+    return graft_data_open_choice(&e->data, e->env, path, &choice, graft_model_modality(e->model),
+                                  GRAFT_LABELS_NEEDED, names, n, 0, err);
 }
 
 static int open_data(evaluation *e, const char *path, graft_err *err) {
     size_t n = 0;
     const char *const *labels = graft_model_labels(e->model, &n);
+    if (graft_model_task(e->model) == GRAFT_TASK_REGRESSION) return open_named(e, path, NULL, 0, err);
     if (graft_model_labels_are_known(e->model)) return open_named(e, path, labels, n, err);
     int rc = open_named(e, path, NULL, 0, err);
     if (rc < 0) return rc;
@@ -73,20 +76,19 @@ static int measure(evaluation *e, graft_err *err) {
         .part = e->part, .batch = e->options->batch > 0 ? e->options->batch : 32, .order = GRAFT_IN_ORDER};
     graft_batches batches = {0};
     graft_state *state = NULL;
-    float *logits = NULL;
-    int32_t *labels = NULL;
-    size_t n_classes = 0;
-    int64_t n = 0;
-    graft_model_labels(e->model, &n_classes);
-    int rc = graft_row_batches_open(&batches, e->rows.features, e->data, e->rows.prefix, &o, err);
+    graft_answers answers = {0};
+    size_t n = 0;
+    graft_task task = graft_model_task(e->model);
+    const char *const *labels = graft_model_labels(e->model, &n);
+    int rc = graft_row_batches_open(&batches, e->rows.features, e->data, &e->rows.transform, e->rows.prefix,
+                                    &o, err);
     if (rc == 0) rc = graft_state_new(&state, e->env, err);
     if (rc == 0)
-        rc = graft_evaluate(&logits, &labels, &n, e->arena, e->env, e->rows.suffix, state, &batches,
+        rc = graft_evaluate(&answers, e->arena, e->env, e->rows.suffix, state, &batches, task, labels,
                             GRAFT_F32, err);
-    if (rc == 0 && n == 0)
-        rc = graft_err_set(err, GRAFT_EDATA, "%s: no picture could be read", graft_data_path(e->data));
-    if (rc == 0)
-        rc = graft_metrics_compute(&e->metrics, e->arena, logits, labels, n, (int64_t)n_classes, err);
+    if (rc == 0 && answers.n == 0)
+        rc = graft_err_set(err, GRAFT_EDATA, "%s: no sample could be read", graft_data_path(e->data));
+    if (rc == 0) rc = graft_answers_json(&e->metrics, &answers, task, labels, err);
     graft_batches_close(&batches);
     graft_state_free(state);
     return rc;
@@ -103,7 +105,8 @@ static int evaluate(evaluation *e, const char *path, graft_err *err) {
 
 static int report(char **result, const evaluation *e, graft_err *err) {
     size_t n = 0;
-    json_t *o = graft_metrics_json(&e->metrics, graft_model_labels(e->model, &n));
+    json_t *o = e->metrics;
+    graft_model_labels(e->model, &n);
     json_t *labels = json_array();
     for (size_t i = 0; i < n && labels; i++)
         json_array_append_new(labels, graft_json_string(graft_model_labels(e->model, &n)[i]));

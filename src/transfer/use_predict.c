@@ -17,16 +17,19 @@ typedef struct predictor {
     graft_infer *infer;
     const char *const *labels;
     size_t n_labels, n_top;
-    double *share;       /* [n_labels] softmax of one picture */
-    const char **top;    /* [n_top] */
-    double *top_share;   /* [n_top] */
+    double *share;     /* [n_labels] softmax of one picture */
+    const char **top;  /* [n_top] */
+    double *top_share; /* [n_top] */
+    graft_task task;
+    graft_tagged_word *words; /* of one sentence */
+    size_t words_room;
     int64_t told, n_bad; /* inputs told of so far, unreadable ones among them */
     int (*each)(void *user, const graft_prediction *p);
     void *user;
 } predictor;
 
 static const char *name_of(const graft_sample *s) {
-    return s->row < 0 ? s->path : s->origin;
+    return s->row < 0 && s->path ? s->path : s->origin;
 }
 
 /* Inputs that gave no picture, up to `until`. */
@@ -34,7 +37,9 @@ static int tell_bad(predictor *p, int64_t until) {
     int rc = 0;
     for (; p->told < until && rc >= 0; p->told++) {
         const graft_sample *s = graft_data_sample(p->data, p->told);
-        graft_prediction bad = {.input = name_of(s), .problem = s->reason ? s->reason : "not readable"};
+        graft_prediction bad = {.input = name_of(s),
+                                .problem = s->reason ? s->reason : "not readable",
+                                .task = graft_task_name(p->task)};
         p->n_bad++;
         rc = p->each(p->user, &bad);
     }
@@ -49,8 +54,8 @@ static void softmax(predictor *p, const float *z) {
 }
 
 /* The likeliest classes first; equal ones in the model's order. */
-static void choose_top(predictor *p) {
-    for (size_t i = 0; i < p->n_top; i++) {
+static void choose_top(predictor *p, size_t n) {
+    for (size_t i = 0; i < n; i++) {
         size_t best = 0;
         for (size_t c = 1; c < p->n_labels; c++)
             if (p->share[c] > p->share[best]) best = c;
@@ -60,36 +65,87 @@ static void choose_top(predictor *p) {
     }
 }
 
+static void answer_classes(predictor *p, graft_prediction *answer, const float *logits) {
+    softmax(p, logits);
+    choose_top(p, p->n_top);
+    bool sure = p->top_share[0] >= p->options->min_confidence;
+    answer->label = sure ? p->top[0] : NULL;
+    answer->confidence = p->top_share[0];
+    answer->n_top = p->n_top;
+}
+
+/* Every class on its own: those that apply, the likeliest first. */
+static void answer_labels(predictor *p, graft_prediction *answer, const float *logits) {
+    double least = p->options->min_confidence > 0 ? p->options->min_confidence : 0.5;
+    for (size_t c = 0; c < p->n_labels; c++) {
+        p->share[c] = 1.0 / (1.0 + exp(-(double)logits[c]));
+        answer->n_top += p->share[c] >= least;
+    }
+    choose_top(p, answer->n_top);
+    answer->label = answer->n_top ? p->top[0] : NULL;
+    answer->confidence = answer->n_top ? p->top_share[0] : 0.0;
+}
+
 static int tell(predictor *p, int64_t sample, const float *logits) {
     int rc = tell_bad(p, sample);
     if (rc < 0) return rc;
-    softmax(p, logits);
-    choose_top(p);
-    bool sure = p->top_share[0] >= p->options->min_confidence;
     graft_prediction answer = {.input = name_of(graft_data_sample(p->data, sample)),
-                               .label = sure ? p->top[0] : NULL,
-                               .confidence = p->top_share[0],
-                               .n_top = p->n_top,
+                               .task = graft_task_name(p->task),
                                .top_labels = p->top,
                                .top_confidences = p->top_share};
+    if (p->task == GRAFT_TASK_REGRESSION)
+        answer.value = (double)logits[0];
+    else if (p->task == GRAFT_TASK_MULTILABEL)
+        answer_labels(p, &answer, logits);
+    else
+        answer_classes(p, &answer, logits);
     p->told = sample + 1;
     rc = p->each(p->user, &answer);
     return rc < 0 ? rc : 0;
 }
 
-/* One program serves all batches: what a batch lacks is zero, so that the others' bits do not depend on it.
- */
-static int run_batch(predictor *p, const graft_batch *b, int64_t batch, graft_err *err) {
-    float *in = NULL;
-    const float *logits = NULL;
-    size_t one = graft_transform_count(&p->transform);
-    int rc = graft_infer_input(&in, p->infer, batch, err);
+static int make_words(predictor *p, const graft_words *w, graft_err *err) {
+    if (w->n > p->words_room) {
+        p->words = graft_arena_array(p->arena, 2 * w->n, sizeof *p->words);
+        p->words_room = p->words ? 2 * w->n : 0;
+    }
+    if (w->n && !p->words) return graft_err_nomem(err);
+    for (size_t i = 0; i < w->n; i++)
+        p->words[i] = (graft_tagged_word){.text = w->words[i], .size = w->sizes[i]};
+    return 0;
+}
+
+/* Sample i of the batch, whose tokens' logits are those of the whole batch. */
+static int tell_words(predictor *p, const graft_batch *b, int64_t i, const float *logits, graft_err *err) {
+    graft_words words;
+    int rc = tell_bad(p, b->samples[i]);
     if (rc < 0) return rc;
-    memcpy(in, b->inputs[0].data, (size_t)b->n * one * sizeof *in);
-    memset(in + (size_t)b->n * one, 0, (size_t)(batch - b->n) * one * sizeof *in);
-    rc = graft_infer_run_input(p->infer, batch, NULL, &logits, err);
+    graft_data_words(p->data, b->samples[i], &words);
+    if ((rc = make_words(p, &words, err)) < 0) return rc;
+    for (int32_t t = b->spans[2 * i]; t < b->spans[2 * i] + b->spans[2 * i + 1]; t++) {
+        int32_t w = b->token_words[t];
+        if (w < 0 || (size_t)w >= words.n) continue;
+        softmax(p, logits + (size_t)t * p->n_labels);
+        choose_top(p, 1);
+        p->words[w].label = p->top[0];
+        p->words[w].confidence = p->top_share[0];
+    }
+    graft_prediction answer = {.input = name_of(graft_data_sample(p->data, b->samples[i])),
+                               .task = graft_task_name(p->task),
+                               .n_words = words.n,
+                               .words = p->words};
+    p->told = b->samples[i] + 1;
+    rc = p->each(p->user, &answer);
+    return rc < 0 ? rc : 0;
+}
+
+static int run_batch(predictor *p, graft_batch *b, int64_t batch, graft_err *err) {
+    const graft_feed feed = graft_batch_feed(b);
+    const float *logits = NULL;
+    int rc = graft_infer_feed(p->infer, &feed, 0, b->n, batch, NULL, &logits, err);
     for (int64_t i = 0; i < b->n && rc == 0; i++)
-        rc = tell(p, b->samples[i], logits + (size_t)i * p->n_labels);
+        rc = p->task == GRAFT_TASK_TAGGING ? tell_words(p, b, i, logits, err)
+                                           : tell(p, b->samples[i], logits + (size_t)i * p->n_labels);
     return rc;
 }
 
@@ -107,7 +163,7 @@ static int run(predictor *p, graft_err *err) {
     o.batch = n < most ? n : most;
     o.check = true;
     how.dtype = graft_use_dtype(p->options);
-    int rc = graft_transform_init(&p->transform, graft_model_preprocess(p->model), NULL, err);
+    int rc = graft_transform_of(&p->transform, p->model, NULL, err);
     if (rc == 0) rc = graft_infer_new(&p->infer, p->env, p->model, &how, err);
     if (rc == 0) rc = graft_loader_open(&loader, p->data, &p->transform, &o, err);
     if (rc == 0) rc = loader.begin(loader.self, 0, 0, err);
@@ -122,11 +178,19 @@ static int run(predictor *p, graft_err *err) {
 static int prepare(predictor *p, graft_err *err) {
     int64_t wanted = p->options->top > 0 ? p->options->top : TOP;
     p->labels = graft_model_labels(p->model, &p->n_labels);
+    p->task = graft_model_task(p->model);
     p->n_top = (size_t)wanted < p->n_labels ? (size_t)wanted : p->n_labels;
     p->share = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->share);
-    p->top = graft_arena_array(p->arena, p->n_top + 1, sizeof *p->top);
-    p->top_share = graft_arena_array(p->arena, p->n_top + 1, sizeof *p->top_share);
+    p->top = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top);
+    p->top_share = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top_share);
     return p->share && p->top && p->top_share ? 0 : graft_err_nomem(err);
+}
+
+static int open_inputs(predictor *p, const char *const *inputs, size_t n_inputs, graft_err *err) {
+    graft_data_options o = graft_use_data_options(&p->options->data, p->model);
+    if (!(o.max_bad > 0)) o.max_bad = 1; /* each bad one is told of in its place */
+    return p->options->inputs_are_texts ? graft_data_open_texts(&p->data, p->env, inputs, n_inputs, &o, err)
+                                        : graft_data_open_inputs(&p->data, p->env, inputs, n_inputs, &o, err);
 }
 
 int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
@@ -139,11 +203,9 @@ int graft_predict(graft_env *env, const char *model, const char *const *inputs, 
                    .each = each,
                    .user = user};
     if (!p.arena) return graft_err_nomem(err);
-    graft_data_options o = graft_use_data_options(&p.options->data);
-    if (!(o.max_bad > 0)) o.max_bad = 1; /* each bad one is told of in its place */
     int rc = graft_use_model(&p.model, env, model, p.options, true, err);
     if (rc == 0) rc = prepare(&p, err);
-    if (rc == 0) rc = graft_data_open_inputs(&p.data, env, inputs, n_inputs, &o, err);
+    if (rc == 0) rc = open_inputs(&p, inputs, n_inputs, err);
     if (rc == 0) rc = run(&p, err);
     if (rc == 0 && p.n_bad > 0)
         rc = graft_err_set(err, GRAFT_EIO, "%lld of %lld inputs could not be read", (long long)p.n_bad,

@@ -156,10 +156,10 @@ static inline void toy_bytes(const toy *t, graft_buf *out) {
     }
     for (int64_t i = 0; i < t->result.n_epochs; i++) {
         const graft_epoch *e = &t->result.history[i];
-        graft_buf_printf(out, "epoch %d %a %a %a %d %a %a %a\n", (int)e->epoch, e->lr, e->train_loss,
-                         e->train_accuracy, e->evaluated, e->loss, e->accuracy, e->macro_f1);
+        graft_buf_printf(out, "epoch %d %a %a %a %d %a %a\n", (int)e->epoch, e->lr, e->train_loss,
+                         e->train_accuracy, e->evaluated, e->loss, e->score);
     }
-    graft_buf_printf(out, "best %d %a %a, %d updates\n", (int)t->result.best_epoch, t->result.best_accuracy,
+    graft_buf_printf(out, "best %d %a %a, %d updates\n", (int)t->result.best_epoch, t->result.best_score,
                      t->result.best_loss, (int)t->result.n_steps);
 }
 

@@ -104,8 +104,10 @@ static void a_saved_folder_replays_its_probes(void **state) {
         int64_t c = graft_model_channels(m);
         float *x = graft_arena_array(r->arena, (size_t)(5 * c * 40 * 40), sizeof *x);
         fill(x, (size_t)(5 * c * 40 * 40));
-        graft_tensor probe = {NULL, GRAFT_F32, {4, {5, c, 40, 40}}, x, (size_t)(5 * c * 40 * 40) * sizeof *x};
-        graft_save_info info = {.probe_inputs = &probe};
+        graft_tensor probe = {
+            "pixel_values", GRAFT_F32, {4, {5, c, 40, 40}}, x, (size_t)(5 * c * 40 * 40) * sizeof *x};
+        const graft_feed feed = {.n = 5, .inputs = &probe, .n_inputs = 1};
+        graft_save_info info = {.probe = &feed};
         const char *out = in_room(r, "out");
         graft_verification v;
         assert_ok(graft_model_save(m, r->env, out, &info, &err));
@@ -125,8 +127,9 @@ static void a_changed_folder_is_found_out(void **state) {
     graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
     float *x = graft_arena_array(r->arena, 5 * 3 * 40 * 40, sizeof *x);
     fill(x, 5 * 3 * 40 * 40);
-    graft_tensor probe = {NULL, GRAFT_F32, {4, {5, 3, 40, 40}}, x, 5 * 3 * 40 * 40 * sizeof *x};
-    graft_save_info info = {.probe_inputs = &probe};
+    graft_tensor probe = {"pixel_values", GRAFT_F32, {4, {5, 3, 40, 40}}, x, 5 * 3 * 40 * 40 * sizeof *x};
+    graft_feed feed = {.n = 5, .inputs = &probe, .n_inputs = 1};
+    graft_save_info info = {.probe = &feed};
     const char *out = in_room(r, "out");
     assert_ok(graft_model_save(m, r->env, out, &info, &err));
     graft_tensors ts = get_tensors(r, out, 0);
@@ -147,7 +150,7 @@ static void a_changed_folder_is_found_out(void **state) {
     assert_ok(graft_file_copy(in_room(r, "old"), file_of(r, out, "graft_probe.safetensors"), &err));
     assert_error(graft_model_verify(&v, r->env, out, &err), GRAFT_EDATA, "5 classes");
     probe.shape.dims[1] = 1;
-    probe.shape.dims[0] = 15;
+    probe.shape.dims[0] = feed.n = 15;
     assert_error(graft_model_save(m, r->env, out, &info, &err), GRAFT_ESHAPE, "probe");
     graft_model_close(m);
 }

@@ -47,7 +47,7 @@ static int end_sentence(parser *p, graft_err *err) {
     graft_listing *l = p->l;
     graft_found f = {.path = p->origin,
                      .relative = graft_path_name(p->origin),
-                     .row = -1,
+                     .row = (int64_t)p->sentence,
                      .source = -1,
                      .part = p->part,
                      .first_word = p->first_word,

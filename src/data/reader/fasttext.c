@@ -40,8 +40,11 @@ int graft_fasttext_parse(graft_listing *l, char *text, size_t size, const char *
         size_t n = graft_line_next(&at, end, &from);
         line++;
         if (graft_is_blank(from, n)) continue;
-        graft_found f = {
-            .path = origin, .relative = graft_path_name(origin), .row = -1, .source = -1, .part = part};
+        graft_found f = {.path = origin,
+                         .relative = graft_path_name(origin),
+                         .row = (int64_t)line,
+                         .source = -1,
+                         .part = part};
         char *body = from;
         int rc = take_labels(l, &body, from + n, &f.label, err);
         if (rc < 0) return rc;

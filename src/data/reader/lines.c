@@ -8,10 +8,13 @@ int graft_lines_parse(graft_listing *l, char *text, size_t size, const char *ori
     size_t line = 0;
     while (at < end) {
         size_t n = graft_line_next(&at, end, &from);
-        graft_found f = {
-            .path = origin, .relative = graft_path_name(origin), .row = -1, .source = -1, .part = part};
+        graft_found f = {.path = origin,
+                         .relative = graft_path_name(origin),
+                         .row = (int64_t)++line,
+                         .source = -1,
+                         .part = part};
         f.text = (graft_text){.text = from, .size = n};
-        f.origin = graft_arena_printf(l->arena, "%s, line %zu", origin, ++line);
+        f.origin = graft_arena_printf(l->arena, "%s, line %zu", origin, line);
         if (!f.origin) return graft_err_nomem(err);
         int rc = graft_listing_add_text(l, &f, err);
         if (rc < 0) return rc;

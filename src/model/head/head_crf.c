@@ -10,12 +10,19 @@
 static const char field[] = "crf", transitions[] = "transitions", start[] = "start_transitions",
                   end[] = "end_transitions";
 
-static graft_value layout(graft_layout *l, graft_value features, const char *module, int64_t width,
-                          int64_t n) {
-    graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){2, {n, n}}, field, transitions);
-    graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {n}}, field, start);
-    graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {n}}, field, end);
-    return graft_head_linear.layout(l, features, module, width, n);
+/* Parameters that no node of the forward pass reads: as outputs they stay with the graph's parts. */
+static void add_parameter(graft_layout *l, graft_shape shape, const char *leaf) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", field, leaf);
+    graft_graph_output(graft_layout_graph(l), name,
+                       graft_layout_param(l, GRAFT_PARAM_BIAS, shape, field, leaf));
+}
+
+static graft_value layout(graft_layout *l, graft_value features, const graft_head_place *at) {
+    add_parameter(l, (graft_shape){2, {at->n, at->n}}, transitions);
+    add_parameter(l, (graft_shape){1, {at->n}}, start);
+    add_parameter(l, (graft_shape){1, {at->n}}, end);
+    return graft_head_linear.layout(l, features, at);
 }
 
 static void initialise(const graft_param *p, int64_t width, float *out, graft_rng *r) {

@@ -2,11 +2,12 @@
 #include "model/family.h"
 #include "model/init.h"
 
-static graft_value layout(graft_layout *l, graft_value features, const char *module, int64_t width,
-                          int64_t n) {
-    graft_value w = graft_layout_param(l, GRAFT_PARAM_WEIGHT, (graft_shape){2, {n, width}}, module, "weight");
-    graft_value b = graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {n}}, module, "bias");
-    graft_graph_scope(graft_layout_graph(l), "%s", module);
+static graft_value layout(graft_layout *l, graft_value features, const graft_head_place *at) {
+    const graft_shape shape = {2, {at->n, at->width}};
+    graft_value w = graft_layout_param(l, GRAFT_PARAM_WEIGHT, shape, at->module, "weight"), b = GRAFT_NONE;
+    if (!at->without_bias)
+        b = graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {at->n}}, at->module, "bias");
+    graft_graph_scope(graft_layout_graph(l), "%s", at->module);
     return graft_linear(graft_layout_graph(l), features, w, b);
 }
 

@@ -5,18 +5,16 @@
 
 #include <stdio.h>
 
-static graft_value layer(graft_layout *l, graft_value x, const char *module, const char *name, int64_t width,
+static graft_value layer(graft_layout *l, graft_value x, const graft_head_place *at, const char *name,
                          int64_t n) {
     char full[160];
-    snprintf(full, sizeof full, "%s.%s", module, name);
-    return graft_head_linear.layout(l, x, full, width, n);
+    snprintf(full, sizeof full, "%s.%s", at->module, name);
+    return graft_head_linear.layout(l, x, &(graft_head_place){.module = full, .width = at->width, .n = n});
 }
 
-static graft_value layout(graft_layout *l, graft_value features, const char *module, int64_t width,
-                          int64_t n) {
-    graft_value hidden = layer(l, features, module, "dense", width, width);
-    hidden = graft_tanh(graft_layout_graph(l), hidden);
-    return layer(l, hidden, module, "out_proj", width, n);
+static graft_value layout(graft_layout *l, graft_value features, const graft_head_place *at) {
+    graft_value hidden = graft_tanh(graft_layout_graph(l), layer(l, features, at, "dense", at->width));
+    return layer(l, hidden, at, "out_proj", at->n);
 }
 
 static void initialise(const graft_param *p, int64_t width, float *out, graft_rng *r) {

@@ -232,7 +232,7 @@ static int encode_one(const graft_tokenizer *t, graft_token_scratch *s, const ch
     if (size > GRAFT_TEXT_MAX)
         return graft_err_set(err, GRAFT_EDATA, "a text of %zu bytes is too long: at most %d", size,
                              GRAFT_TEXT_MAX);
-    size_t valid = graft_utf8_check(text, size, NULL);
+    size_t valid = graft_utf8_valid(text, size, NULL);
     if (valid < size)
         return graft_err_set(err, GRAFT_EDATA, "byte %zu of the text (0x%02x) is not UTF-8", valid,
                              (unsigned char)text[valid]);

@@ -71,13 +71,13 @@ static uint32_t compose(const graft_tokenizer *t, uint32_t a, uint32_t b) {
     return utf8proc_normalize_utf32(pair, 2, UTF8PROC_STABLE | UTF8PROC_COMPOSE) == 1 ? (uint32_t)pair[0] : 0;
 }
 
-static void put(graft_rewrite *w, part p) {
-    graft_rewrite_put(w, p.c, p.change);
+static void put(graft_token_rewrite *w, part p) {
+    graft_token_rewrite_put(w, p.c, p.change);
 }
 
 /* A starter takes in what composes with it and is not blocked by a mark of its own or a higher class in
  * between. */
-static void put_composed(const graft_tokenizer *t, graft_rewrite *w, part *p, size_t n) {
+static void put_composed(const graft_tokenizer *t, graft_token_rewrite *w, part *p, size_t n) {
     for (size_t i = 0; i < n;) {
         if (p[i].class != 0) {
             put(w, p[i++]);
@@ -131,14 +131,14 @@ int graft_normalize_forms(const graft_tokenizer *t, graft_token_scratch *s, uint
     }
     part *p = (part *)s->points;
     sort_all(p, p + n, n);
-    graft_rewrite w;
-    graft_rewrite_begin(&w, s, origin, 0, err);
+    graft_token_rewrite w;
+    graft_token_rewrite_begin(&w, s, origin, 0, err);
     if (composes) {
         put_composed(t, &w, p, n);
     } else {
         for (size_t i = 0; i < n; i++) put(&w, p[i]);
     }
-    return graft_rewrite_end(&w);
+    return graft_token_rewrite_end(&w);
 }
 
 /* ---- Precompiled ---- */
@@ -164,7 +164,7 @@ int graft_precompiled_read(graft_norm *out, graft_arena *arena, const unsigned c
         trie[i] = b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
     }
     memcpy(texts, bytes + 4 + trie_size, out->texts_size);
-    if (graft_utf8_check(texts, out->texts_size, NULL) != out->texts_size)
+    if (graft_utf8_valid(texts, out->texts_size, NULL) != out->texts_size)
         return graft_err_set(err, GRAFT_EFORMAT,
                              "%s: its precompiled map of characters holds texts that are not UTF-8", origin);
     out->trie = trie;
@@ -200,14 +200,14 @@ static uint32_t count_chars(const char *s, uint32_t size) {
 }
 
 /* Writes what replaces [text, size), with the changes that the reference counts; false when nothing does. */
-static bool put_mapped(graft_rewrite *w, const graft_norm *norm, const char *text, uint32_t size) {
+static bool put_mapped(graft_token_rewrite *w, const graft_norm *norm, const char *text, uint32_t size) {
     const char *to = find_mapped(norm, text, size);
     if (!to) return false;
     uint32_t bytes = (uint32_t)strlen(to), n;
     int64_t grown = (int64_t)count_chars(to, bytes) - count_chars(text, size), i = 0;
     for (uint32_t at = 0; at < bytes; at += n, i++) {
         uint32_t c = graft_utf8_get(to + at, &n);
-        graft_rewrite_put(w, c, i == 0 ? grown : i);
+        graft_token_rewrite_put(w, c, i == 0 ? grown : i);
     }
     return true;
 }
@@ -218,8 +218,8 @@ int graft_normalize_precompiled(const graft_tokenizer *t, graft_token_scratch *s
     const char *bytes = s->work.bytes;
     uint32_t size = s->work.size;
     bool modified = false;
-    graft_rewrite w;
-    graft_rewrite_begin(&w, s, origin, 0, err);
+    graft_token_rewrite w;
+    graft_token_rewrite_begin(&w, s, origin, 0, err);
     for (uint32_t i = 0; i < size;) {
         uint32_t n, last = graft_utf8_get(bytes + i, &n), end = i + n, k;
         for (utf8proc_int32_t state = 0; end < size; end += n) { /* to the end of the grapheme */
@@ -237,11 +237,11 @@ int graft_normalize_precompiled(const graft_tokenizer *t, graft_token_scratch *s
                 if (put_mapped(&w, norm, bytes + k, n))
                     modified = true;
                 else
-                    graft_rewrite_put(&w, c, 0);
+                    graft_token_rewrite_put(&w, c, 0);
             }
         }
         i = end;
     }
     if (w.rc == 0 && !modified) return 0;
-    return graft_rewrite_end(&w);
+    return graft_token_rewrite_end(&w);
 }

@@ -40,15 +40,15 @@ static int filter(const graft_tokenizer *t, graft_token_scratch *s, uint32_t ori
         skip++;
         i += n;
     }
-    graft_rewrite w;
-    graft_rewrite_begin(&w, s, origin, i < size ? skip : 0, err);
+    graft_token_rewrite w;
+    graft_token_rewrite_begin(&w, s, origin, i < size ? skip : 0, err);
     while (i < size) {
         uint32_t kept = graft_utf8_get(bytes + i, &n), c;
         int64_t dropped = 0;
         for (i += n; i < size && (c = graft_utf8_get(bytes + i, &n), drops(t, kind, c)); i += n) dropped++;
-        graft_rewrite_put(&w, mapped(t, kind, kept), -dropped);
+        graft_token_rewrite_put(&w, mapped(t, kind, kept), -dropped);
     }
-    return graft_rewrite_end(&w);
+    return graft_token_rewrite_end(&w);
 }
 
 /* CJK as BERT's own tokenizer has it: the blocks of ideographs, one of them short of its first code points.
@@ -62,22 +62,22 @@ static bool is_chinese(uint32_t c) {
 static int each_char(graft_token_scratch *s, uint32_t origin, graft_norm_kind kind, graft_err *err) {
     const char *bytes = s->work.bytes;
     uint32_t size = s->work.size, n, lower[2];
-    graft_rewrite w;
-    graft_rewrite_begin(&w, s, origin, 0, err);
+    graft_token_rewrite w;
+    graft_token_rewrite_begin(&w, s, origin, 0, err);
     for (uint32_t i = 0; i < size; i += n) {
         uint32_t c = graft_utf8_get(bytes + i, &n);
         if (kind == GRAFT_NORM_LOWERCASE) {
             int count = graft_unicode_to_lower(c, lower);
-            for (int k = 0; k < count; k++) graft_rewrite_put(&w, lower[k], k);
+            for (int k = 0; k < count; k++) graft_token_rewrite_put(&w, lower[k], k);
         } else if (is_chinese(c)) {
-            graft_rewrite_put(&w, ' ', 0);
-            graft_rewrite_put(&w, c, 1);
-            graft_rewrite_put(&w, ' ', 1);
+            graft_token_rewrite_put(&w, ' ', 0);
+            graft_token_rewrite_put(&w, c, 1);
+            graft_token_rewrite_put(&w, ' ', 1);
         } else {
-            graft_rewrite_put(&w, c, 0);
+            graft_token_rewrite_put(&w, c, 0);
         }
     }
-    return graft_rewrite_end(&w);
+    return graft_token_rewrite_end(&w);
 }
 
 static bool has_chinese(const graft_token_scratch *s) {
@@ -103,14 +103,14 @@ static int strip(const graft_tokenizer *t, graft_token_scratch *s, const graft_n
     }
     if (!lead && !trail) return 0;
     uint32_t count = 0;
-    graft_rewrite w;
-    graft_rewrite_begin(&w, s, origin, lead, err);
+    graft_token_rewrite w;
+    graft_token_rewrite_begin(&w, s, origin, lead, err);
     for (i = 0; i < size; i += n, count++) {
         uint32_t c = graft_utf8_get(bytes + i, &n);
         if (count < lead || count + trail >= size) continue;
-        graft_rewrite_put(&w, c, count + trail + 1 == size ? -(int64_t)trail : 0);
+        graft_token_rewrite_put(&w, c, count + trail + 1 == size ? -(int64_t)trail : 0);
     }
-    return graft_rewrite_end(&w);
+    return graft_token_rewrite_end(&w);
 }
 
 static int replace(graft_token_scratch *s, const graft_norm *norm, uint32_t origin, graft_err *err) {
@@ -138,11 +138,12 @@ int graft_char_to_byte(uint32_t c) {
 
 int graft_normalize_bytes(graft_token_scratch *s, uint32_t origin, graft_err *err) {
     const char *bytes = s->work.bytes;
-    graft_rewrite w;
-    graft_rewrite_begin(&w, s, origin, 0, err);
+    graft_token_rewrite w;
+    graft_token_rewrite_begin(&w, s, origin, 0, err);
     for (uint32_t i = 0; i < s->work.size; i++)
-        graft_rewrite_put(&w, graft_byte_to_char((unsigned char)bytes[i]), !graft_utf8_begins(bytes, i));
-    return graft_rewrite_end(&w);
+        graft_token_rewrite_put(&w, graft_byte_to_char((unsigned char)bytes[i]),
+                                !graft_utf8_begins(bytes, i));
+    return graft_token_rewrite_end(&w);
 }
 
 static int run(const graft_tokenizer *t, graft_token_scratch *s, const graft_norm *norm, uint32_t origin,

@@ -307,19 +307,19 @@ int graft_found_add(graft_token_scratch *s, int32_t id, size_t begin, size_t end
 /** The characters of s->work replaced one after another, as alignments ask: change 0 replaces the next
  * character, -k replaces it and drops the k behind it, anything above 0 is new and stems from where the last
  * did. */
-typedef struct graft_rewrite {
+typedef struct graft_token_rewrite {
     graft_token_scratch *s;
     uint32_t at, end, origin;
     graft_err *err;
     int rc;
-} graft_rewrite;
+} graft_token_rewrite;
 
 /** Begins to rewrite s->work into s->other; `skip` characters at the beginning are dropped. */
-void graft_rewrite_begin(graft_rewrite *w, graft_token_scratch *s, uint32_t origin, uint32_t skip,
-                         graft_err *err);
-void graft_rewrite_put(graft_rewrite *w, uint32_t c, int64_t change);
+void graft_token_rewrite_begin(graft_token_rewrite *w, graft_token_scratch *s, uint32_t origin, uint32_t skip,
+                               graft_err *err);
+void graft_token_rewrite_put(graft_token_rewrite *w, uint32_t c, int64_t change);
 /** s->work is then what was written. */
-int graft_rewrite_end(graft_rewrite *w);
+int graft_token_rewrite_end(graft_token_rewrite *w);
 /** Replaces the matches among s->spans, which cover s->work, by `content`, all new. */
 int graft_aligned_replace(graft_token_scratch *s, const char *content, uint32_t size, uint32_t origin,
                           graft_err *err);

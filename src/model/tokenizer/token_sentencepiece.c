@@ -97,7 +97,7 @@ static int read_piece(proto *p, piece *out, const field *message, graft_err *err
         }
     }
     if (!isfinite(out->score)) return bad(p, message->bytes, "a score that is no number", err);
-    if (graft_utf8_check(out->text, out->size, NULL) != out->size)
+    if (graft_utf8_valid(out->text, out->size, NULL) != out->size)
         return bad(p, message->bytes, "a piece that is not UTF-8", err);
     return 0;
 }

@@ -87,10 +87,10 @@ static uint32_t char_size(const char *s) {
 /* The reference rewrites the part of a text that stems from its input: bytes at the beginning that stem from
  * nothing are kept out of it, and characters are then taken for their neighbours. Its offsets show that, so
  * it is followed here. */
-void graft_rewrite_begin(graft_rewrite *w, graft_token_scratch *s, uint32_t origin, uint32_t skip,
-                         graft_err *err) {
+void graft_token_rewrite_begin(graft_token_rewrite *w, graft_token_scratch *s, uint32_t origin, uint32_t skip,
+                               graft_err *err) {
     const graft_aligned *from = &s->work;
-    *w = (graft_rewrite){.s = s, .end = from->size, .origin = origin, .err = err};
+    *w = (graft_token_rewrite){.s = s, .end = from->size, .origin = origin, .err = err};
     s->other.size = 0;
     uint32_t kept = 0;
     while (kept < from->size && from->from[kept][0] == from->from[kept][1]) kept++;
@@ -105,7 +105,7 @@ void graft_rewrite_begin(graft_rewrite *w, graft_token_scratch *s, uint32_t orig
     for (; skip > 0 && w->at < w->end; skip--) w->at += char_size(from->bytes + w->at);
 }
 
-void graft_rewrite_put(graft_rewrite *w, uint32_t c, int64_t change) {
+void graft_token_rewrite_put(graft_token_rewrite *w, uint32_t c, int64_t change) {
     graft_aligned *from = &w->s->work, *to = &w->s->other;
     if (w->rc < 0 || (w->rc = graft_aligned_reserve(to, (size_t)to->size + 4, w->err)) < 0) return;
     uint32_t begin = w->origin, end = w->origin;
@@ -130,7 +130,7 @@ static void swap_work(graft_token_scratch *s) {
     s->other = work;
 }
 
-int graft_rewrite_end(graft_rewrite *w) {
+int graft_token_rewrite_end(graft_token_rewrite *w) {
     if (w->rc == 0) swap_work(w->s);
     return w->rc;
 }

@@ -54,8 +54,6 @@ static inline uint32_t graft_utf8_get(const char *s, uint32_t *size) {
 
 /** Writes a code point; the bytes written, 1 to 4. */
 uint32_t graft_utf8_put(char *to, uint32_t c);
-/** Size of the longest valid prefix: `size` when all is UTF-8. *ascii (may be NULL): no byte is above 127. */
-size_t graft_utf8_check(const char *s, size_t size, bool *ascii);
 /** Whether byte s[i] begins a character. */
 static inline bool graft_utf8_begins(const char *s, size_t i) {
     return ((unsigned char)s[i] & 0xc0) != 0x80;

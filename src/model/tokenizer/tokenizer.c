@@ -143,7 +143,7 @@ int graft_tokenizer_parse(graft_tokenizer **out, const char *json, size_t size, 
     graft_tokenizer *t;
     const graft_node *root;
     *out = NULL;
-    size_t valid = graft_utf8_check(json, size, NULL);
+    size_t valid = graft_utf8_valid(json, size, NULL);
     if (valid < size)
         return graft_err_set(err, GRAFT_EFORMAT, "%s: byte %zu (0x%02x) is not UTF-8", origin, valid,
                              (unsigned char)json[valid]);

@@ -3,19 +3,9 @@
 #include <string.h>
 
 bool graft_is_utf8(const char *text, size_t size, size_t *offset) {
-    const unsigned char *p = (const unsigned char *)text;
-    for (size_t i = 0; i < size;) {
-        size_t n = p[i] < 0x80 ? 1 : p[i] >= 0xC2 && p[i] < 0xE0 ? 2 : (p[i] & 0xF0) == 0xE0 ? 3 : 4;
-        *offset = i;
-        if (p[i] == 0 || (n == 4 && (p[i] < 0xF0 || p[i] > 0xF4)) || i + n > size) return false;
-        for (size_t k = 1; k < n; k++)
-            if ((p[i + k] & 0xC0) != 0x80) return false;
-        if ((p[i] == 0xE0 && p[i + 1] < 0xA0) || (p[i] == 0xED && p[i + 1] >= 0xA0) ||
-            (p[i] == 0xF0 && p[i + 1] < 0x90) || (p[i] == 0xF4 && p[i + 1] >= 0x90))
-            return false;
-        i += n;
-    }
-    return true;
+    const char *zero = size ? memchr(text, 0, size) : NULL;
+    *offset = graft_utf8_valid(text, zero ? (size_t)(zero - text) : size, NULL);
+    return *offset == size;
 }
 
 int graft_utf8_check(const char *text, size_t size, const char *origin, graft_err *err) {

@@ -1,0 +1,193 @@
+/* How a text model wants its texts: modules.json and what it names (sentence-transformers), the tokenizer,
+ * else the family's habit. */
+#include "model/model_impl.h"
+#include <string.h>
+
+static const char *const poolings[] = {[GRAFT_SPAN_FIRST] = "first",
+                                       [GRAFT_SPAN_LAST] = "last",
+                                       [GRAFT_SPAN_MEAN] = "mean",
+                                       [GRAFT_SPAN_MAX] = "max"};
+
+const char *graft_pooling_name(graft_span_kind p) {
+    return poolings[p];
+}
+
+bool graft_pooling_find(graft_span_kind *out, const char *name) {
+    for (size_t i = 0; i < GRAFT_COUNT(poolings); i++) {
+        if (strcmp(poolings[i], name) != 0) continue;
+        *out = (graft_span_kind)i;
+        return true;
+    }
+    return false;
+}
+
+static int read_file(json_t **out, const graft_model *m, const char *folder, const char *name,
+                     graft_err *err) {
+    const char *dir = *folder ? graft_path_join(m->arena, m->folder, folder) : m->folder;
+    const char *path = dir ? graft_path_join(m->arena, dir, name) : NULL;
+    *out = NULL;
+    if (!path) return graft_err_nomem(err);
+    return graft_path_is_file(path) ? graft_json_read(out, m->arena, path, err) : 0;
+}
+
+/* A module's folder is named by a file that anybody may have written. */
+static bool is_inside(const char *path) {
+    return path && *path != '/' && !strstr(path, "..");
+}
+
+static int read_pooling(graft_model *m, const char *folder, graft_err *err) {
+    static const struct {
+        const char *key;
+        graft_span_kind pooling;
+    } modes[] = {{"pooling_mode_cls_token", GRAFT_SPAN_FIRST},
+                 {"pooling_mode_mean_tokens", GRAFT_SPAN_MEAN},
+                 {"pooling_mode_max_tokens", GRAFT_SPAN_MAX},
+                 {"pooling_mode_lasttoken", GRAFT_SPAN_LAST}};
+    static const char *const others[] = {"pooling_mode_mean_sqrt_len_tokens",
+                                         "pooling_mode_weightedmean_tokens"};
+    static const char *const words[] = {"cls", "mean", "max", "lasttoken"};
+    json_t *config = NULL;
+    int n = 0, rc = read_file(&config, m, folder, "config.json", err);
+    if (rc < 0) return rc;
+    const char *word = json_string_value(json_object_get(config, "pooling_mode"));
+    for (size_t i = 0; i < GRAFT_COUNT(modes); i++) {
+        bool chosen = word ? !strcmp(word, words[i]) : json_is_true(json_object_get(config, modes[i].key));
+        if (!chosen) continue;
+        m->text.pooling = modes[i].pooling;
+        n++;
+    }
+    for (size_t i = 0; i < GRAFT_COUNT(others); i++)
+        n += 2 * json_is_true(json_object_get(config, others[i]));
+    if (n == 1) return 0;
+    return graft_err_set(err, GRAFT_EUNSUPPORTED,
+                         "%s/%s/config.json: only one of mean, max, first and last token can be the pooling",
+                         m->folder, folder);
+}
+
+/* One line of modules.json. A Dense module is a head when it is the last and as wide as there are labels
+ * (graft_model_read_dense); as a part of the features it is not supported. */
+static int read_module(graft_model *m, const json_t *module, bool is_last, graft_err *err) {
+    const char *type = json_string_value(json_object_get(module, "type"));
+    const char *folder = json_string_value(json_object_get(module, "path"));
+    const char *kind = type ? strrchr(type, '.') : NULL;
+    kind = kind ? kind + 1 : type;
+    if (!kind || !folder || (*folder && !is_inside(folder)))
+        return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: a module has no type or no path",
+                             m->folder);
+    if (!strcmp(kind, "Transformer")) return 0;
+    if (!strcmp(kind, "Pooling")) return read_pooling(m, folder, err);
+    if (!strcmp(kind, "Normalize")) {
+        m->text.unit = true;
+        return 0;
+    }
+    if (!strcmp(kind, "Dropout")) return 0;
+    if (!strcmp(kind, "Dense") && is_last && json_object_get(m->config, "id2label")) {
+        m->dense_folder = graft_arena_strdup(m->arena, folder);
+        return m->dense_folder ? 0 : graft_err_nomem(err);
+    }
+    return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s/modules.json: the module %s is not supported",
+                         m->folder, kind);
+}
+
+static int read_modules(graft_model *m, graft_err *err) {
+    json_t *modules = NULL, *config = NULL;
+    int64_t longest = 0;
+    int rc = read_file(&modules, m, "", "modules.json", err);
+    if (rc < 0 || !modules) return rc;
+    if (!json_is_array(modules) || json_array_size(modules) > 16)
+        return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: it has to be a list of modules",
+                             m->folder);
+    m->text.sentence = true;
+    m->text.pooling = GRAFT_SPAN_MEAN;
+    size_t n = json_array_size(modules);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = read_module(m, json_array_get(modules, i), i + 1 == n, err);
+    if (rc == 0) rc = read_file(&config, m, "", "sentence_bert_config.json", err);
+    if (rc == 0 && config)
+        rc = graft_json_int(config, "max_seq_length", 0, &longest, "sentence_bert_config.json", err);
+    if (longest > 0) m->text.max_length = longest;
+    return rc;
+}
+
+static int open_tokenizer(graft_model *m, graft_err *err) {
+    graft_err why = {0};
+    int rc = graft_tokenizer_open(&m->tokenizer, m->folder, &why);
+    if (rc < 0 && why.code == GRAFT_EDATA) return 0; /* there is none: an error only for who needs it */
+    if (rc < 0) {
+        if (err) *err = why;
+        return rc;
+    }
+    size_t size = graft_tokenizer_size(m->tokenizer);
+    if (size <= (size_t)m->hyper.vocabulary) return 0;
+    return graft_err_set(err, GRAFT_EDATA,
+                         "%s: its tokenizer makes ids up to %zu, its embedding matrix has %lld rows",
+                         m->folder, size - 1, (long long)m->hyper.vocabulary);
+}
+
+/* The answer that the published class gives. */
+static void read_task(graft_model *m) {
+    const char *class = json_string_value(json_array_get(json_object_get(m->config, "architectures"), 0));
+    const char *problem = json_string_value(json_object_get(m->config, "problem_type"));
+    bool names_one = json_object_size(json_object_get(m->config, "id2label")) == 1;
+    if (class && strstr(class, "ForTokenClassification"))
+        m->task = GRAFT_TASK_TAGGING;
+    else if (problem && !strcmp(problem, "multi_label_classification"))
+        m->task = GRAFT_TASK_MULTILABEL;
+    else if ((problem && !strcmp(problem, "regression")) ||
+             (!problem && names_one && class && strstr(class, "ForSequenceClassification")))
+        m->task = GRAFT_TASK_REGRESSION;
+}
+
+int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err) {
+    m->text = (graft_text_rules){.pooling = m->family->pooling,
+                                 .position_offset = m->hyper.position_offset,
+                                 .vocabulary = m->hyper.vocabulary};
+    int rc = 0;
+    read_task(m);
+    if (m->folder) rc = read_modules(m, err);
+    if (rc == 0 && m->folder) rc = open_tokenizer(m, err);
+    if (rc < 0) return rc;
+    if (o->pooling) {
+        if (!graft_pooling_find(&m->text.pooling, o->pooling))
+            return graft_err_set(err, GRAFT_EUSAGE, "unknown pooling '%s', one of: first, last, mean, max",
+                                 o->pooling);
+        m->text.sentence = m->text.pooling != m->family->pooling;
+    }
+    if (m->text.max_length == 0 && m->tokenizer)
+        m->text.max_length = graft_tokenizer_max_length(m->tokenizer);
+    if (m->text.max_length <= 0 || m->text.max_length > m->hyper.longest)
+        m->text.max_length = m->hyper.longest;
+    if (o->max_length > m->hyper.longest)
+        return graft_err_set(err, GRAFT_EUSAGE, "--max-length %lld: %s takes %lld tokens at most",
+                             (long long)o->max_length, m->path, (long long)m->hyper.longest);
+    if (o->max_length > 0) m->text.max_length = o->max_length;
+    return 0;
+}
+
+int graft_model_read_dense(graft_model *m, graft_err *err) {
+    if (!m->dense_folder) return 0;
+    const char *dir = graft_path_join(m->arena, m->folder, m->dense_folder);
+    const char *path = dir ? graft_path_join(m->arena, dir, "model.safetensors") : NULL;
+    graft_tensors dense, all;
+    if (!path) return graft_err_nomem(err);
+    int rc = graft_tensors_open(&dense, m->arena, path, err);
+    if (rc == 0) rc = graft_tensors_join(&all, m->arena, &m->source, &dense, m->family->head, path, err);
+    if (rc == 0) m->source = all;
+    return rc;
+}
+
+const graft_text_rules *graft_model_text(const graft_model *m) {
+    return &m->text;
+}
+
+int graft_model_tokenizer(const graft_tokenizer **out, const graft_model *m, graft_err *err) {
+    *out = m->tokenizer;
+    if (m->tokenizer) return 0;
+    return graft_err_set(err, GRAFT_EDATA,
+                         "%s: it has no tokenizer; put its tokenizer.json beside the weights", m->path);
+}
+
+int64_t graft_model_pad(const graft_model *m) {
+    int64_t pad = m->hyper.pad >= 0 ? m->hyper.pad : m->tokenizer ? graft_tokenizer_pad(m->tokenizer) : -1;
+    return pad >= 0 ? pad : m->hyper.vocabulary - 1;
+}
