@@ -13,7 +13,7 @@
 
 typedef struct bench_options {
     const char *model, *train; /* train: head, top:1, full */
-    int64_t batch;
+    int64_t batch, length;     /* samples; tokens of a text */
     bool bf16, trace;
     double seconds;
     int threads;
@@ -83,7 +83,7 @@ static inline void bench_print(const char *what, const bench_options *o, bench_c
 }
 
 static inline int bench_main(int argc, char **argv, int (*run)(const bench_options *o, graft_err *err)) {
-    bench_options o = {.train = "full", .batch = 8, .seconds = 5.0};
+    bench_options o = {.train = "full", .batch = 8, .length = 128, .seconds = 5.0};
     graft_err err = {0};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -93,6 +93,7 @@ static inline int bench_main(int argc, char **argv, int (*run)(const bench_optio
             o.model = argv[i];
         } else {
             if (strcmp(argv[i], "--batch") == 0) o.batch = strtoll(value, NULL, 10);
+            if (strcmp(argv[i], "--length") == 0) o.length = strtoll(value, NULL, 10);
             if (strcmp(argv[i], "--dtype") == 0) o.bf16 = strcmp(value, "bf16") == 0;
             if (strcmp(argv[i], "--seconds") == 0) o.seconds = strtod(value, NULL);
             if (strcmp(argv[i], "--threads") == 0) o.threads = (int)strtol(value, NULL, 10);
@@ -102,7 +103,8 @@ static inline int bench_main(int argc, char **argv, int (*run)(const bench_optio
     }
     if (!o.model) {
         fprintf(stderr,
-                "usage: %s MODEL [--batch N] [--dtype fp32|bf16] [--seconds S] [--threads T] [--trace]\n",
+                "usage: %s MODEL [--batch N] [--length TOKENS] [--dtype fp32|bf16] [--seconds S] [--threads "
+                "T] [--trace]\n",
                 argv[0]);
         return 2;
     }

@@ -1,43 +1,66 @@
-/* Pictures a second of a model's forward pass, as graft runs frozen features and prediction: folded, fused,
+/* Samples a second of a model's forward pass, as graft runs frozen features and prediction: folded, fused,
  * packed.
  *
- *     bench_forward MODEL [--batch N] [--dtype fp32|bf16] [--seconds S] [--threads T] [--trace]
+ *     bench_forward MODEL [--batch N] [--length TOKENS] [--dtype fp32|bf16] [--seconds S] [--threads T]
+ * [--trace]
  *
  * Prints one JSON object: images_per_second (best, median over rounds), arena and weights in MiB, peak_mib of
- * the process. The input is noise: speed does not depend on it. */
-#include "bench.h"
+ * the process; --trace prints the kernels of one pass instead. The input is noise: speed does not depend on
+ * it. */
+#include "bench_inputs.h"
 
-#include "model/model.h"
+typedef struct setup {
+    graft_arena *arena;
+    graft_env *env;
+    graft_model *model;
+    graft_infer *infer;
+} setup;
 
-static int run(const bench_options *o, graft_err *err) {
-    graft_env *env = NULL;
-    graft_model *model = NULL;
-    graft_infer *infer = NULL;
+static int open_setup(setup *s, bench_inputs *x, const bench_options *o, graft_err *err) {
     graft_env_options eo = GRAFT_ENV_OPTIONS_INIT;
     graft_infer_options io = GRAFT_INFER_OPTIONS_INIT;
     eo.threads = o->threads;
     io.dtype = o->bf16 ? GRAFT_BF16 : GRAFT_F32;
-    int rc = graft_env_new(&env, &eo, err);
-    if (rc == 0) rc = graft_model_open(&model, env, o->model, NULL, err);
-    if (rc == 0) rc = graft_infer_new(&infer, env, model, &io, err);
-    float *x = NULL;
-    int h = 0, w = 0;
-    if (rc == 0) rc = graft_infer_input(&x, infer, o->batch, err);
-    if (rc == 0) {
-        graft_model_input_size(model, &h, &w);
-        bench_noise(x, (size_t)o->batch * (size_t)graft_model_channels(model) * (size_t)h * (size_t)w);
-    }
-    bench_clock clock = {0};
+    int rc = s->arena ? graft_env_new(&s->env, &eo, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_model_open(&s->model, s->env, o->model, NULL, err);
+    if (rc == 0) rc = graft_infer_new(&s->infer, s->env, s->model, &io, err);
+    return rc == 0 ? bench_inputs_make(x, s->arena, s->model, o, err) : rc;
+}
+
+static int trace(const setup *s, const graft_feed *feed, graft_err *err) {
+    graft_buf text;
+    graft_buf_init(&text, 0);
+    int rc = graft_infer_trace(s->infer, feed, &text, err);
+    if (rc == 0 && !text.failed) fputs(text.data, stdout);
+    graft_buf_done(&text);
+    return rc;
+}
+
+static int measure(const setup *s, const graft_feed *feed, const bench_options *o, graft_err *err) {
+    static bench_clock clock;
+    graft_program_memory needs = {0};
+    int rc = 0;
     while (rc == 0 && bench_goes_on(&clock, o)) {
-        rc = graft_infer_run_input(infer, o->batch, NULL, NULL, err);
+        rc = graft_infer_feed(s->infer, feed, 0, feed->n, feed->n, NULL, NULL, err);
         bench_tick(&clock);
     }
-    graft_program_memory needs = {0};
-    if (rc == 0) rc = graft_infer_needs(infer, o->batch, &needs, err);
+    if (rc == 0) rc = graft_infer_needs(s->infer, feed->n, feed->n_tokens, &needs, err);
     if (rc == 0) bench_print("forward", o, &clock, &needs);
-    graft_infer_free(infer);
-    graft_model_close(model);
-    graft_env_free(env);
+    return rc;
+}
+
+static int run(const bench_options *o, graft_err *err) {
+    setup s = {.arena = graft_arena_new(NULL)};
+    bench_inputs x;
+    int rc = open_setup(&s, &x, o, err);
+    if (rc == 0) {
+        const graft_feed feed = graft_batch_feed(&x.batch);
+        rc = o->trace ? trace(&s, &feed, err) : measure(&s, &feed, o, err);
+    }
+    graft_infer_free(s.infer);
+    graft_model_close(s.model);
+    graft_env_free(s.env);
+    graft_arena_free(s.arena);
     return rc;
 }
 

@@ -1,11 +1,12 @@
 /* Training steps a second on noise: what a model's step costs, input pictures already in memory.
  *
- *     bench_train MODEL [--train head|top:N|full] [--batch N] [--dtype fp32|bf16] [--seconds S] [--threads T]
+ *     bench_train MODEL [--train head|top:N|full] [--batch N] [--length TOKENS] [--dtype fp32|bf16]
+ * [--seconds S] [--threads T]
  * [--trace]
  *
  * The frozen prefix, where there is one, runs in front of every step, as it does without the bottleneck
  * cache. Prints one JSON object as bench_forward does; --trace prints the kernels of one step instead. */
-#include "bench.h"
+#include "bench_inputs.h"
 
 #include "learn/run.h"
 #include "transfer/prefix.h"
@@ -19,9 +20,9 @@ typedef struct setup {
     graft_state *state;
     graft_recipe recipe;
     graft_stepper stepper;
-    float *pixels, **rows;
+    float **rows;
+    bench_inputs inputs;
     graft_row_tensors tensors;
-    int64_t size[3];
 } setup;
 
 static graft_param_group group_of(void *user, const char *name) {
@@ -37,17 +38,12 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
     const char *plan = NULL;
     graft_evidence evidence = {0};
     graft_graph *graph = NULL;
-    int h = 0, w = 0;
     eo.threads = o->threads;
     int rc = graft_env_new(&s->env, &eo, err);
     if (rc == 0) rc = graft_model_open(&s->model, s->env, o->model, NULL, err);
     if (rc < 0) return rc;
     graft_model_labels(s->model, &classes);
     if (classes == 0) return graft_err_set(err, GRAFT_EDATA, "%s has no classes to train for", o->model);
-    graft_model_input_size(s->model, &h, &w);
-    s->size[0] = graft_model_channels(s->model);
-    s->size[1] = h;
-    s->size[2] = w;
     s->recipe = (graft_recipe){.loss = graft_loss_find("cross_entropy"),
                                .optimiser = graft_optimiser_find("sgd"),
                                .schedule = graft_schedule_find("constant"),
@@ -59,29 +55,23 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
                                .micro_batch = o->batch,
                                .dtype = o->bf16 ? GRAFT_BF16 : GRAFT_F32,
                                .group = group_of};
+    if (graft_model_modality(s->model) == GRAFT_TEXTS) s->recipe.tokens = o->batch * o->length;
     rc = graft_model_graph(&graph, s->arena, s->model, 0, 0, err);
     if (rc == 0)
         rc = graft_strategy_phases(&phases, &n_phases, &plan, s->arena, s->model, o->train, &evidence, err);
     if (rc == 0) rc = graft_mark_trained(graph, s->model, phases, true, err);
     if (rc == 0) {
-        rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype, 0, err);
+        rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype,
+                                graft_model_longest(s->model), err);
     }
     if (rc == 0) rc = graft_state_new(&s->state, s->env, err);
     if (rc == 0) rc = graft_stepper_init(&s->stepper, s->suffix, s->state, &s->recipe, err);
     return rc;
 }
 
-/* One step from pictures, the prefix included. */
-static int step(setup *s, const int32_t *labels, int64_t update, graft_err *err) {
-    int64_t n = s->recipe.batch;
-    graft_tensor inputs[1];
-    graft_batch b = {.n = n, .inputs = inputs, .n_inputs = 1, .labels = labels};
-    size_t pixels = (size_t)(n * s->size[0] * s->size[1] * s->size[2]);
-    inputs[0] = (graft_tensor){.name = "pixel_values",
-                               .dtype = GRAFT_F32,
-                               .shape = {4, {n, s->size[0], s->size[1], s->size[2]}},
-                               .data = s->pixels,
-                               .size = pixels * sizeof(float)};
+/* One step, the prefix included. */
+static int step(setup *s, int64_t update, graft_err *err) {
+    graft_batch b = s->inputs.batch;
     if (s->prefix) {
         int rc = graft_prefix_run(s->prefix, &b, s->rows, err);
         if (rc == 0) rc = graft_row_tensors_put(&s->tensors, &b, (const float *const *)s->rows, err);
@@ -99,31 +89,21 @@ static int trace(setup *s, graft_err *err) {
     return rc;
 }
 
-static int make_rows(setup *s, int64_t batch, graft_err *err) {
-    size_t count = graft_prefix_row(s->prefix, 0);
-    float *values = graft_arena_array(s->arena, (size_t)batch * count, sizeof *values);
-    s->rows = graft_arena_array(s->arena, (size_t)batch, sizeof *s->rows);
+static int make_rows(setup *s, const bench_options *o, graft_err *err) {
+    size_t count = graft_prefix_row(s->prefix, o->length), batch = (size_t)o->batch;
+    float *values = graft_arena_array(s->arena, batch * count, sizeof *values);
+    s->rows = graft_arena_array(s->arena, batch, sizeof *s->rows);
     if (!values || !s->rows) return graft_err_nomem(err);
-    for (int64_t i = 0; i < batch; i++) s->rows[i] = values + (size_t)i * count;
+    for (size_t i = 0; i < batch; i++) s->rows[i] = values + i * count;
     return graft_row_tensors_init(&s->tensors, s->prefix, err);
 }
 
 static int measure(setup *s, const bench_options *o, graft_err *err) {
-    size_t pixels = (size_t)(o->batch * s->size[0] * s->size[1] * s->size[2]);
-    int32_t *labels = graft_arena_array(s->arena, (size_t)o->batch, sizeof *labels);
-    s->pixels = graft_arena_array(s->arena, pixels, sizeof *s->pixels);
-    if (!labels || !s->pixels) return graft_err_nomem(err);
-    if (s->prefix) {
-        int rc = make_rows(s, o->batch, err);
-        if (rc < 0) return rc;
-    }
-    bench_noise(s->pixels, pixels);
-    for (int64_t i = 0; i < o->batch; i++)
-        labels[i] = (int32_t)(i % (s->recipe.n_classes > 0 ? s->recipe.n_classes : 1));
+    int rc = bench_inputs_make(&s->inputs, s->arena, s->model, o, err);
+    if (rc == 0 && s->prefix) rc = make_rows(s, o, err);
     static bench_clock clock;
-    int rc = 0;
     for (int64_t i = 0; rc == 0 && bench_goes_on(&clock, o); i++) {
-        rc = step(s, labels, i, err);
+        rc = step(s, i, err);
         bench_tick(&clock);
     }
     if (rc < 0) return rc;

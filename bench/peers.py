@@ -1,6 +1,6 @@
 """graft next to its peers, in pairs: A B A within seconds, the median ratio of several rounds (peers.sh starts it).
 
-    peers.py --graft build/release/graft [forward] [train] [fit] [predict] [decode] [--rounds N] [--seconds S] [--threads T]
+    peers.py --graft build/release/graft [forward] [train] [fit] [predict] [decode] [text] [sentences] [--rounds N] [--seconds S] [--threads T]
 
 A processor's speed drifts by up to two within minutes; so each measurement of a peer stands between two of graft, and only
 their ratio counts. Every program gets the same number of threads. All models have random weights, made here: speed does not
@@ -22,7 +22,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SECTIONS = ("forward", "train", "fit", "predict", "decode")
+SECTIONS = ("forward", "train", "fit", "predict", "decode", "text", "sentences")
 FORWARD = {"fp32": ["torch", "torch.compile", "onnxruntime", "openvino"], "bf16": ["torch", "torch.compile", "openvino"]}
 TRAIN = ["torch", "torch.compile"]
 NAMES = {"torch": "PyTorch eager, channels_last", "torch.compile": "torch.compile", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
@@ -46,11 +46,11 @@ class Bench:
         options |= {"threads": self.args.threads}
         return [sys.executable, f"{HERE}/peers_worker.py", kind, json.dumps(options)]
 
-    def model(self, architecture, classes=1000):
+    def model(self, architecture, classes=1000, kind="prepare"):
         folder = f"{self.folder}/{architecture}"
         if not os.path.exists(f"{folder}/model.onnx"):
             self.note(f"making {architecture} with random weights")
-            answer = run_json(self.worker("prepare", architecture=architecture, classes=classes, folder=folder), self.env)
+            answer = run_json(self.worker(kind, architecture=architecture, classes=classes, folder=folder), self.env)
             if "error" in answer:
                 raise Failed(f"no {architecture}: {answer['error']}")
         return folder
@@ -304,6 +304,48 @@ def decode(bench):
           f"({min(f['ratio'] for f in found):.2f}–{max(f['ratio'] for f in found):.2f})", flush=True)
 
 
+def text(bench):
+    """Texts of 128 tokens: forward, and steps of everything."""
+    for architecture, train_batch in (("bert-base", 8), ("minilm", 32)):
+        folder = bench.model(architecture, kind="text_prepare")
+        head(f"{architecture}, 128 tokens", "texts/s")
+        for dtype, names in FORWARD.items():
+            for batch in (1, 8, 32):
+                compare(bench, f"forward, batch {batch}, {dtype}", "text_forward", names,
+                        lambda b=batch, d=dtype: bench.graft("bench_forward", folder, "--batch", b, "--length", 128, "--dtype", d,
+                                                             "--seconds", bench.args.seconds),
+                        bench.args.seconds, folder=folder, batch=batch, length=128, dtype=dtype)
+        for dtype in ("fp32", "bf16"):
+            compare(bench, f"step, batch {train_batch}, {dtype}", "text_train", TRAIN,
+                    lambda d=dtype: bench.graft("bench_train", folder, "--train", "full", "--batch", train_batch, "--length", 128, "--dtype", d,
+                                                "--seconds", 2 * bench.args.seconds),
+                    2 * bench.args.seconds, folder=folder, batch=train_batch, length=128, dtype=dtype)
+
+
+def sentences(bench):
+    """Embeddings of real sentences by all-MiniLM-L6-v2 (--minilm DIR): graft's whole process, the peer without its start."""
+    source = os.path.join(HERE, "../../shared/data/sst2/train.tsv")
+    if not bench.args.minilm or not os.path.exists(source):
+        raise Failed("needs --minilm DIR and the sentences of SST-2")
+    path = f"{bench.folder}/sentences.txt"
+    with open(source, encoding="utf-8") as f, open(path, "w", encoding="utf-8") as g:
+        g.writelines(line.rsplit("\t", 1)[0] + "\n" for line in list(f)[:2000])
+    head("Embeddings of 2,000 sentences of SST-2, all-MiniLM-L6-v2", "s")
+    for dtype in ("fp32", "bf16"):
+        found = []
+        command = [bench.args.graft, "embed", bench.args.minilm, path, "-o", f"{bench.folder}/e.npy", "--no-cache", "--dtype", dtype, "-q",
+                   "--threads", str(bench.args.threads)]
+        for _ in range(bench.args.rounds):
+            a = run_timed(command, bench.env)
+            b = run_json(bench.worker("text_encode", folder=bench.args.minilm, sentences=path, dtype=dtype, peer="torch"), bench.env)
+            c = run_timed(command, bench.env)
+            if "error" in b:
+                raise Failed(b["error"])
+            mine = (a[0] + c[0]) / 2
+            found.append({"graft": mine, "peer": b["seconds"], "ratio": b["seconds"] / mine, "graft_mib": max(a[1], c[1]), "peer_mib": b["peak_mib"]})
+        rows(bench, dtype, {"sentence-transformers": found}, {})
+
+
 def rate(command, pattern, env):
     """The number that a program prints."""
     try:
@@ -329,6 +371,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--photos", metavar="DIR")
+    parser.add_argument("--minilm", metavar="DIR", help="all-MiniLM-L6-v2's folder, for the section sentences")
     parser.add_argument("--work", metavar="DIR", help="kept between runs; a temporary folder by default")
     parser.add_argument("--without", action="append", default=[], metavar="PEER", help=f"leave a peer out: {', '.join(NAMES)}")
     parser.add_argument("--json", metavar="FILE")

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PEERS_PYTHON:-.deps/peers/bin/python}
-if [ -z "${PEERS_PYTHON:-}" ] && ! "$python" -c 'import torch, torchvision, timm, onnxruntime, onnxscript, openvino' 2>/dev/null; then
+if [ -z "${PEERS_PYTHON:-}" ] && ! "$python" -c 'import torch, torchvision, timm, onnxruntime, onnxscript, openvino, sentence_transformers' 2>/dev/null; then
     echo "bench-peers: installing PyTorch, timm, ONNX Runtime and OpenVINO in .deps/peers (some minutes)" >&2
     python3 -m venv .deps/peers
     .deps/peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers-requirements.txt

@@ -1,6 +1,6 @@
 """One peer in one process: makes itself ready, then measures whenever the orchestrator (peers.py) writes a line "go SECONDS".
 
-    peers_worker.py KIND JSON      KIND: prepare, forward, train, fit, predict; JSON: its options
+    peers_worker.py KIND JSON      KIND: prepare, forward, train, fit, predict, and text_… of them; JSON: its options
 
 Answers are JSON lines on stdout: {"ready": seconds}, {"images_per_second": …, "peak_mib": …} or {"error": …}.
 """
@@ -10,6 +10,8 @@ import os
 import statistics
 import sys
 import time
+
+import peers_text
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -120,7 +122,7 @@ def torch_step_train(o):
 
 STEPS = {"forward": {"torch": torch_step_forward, "torch.compile": torch_step_forward, "onnxruntime": onnxruntime_step,
                      "openvino": openvino_step},
-         "train": {"torch": torch_step_train, "torch.compile": torch_step_train}}
+         "train": {"torch": torch_step_train, "torch.compile": torch_step_train}, **peers_text.STEPS}
 
 
 def serve(kind, o):
@@ -192,13 +194,22 @@ def predict(o):
             say(best=int(model(transform()(Image.open(o["photo"]).convert("RGB"))[None]).argmax()))
 
 
+def text_prepare(o):
+    peers_text.prepare(o)
+    say(done=True)
+
+
+def text_encode(o):
+    say(**peers_text.encode(o), peak_mib=peak_mib())
+
+
 def main():
     kind, o = sys.argv[1], json.loads(sys.argv[2])
     try:
         if kind in STEPS:
             serve(kind, o)
         else:
-            {"prepare": prepare, "fit": fit, "predict": predict}[kind](o)
+            {"prepare": prepare, "fit": fit, "predict": predict, "text_prepare": text_prepare, "text_encode": text_encode}[kind](o)
     except BrokenPipeError:
         pass
     except Exception as error:  # the orchestrator prints it in the row's place

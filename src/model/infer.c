@@ -142,9 +142,16 @@ int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *featu
     return 0;
 }
 
-int graft_infer_needs(graft_infer *f, int64_t n, graft_program_memory *out, graft_err *err) {
+int graft_infer_trace(graft_infer *f, const graft_feed *feed, graft_buf *out, graft_err *err) {
     graft_program *p = NULL;
-    int rc = program_for(&p, f, n, 0, err);
+    int rc = program_for(&p, f, feed->n, feed->n_tokens ? graft_tokens_room(feed->n_tokens) : 0, err);
+    if (rc == 0) rc = graft_program_feed(p, feed, 0, feed->n, err);
+    return rc == 0 ? graft_program_trace(p, out, err) : rc;
+}
+
+int graft_infer_needs(graft_infer *f, int64_t n, int64_t tokens, graft_program_memory *out, graft_err *err) {
+    graft_program *p = NULL;
+    int rc = program_for(&p, f, n, tokens ? graft_tokens_room(tokens) : 0, err);
     if (rc == 0) *out = graft_program_needs(p);
     return rc;
 }

@@ -216,8 +216,11 @@ int graft_infer_feed(graft_infer *f, const graft_feed *feed, int64_t first, int6
 /** The two above with copies: pixels [n, C, H, W] → features [n, D] and logits [n, K], either may be NULL. */
 int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *features, float *logits,
                     graft_err *err);
-/** Bytes that the program of batch n needs, the weights included; compiles it if need be. */
-int graft_infer_needs(graft_infer *f, int64_t n, graft_program_memory *out, graft_err *err);
+/** Bytes that the program of n samples with so many tokens (0: pictures) needs, the weights included;
+ * compiles it if need be. */
+int graft_infer_needs(graft_infer *f, int64_t n, int64_t tokens, graft_program_memory *out, graft_err *err);
+/** Runs a feed once and writes a line a kernel, as graft_program_trace does. */
+int graft_infer_trace(graft_infer *f, const graft_feed *feed, graft_buf *out, graft_err *err);
 
 /** What the replay of a folder's probe inputs gave. */
 typedef struct graft_verification {

@@ -89,7 +89,7 @@ static void batches_of_every_size_agree(void **state) {
     assert_true(worst(part, all, 3 * CLASSES) < 1e-5);
     assert_non_null(features);
     graft_program_memory needs;
-    assert_ok(graft_infer_needs(in, 3, &needs, &err));
+    assert_ok(graft_infer_needs(in, 3, 0, &needs, &err));
     assert_true(needs.arena > 0 && needs.n_reference == 0);
     assert_error(graft_infer_run(in, x, 0, NULL, one, &err), GRAFT_EUSAGE, "batch");
     graft_infer_free(in);
