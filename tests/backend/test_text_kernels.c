@@ -93,7 +93,7 @@ static void check_points(const char *name, int32_t act, const float *x, const fl
     for (size_t i = 0; i < N_POINTS; i++) {
         double at = (double)x[i], size = fabs(want[i]);
         double exponent = at < 0 && size > 0 ? fabs(log(size / -at)) : 0;
-        if (!(fabs((double)got[i] - want[i]) <= (6e-7 + 2e-7 * exponent) * size + 1e-30))
+        if (!(fabs((double)got[i] - want[i]) <= (6e-7 + 2e-7 * exponent) * size + 1e-20))
             fail_msg("%s, activation %d at %.9g: %.9g, not %.9g", name, act, at, (double)got[i], want[i]);
     }
 }
