@@ -248,6 +248,21 @@ static void without_dropout_a_graph_computes_what_its_parts_do(void **state) {
     assert_same_linear(*state, linear_graph(*state, GRAFT_ACT_NONE, false), still);
 }
 
+static void without_dropout_attention_drops_nothing(void **state) {
+    graft_graph *g = graft_graph_new(*state);
+    graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_TOKENS, 4}}),
+                spans = graft_graph_input(g, "spans", GRAFT_I32, (graft_shape){2, {GRAFT_DIM_BATCH, 2}}),
+                seed = graft_graph_input(g, "seed", GRAFT_I32, (graft_shape){1, {2}});
+    const graft_attention_attr a = {.heads = 2, .causal = 1, .scale = 0.5, .p = 0.3};
+    graft_graph_output(g, "y", graft_attention(g, x, x, x, spans, seed, a));
+    graft_graph *still = run_pass(*state, graft_graph_without_dropout, g);
+    const graft_node *n = graft_graph_node_at(still, 0);
+    const graft_attention_attr *kept = n->attr;
+    assert_true(kept->p == 0 && kept->heads == 2 && kept->causal == 1 && kept->scale == 0.5);
+    assert_int_equal(n->in[4], GRAFT_NONE);
+    assert_int_equal(graft_graph_find(still, "seed"), GRAFT_NONE);
+}
+
 static void dropout_is_not_taken_out_of_a_graph_with_its_gradient(void **state) {
     graft_graph *g = graft_graph_new(*state), *still = NULL;
     graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_TOKENS, 3}}),
@@ -312,6 +327,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_linear_layer_takes_sum_and_activation, setup, teardown),
         cmocka_unit_test_setup_teardown(an_activation_joins_nothing_but_a_linear_layer, setup, teardown),
         cmocka_unit_test_setup_teardown(without_dropout_a_graph_computes_what_its_parts_do, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_dropout_attention_drops_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(dropout_is_not_taken_out_of_a_graph_with_its_gradient, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(in_training_norms_and_sums_take_relu_and_convolutions_do_not, setup,

@@ -48,9 +48,10 @@ void *calloc(size_t n, size_t size) {
 
 /* Every pass over g, one after the other, each in an arena of its own. */
 static int all_passes(const graft_graph *g, graft_err *err) {
-    enum { N_ARENAS = 7 };
+    enum { N_ARENAS = 8 };
     graft_arena *arenas[N_ARENAS] = {NULL};
-    graft_graph *norms = NULL, *fused = NULL, *again = NULL, *folded = NULL, *part = NULL, *whole = NULL;
+    graft_graph *norms = NULL, *fused = NULL, *again = NULL, *folded = NULL, *part = NULL, *whole = NULL,
+                *still = NULL;
     graft_plan plan;
     graft_hash hash;
     graft_buf text;
@@ -64,7 +65,8 @@ static int all_passes(const graft_graph *g, graft_err *err) {
     if (rc == 0)
         rc = graft_graph_extract(&part, arenas[1], g, NULL, NULL, 0,
                                  &(graft_output){"features", graft_graph_find(g, "features")}, 1, err);
-    if (rc == 0) rc = graft_graph_fold(&folded, arenas[2], part, err);
+    if (rc == 0) rc = graft_graph_without_dropout(&still, arenas[7], part, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, arenas[2], still, err);
     if (rc == 0) rc = graft_graph_fuse(&whole, arenas[3], folded, err);
     if (rc == 0) rc = graft_graph_hash(whole, &hash, err);
     if (rc == 0) rc = graft_graph_train_norms(&norms, arenas[4], g, err);

@@ -436,6 +436,39 @@ static void batch_passes_through_shape_rules(void **state) {
     assert_int_equal(shape[1].dims[0], 4);
 }
 
+/* Texts: an open number of tokens, and of samples where each has one row. */
+static void tokens_pass_through_shape_rules(void **state) {
+    (void)state;
+    const graft_shape x = {2, {GRAFT_DIM_TOKENS, 4}}, ids = {1, {GRAFT_DIM_TOKENS}},
+                      spans = {2, {GRAFT_DIM_BATCH, 2}}, pooled = {2, {GRAFT_DIM_BATCH, 4}},
+                      window = {2, {GRAFT_DIM_TOKENS, 12}};
+    const struct {
+        bad_call call;
+        graft_shape result;
+    } some[] = {
+        {{&graft_op_embedding, NULL, 2, {{2, {9, 4}}, ids}, NULL}, x},
+        {{&graft_op_layer_norm, &(const graft_layer_norm_attr){1}, 3, {x, {1, {4}}, NONE}, NULL}, x},
+        {{&graft_op_linear, &(const graft_linear_attr){0}, 4, {x, {2, {12, 4}}, NONE, NONE}, NULL}, window},
+        {{&graft_op_span_pool, &(const graft_span_pool_attr){0}, 2, {x, spans}, NULL}, pooled},
+        {{&graft_op_span_max_grad, NULL, 3, {pooled, spans, x}, NULL}, x},
+        {{&graft_op_token_window, &(const graft_token_window_attr){3}, 2, {x, spans}, NULL}, window},
+        {{&graft_op_token_window_grad, &(const graft_token_window_attr){3}, 2, {window, spans}, NULL}, x},
+    };
+    for (size_t k = 0; k < GRAFT_COUNT(some); k++) {
+        const bad_call *c = &some[k].call;
+        graft_dtype dtype[MAX_INPUTS] = {0};
+        graft_shape shape[MAX_RESULTS];
+        graft_dtype out[MAX_RESULTS];
+        graft_err err = {0};
+        for (size_t i = 0; i < c->n_in; i++)
+            if (graft_shape_equal(&c->in[i], &ids) || graft_shape_equal(&c->in[i], &spans))
+                dtype[i] = GRAFT_I32;
+        if (infer(c->op, c->attr, c->in, dtype, c->n_in, shape, out, &err) < 0)
+            fail_msg("%s: %s", c->op->name, err.message);
+        assert_true(graft_shape_equal(&shape[0], &some[k].result));
+    }
+}
+
 static void sums_of_gradients_have_the_type_of_their_terms(void **state) {
     (void)state;
     const graft_shape in[2] = {{1, {5}}, {1, {5}}};
@@ -462,6 +495,7 @@ int main(void) {
         cmocka_unit_test(shape_rules_say_which_input_is_wrong),
         cmocka_unit_test(shape_rules_verify_element_types),
         cmocka_unit_test(batch_passes_through_shape_rules),
+        cmocka_unit_test(tokens_pass_through_shape_rules),
         cmocka_unit_test(sums_of_gradients_have_the_type_of_their_terms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* Linear layers as oneDNN matrix products; x and y stay in C order. Frozen weights are packed once in the
- * layout that the product likes. Trained ones stay as the file has them, for forward, input gradient and
- * update alike: packing them anew in every step costs more than the products lose (an inner product's weight
- * gradient in a packed layout took two to ten times as long as a matrix product in C order). */
+ * layout that the product likes, which is the same for any number of rows, so that programs of several sizes
+ * share them. Trained ones stay as the file has them, for forward, input gradient and update alike: packing
+ * them anew in every step costs more than the products lose (an inner product's weight gradient in a packed
+ * layout took two to ten times as long as a matrix product in C order). */
 #include "backend/cpu/cpu.h"
 
 /* A matrix as a product takes it. */
