@@ -26,7 +26,7 @@ VEC_INLINE vec widen(__m256i x) {
 }
 
 static __mmask16 first_16(size_t n) {
-    return n < 16 ? (__mmask16)((1u << n) - 1u) : (__mmask16)0xffff;
+    return (__mmask16)(n < 16 ? (1u << n) - 1u : 0xffffu);
 }
 
 static void store_row(const graft_attention_head *h, void *to, size_t row, const float *x, float factor) {
