@@ -1,6 +1,6 @@
 /* The loops of attention.h where all matrices are bf16: products of bf16, sums, softmax and what is carried
- * in float32. Included by the files for AVX512_BF16 and AMX, which name the table ATTENTION_TABLE and its
- * ISA. No include guard: it is a body, not a declaration. */
+ * in float32. Included by the files for AVX512_BF16 and AMX, which name the table ATTENTION_TABLE, its ISA
+ * and what is faster for few tokens, ATTENTION_FEW. No include guard: it is a body, not a declaration. */
 #include "backend/cpu/own/attention_parts.h"
 #include "backend/cpu/own/product_bf16.h"
 
@@ -400,4 +400,5 @@ const graft_attention_kernels ATTENTION_TABLE = {"attention:" ATTENTION_ISA,
                                                  backward_size,
                                                  forward,
                                                  backward,
-                                                 GRAD_KEYS};
+                                                 GRAD_KEYS,
+                                                 ATTENTION_FEW};
