@@ -118,6 +118,7 @@ static void forward_task(void *self, size_t task, size_t thread) {
     const graft_attention_kernels *kernels = own->kernel;
     size_t at;
     graft_attention_head h = head_of(own, task, thread, &at);
+    if (kernels->few && h.n <= kernels->few_tokens) kernels = kernels->few;
     h.y = element(own, Y, at);
     h.lse = lse_of(own, &h, at);
     kernels->forward(&h);
@@ -129,6 +130,7 @@ static void backward_task(void *self, size_t task, size_t thread) {
     const attention_dims *d = own->attr;
     size_t at;
     graft_attention_head h = head_of(own, task, thread, &at);
+    if (kernels->few && h.n <= kernels->grad_few_tokens) kernels = kernels->few;
     h.y_in = element(own, Y, at);
     h.lse_in = lse_of(own, &h, at);
     h.dy = element(own, DY, at);
@@ -193,6 +195,17 @@ static graft_dtype type_of(const graft_lowering *l, const graft_node *n) {
     return GRAFT_F32;
 }
 
+/* Bytes that a thread needs for samples of up to so many tokens, by either version. */
+static size_t scratch_of(const graft_attention_kernels *k, bool back, size_t tokens, size_t width) {
+    size_t size = back ? k->grad_scratch(tokens, width) : k->scratch(tokens, width), of_few = 0;
+    if (k->few) {
+        size_t few = back ? k->grad_few_tokens : k->few_tokens;
+        if (few > tokens) few = tokens;
+        of_few = back ? k->few->grad_scratch(few, width) : k->few->scratch(few, width);
+    }
+    return size > of_few ? size : of_few;
+}
+
 static int prepare(graft_lowering *l, const graft_node *n, bool back, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
     const graft_attention_attr *a = n->attr;
@@ -211,7 +224,7 @@ static int prepare(graft_lowering *l, const graft_node *n, bool back, graft_err 
     d.thread_at = d.sum_at;
     if (back && d.narrow && d.tokens > kernels->grad_keys)
         d.thread_at += round_up(d.tokens * (size_t)shape->dims[1] * sizeof(float));
-    d.thread_size = back ? kernels->grad_scratch(d.tokens, d.width) : kernels->scratch(d.tokens, d.width);
+    d.thread_size = scratch_of(kernels, back, d.tokens, d.width);
     graft_cpu_own own = {.n_buffers = n_buffers + 1, .attr = &d, .kernel = kernels};
     dnnl_memory_desc_t md;
     int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, shape, false, err);

@@ -36,7 +36,8 @@ typedef struct graft_attention_head {
         *dq_sum; /* where dq is summed over blocks of keys, strides as q's: dq itself when that is float32 */
 } graft_attention_head;
 
-typedef struct graft_attention_kernels {
+typedef struct graft_attention_kernels graft_attention_kernels;
+struct graft_attention_kernels {
     const char *name, *grad_name;
     /** Bytes of scratch for samples of up to n tokens; a multiple of 64. */
     size_t (*scratch)(size_t n, size_t width);
@@ -44,7 +45,10 @@ typedef struct graft_attention_kernels {
     void (*forward)(const graft_attention_head *h);
     void (*backward)(const graft_attention_head *h);
     size_t grad_keys; /* samples of more tokens than this need dq_sum */
-} graft_attention_kernels;
+    /* Another version that is faster for samples of up to so many tokens; NULL where there is none. */
+    const graft_attention_kernels *few;
+    size_t few_tokens, grad_few_tokens;
+};
 
 /* float32, and bf16 by widening it. */
 extern const graft_attention_kernels graft_attention_base, graft_attention_avx2, graft_attention_avx512;

@@ -1,6 +1,6 @@
 /* The loops of attention.h where all matrices are bf16: products of bf16, sums, softmax and what is carried
- * in float32. Included by the files for AVX512_BF16 and AMX, which name the table ATTENTION_TABLE and its
- * ISA. No include guard: it is a body, not a declaration. */
+ * in float32. Included by the files for AVX512_BF16 and AMX, which name the table ATTENTION_TABLE, its ISA
+ * and what is faster for few tokens, ATTENTION_FEW. No include guard: it is a body, not a declaration. */
 #include "backend/cpu/own/attention_parts.h"
 #include "backend/cpu/own/product_bf16.h"
 
@@ -26,7 +26,7 @@ VEC_INLINE vec widen(__m256i x) {
 }
 
 static __mmask16 first_16(size_t n) {
-    return n < 16 ? (__mmask16)((1u << n) - 1u) : (__mmask16)0xffff;
+    return (__mmask16)(n < 16 ? (1u << n) - 1u : 0xffffu);
 }
 
 static void store_row(const graft_attention_head *h, void *to, size_t row, const float *x, float factor) {
@@ -400,4 +400,5 @@ const graft_attention_kernels ATTENTION_TABLE = {"attention:" ATTENTION_ISA,
                                                  backward_size,
                                                  forward,
                                                  backward,
-                                                 GRAD_KEYS};
+                                                 GRAD_KEYS,
+                                                 ATTENTION_FEW};
