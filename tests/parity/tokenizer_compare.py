@@ -146,12 +146,13 @@ def main():
         if ours != theirs:
             wrong += 1
             if wrong <= a.show:
-                print(repr(item))
+                print(ascii(item))
                 names = ("ids", "types", "words", "offsets")
                 for name, x, y in zip(names, ours, theirs) if not isinstance(ours, str) else [("error", ours, theirs)]:
                     if x != y:
-                        print(f"  {name}: graft {x}\n  {' ' * len(name)}  theirs {y}")
-                print("   tokens", want.tokens)
+                        at = next((i for i, (u, v) in enumerate(zip(x, y)) if u != v), min(len(x), len(y)))
+                        print(f"  {name} from {at}: graft {x[at:at + 12]}  theirs {y[at:at + 12]}")
+                print("  tokens", want.tokens[:60])
     print(f"{a.tokenizer}: {len(items)} texts, {tokens} tokens, {wrong} differ")
     sys.exit(wrong > 0)
 

@@ -199,15 +199,15 @@ static uint32_t count_chars(const char *s, uint32_t size) {
     return n;
 }
 
-/* Writes what replaces [text, size), with the changes that the reference counts; false when nothing does. */
+/* Writes what replaces [text, size); false when nothing does. */
 static bool put_mapped(graft_rewrite *w, const graft_norm *norm, const char *text, uint32_t size) {
     const char *to = find_mapped(norm, text, size);
     if (!to) return false;
     uint32_t bytes = (uint32_t)strlen(to), n;
-    int64_t grown = (int64_t)count_chars(to, bytes) - count_chars(text, size), i = 0;
-    for (uint32_t at = 0; at < bytes; at += n, i++) {
+    int64_t replaced = count_chars(text, size);
+    for (uint32_t at = 0; at < bytes; at += n) {
         uint32_t c = graft_utf8_get(to + at, &n);
-        graft_rewrite_put(w, c, i == 0 ? grown : i);
+        graft_rewrite_put(w, c, at == 0 ? 1 - replaced : 1);
     }
     return true;
 }
