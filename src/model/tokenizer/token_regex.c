@@ -151,6 +151,7 @@ int graft_token_regex_new(graft_token_regex **out, graft_arena *arena, const cha
     graft_buf b;
     bool supported;
     graft_buf_init(&b, 1 << 20);
+    graft_buf_text(&b, "(*LIMIT_MATCH=1000000)"); /* a pattern that backtracks without end gives up */
     int rc = size > 1 << 16 ? GRAFT_EUNSUPPORTED : translate(&b, pattern, size, &supported);
     if (rc == GRAFT_ENOMEM)
         rc = graft_err_nomem(err);
@@ -174,6 +175,9 @@ int graft_token_regex_split(const graft_token_regex *r, graft_token_scratch *s, 
     s->n_spans = 0;
     while (rc == 0 && at <= size) {
         int n = pcre2_match(r->code, (PCRE2_SPTR)text, size, at, PCRE2_NO_UTF_CHECK, s->match, NULL);
+        if (n == PCRE2_ERROR_JIT_STACKLIMIT)
+            n = pcre2_match(r->code, (PCRE2_SPTR)text, size, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match,
+                            NULL);
         if (n == PCRE2_ERROR_NOMATCH) break;
         if (n < 0)
             return graft_err_set(err, GRAFT_EDATA,
