@@ -285,7 +285,7 @@ static void older_files_are_opened_and_saved_byte_for_byte(void **state) {
     graft_tokenizer_close(t);
     write_text(arena, dir, "vocab.txt", "[UNK]\na\na\n");
     assert_int_equal(graft_tokenizer_open(&t, dir, &err), GRAFT_EFORMAT);
-    assert_non_null(strstr(err.message, "line 3"));
+    assert_non_null(strstr(err.message, "twice"));
     write_text(arena, dir, "vocab.json",
                "{\"l\":0,\"o\":1,\"w\":2,\"\xc4\xa0\":3,\"lo\":4,\"\xc4\xa0lo\":5,\"<s>\":6,\"</s>\":7}");
     write_text(arena, dir, "merges.txt", "#version: 0.2\nl o\n\xc4\xa0 lo\n");
