@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds graft's tokenizer against the `tokenizers` package: ids, types, words and offsets of fuzzed and real texts.
 
-    tokenizer_compare.py BENCH_TOKENIZER TOKENIZER.json [--texts FILE] [--count N] [--seed S]
+    tokenizer_compare.py BENCH_TOKENIZER TOKENIZER.json [--opened FOLDER] [--texts FILE] [--count N]
 
 BENCH_TOKENIZER is the program of bench/. Prints what differs; exits 1 when anything does, 77 without the package.
 """
@@ -96,6 +96,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("bench")
     p.add_argument("tokenizer")
+    p.add_argument("--opened", help="what graft opens instead: a folder of older files that say the same")
     p.add_argument("--texts")
     p.add_argument("--count", type=int, default=3000)
     p.add_argument("--seed", type=int, default=1)
@@ -117,7 +118,7 @@ def main():
         with open(a.texts, encoding="utf-8", newline="\n") as f:
             items += [line.rstrip("\n") for line in f]
     data = b"".join(struct.pack("<I", len(r)) + r for r in map(record, items))
-    done = subprocess.run([a.bench, a.tokenizer, "--dump"] + ([str(a.max_length)] if a.max_length else []), input=data,
+    done = subprocess.run([a.bench, a.opened or a.tokenizer, "--dump"] + ([str(a.max_length)] if a.max_length else []), input=data,
                           stdout=subprocess.PIPE, check=False)
     lines = done.stdout.decode().splitlines()
     if done.returncode or len(lines) != len(items):
@@ -146,12 +147,13 @@ def main():
         if ours != theirs:
             wrong += 1
             if wrong <= a.show:
-                print(repr(item))
+                print(ascii(item))
                 names = ("ids", "types", "words", "offsets")
                 for name, x, y in zip(names, ours, theirs) if not isinstance(ours, str) else [("error", ours, theirs)]:
                     if x != y:
-                        print(f"  {name}: graft {x}\n  {' ' * len(name)}  theirs {y}")
-                print("   tokens", want.tokens)
+                        at = next((i for i, (u, v) in enumerate(zip(x, y)) if u != v), min(len(x), len(y)))
+                        print(f"  {name} from {at}: graft {x[at:at + 12]}  theirs {y[at:at + 12]}")
+                print("  tokens", want.tokens[:60])
     print(f"{a.tokenizer}: {len(items)} texts, {tokens} tokens, {wrong} differ")
     sys.exit(wrong > 0)
 

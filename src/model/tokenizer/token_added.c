@@ -35,9 +35,7 @@ static int build_set(graft_tokenizer *t, graft_added_set *set, bool normalized, 
 /* What a token that is looked for in normalised text looks like there. */
 static int normalize_match(graft_tokenizer *t, graft_added *a, graft_token_scratch *s, graft_err *err) {
     graft_piece whole = {0, a->size, 0, -1};
-    s->input = s->text = a->text;
-    s->input_size = a->size;
-    s->identity = true;
+    graft_scratch_begin(s, a->text, a->size);
     int rc = graft_text_take(s, &whole, err);
     if (rc == 0) rc = graft_normalize(t, s, 0, err);
     if (rc < 0) return rc;

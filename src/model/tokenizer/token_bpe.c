@@ -277,7 +277,7 @@ int graft_bpe_run(const graft_tokenizer *t, graft_token_scratch *s, const char *
         if (id >= 0) return graft_found_add(s, id, 0, size, err);
     }
     /* symbols, then a heap of three entries a symbol at most: each merge adds two and takes one */
-    size_t most = size + b->suffix_size + (size_t)b->prefix_size * size;
+    size_t most = b->byte_fallback ? size + b->suffix_size + (size_t)b->prefix_size * size : size;
     int rc = graft_token_reserve(&s->numbers, &s->numbers_capacity, most * (WORDS + 6) + 2,
                                  sizeof *s->numbers, err);
     if (rc < 0) return rc;
@@ -294,7 +294,7 @@ int graft_bpe_run(const graft_tokenizer *t, graft_token_scratch *s, const char *
     if (w.n <= FEW)
         merge_few(b, &w);
     else
-        merge_many(b, &w, (uint64_t *)(void *)(s->numbers + WORDS * most + (WORDS * most & 1)));
+        merge_many(b, &w, (uint64_t *)(void *)(s->numbers + WORDS * most));
     size_t at = 0;
     for (size_t i = 0; rc == 0 && i < w.n; i++) {
         rc = graft_found_add(s, w.symbols[i].id, at, at + w.symbols[i].size, err);

@@ -236,9 +236,7 @@ static int encode_one(const graft_tokenizer *t, graft_token_scratch *s, const ch
     if (valid < size)
         return graft_err_set(err, GRAFT_EDATA, "byte %zu of the text (0x%02x) is not UTF-8", valid,
                              (unsigned char)text[valid]);
-    s->input = s->text = text;
-    s->input_size = (uint32_t)size;
-    s->identity = true;
+    graft_scratch_begin(s, text, size);
     s->n_pieces = 0;
     if (!size) return 0;
     int rc = prepare(t, s, err);

@@ -199,16 +199,34 @@ static uint32_t count_chars(const char *s, uint32_t size) {
     return n;
 }
 
-/* Writes what replaces [text, size), with the changes that the reference counts; false when nothing does. */
-static bool put_mapped(graft_token_rewrite *w, const graft_norm *norm, const char *text, uint32_t size) {
+/* The last character that was put, which takes in what is dropped behind it. */
+typedef struct mapper {
+    graft_token_rewrite w;
+    uint32_t last;
+    int64_t change;
+    bool has_last;
+} mapper;
+
+static void put_last(mapper *m) {
+    if (m->has_last) graft_token_rewrite_put(&m->w, m->last, m->change);
+}
+
+static void put_char(mapper *m, uint32_t c, int64_t change) {
+    put_last(m);
+    m->last = c;
+    m->change = change;
+    m->has_last = true;
+}
+
+/* Puts what replaces [text, size); false when nothing does. Characters replace one another in turn; what
+ * there are more of is new, what there are fewer of goes with the last. */
+static bool put_mapped(mapper *m, const graft_norm *norm, const char *text, uint32_t size) {
     const char *to = find_mapped(norm, text, size);
     if (!to) return false;
-    uint32_t bytes = (uint32_t)strlen(to), n;
-    int64_t grown = (int64_t)count_chars(to, bytes) - count_chars(text, size), i = 0;
-    for (uint32_t at = 0; at < bytes; at += n, i++) {
-        uint32_t c = graft_utf8_get(to + at, &n);
-        graft_token_rewrite_put(w, c, i == 0 ? grown : i);
-    }
+    uint32_t bytes = (uint32_t)strlen(to), n, i = 0;
+    uint32_t replaced = count_chars(text, size), count = count_chars(to, bytes);
+    for (uint32_t at = 0; at < bytes; at += n) put_char(m, graft_utf8_get(to + at, &n), i++ >= replaced);
+    if (count < replaced) m->change -= replaced - count;
     return true;
 }
 
@@ -218,8 +236,8 @@ int graft_normalize_precompiled(const graft_tokenizer *t, graft_token_scratch *s
     const char *bytes = s->work.bytes;
     uint32_t size = s->work.size;
     bool modified = false;
-    graft_token_rewrite w;
-    graft_token_rewrite_begin(&w, s, origin, 0, err);
+    mapper m = {0};
+    graft_token_rewrite_begin(&m.w, s, origin, 0, err);
     for (uint32_t i = 0; i < size;) {
         uint32_t n, last = graft_utf8_get(bytes + i, &n), end = i + n, k;
         for (utf8proc_int32_t state = 0; end < size; end += n) { /* to the end of the grapheme */
@@ -229,19 +247,19 @@ int graft_normalize_precompiled(const graft_tokenizer *t, graft_token_scratch *s
                 break;
             last = c;
         }
-        if (end - i < 6 && put_mapped(&w, norm, bytes + i, end - i)) {
+        if (end - i < 6 && put_mapped(&m, norm, bytes + i, end - i)) {
             modified = true;
         } else {
             for (k = i; k < end; k += n) {
                 uint32_t c = graft_utf8_get(bytes + k, &n);
-                if (put_mapped(&w, norm, bytes + k, n))
+                if (put_mapped(&m, norm, bytes + k, n))
                     modified = true;
                 else
-                    graft_token_rewrite_put(&w, c, 0);
+                    put_char(&m, c, 0);
             }
         }
         i = end;
     }
-    if (w.rc == 0 && !modified) return 0;
-    return graft_token_rewrite_end(&w);
+    put_last(&m);
+    return m.w.rc == 0 && !modified ? 0 : graft_token_rewrite_end(&m.w);
 }

@@ -157,7 +157,7 @@ static int read_word(reader *r, graft_node *node) {
     } words[] = {{"null", GRAFT_NODE_NULL}, {"false", GRAFT_NODE_FALSE}, {"true", GRAFT_NODE_TRUE}};
     for (size_t i = 0; i < GRAFT_COUNT(words); i++) {
         size_t n = strlen(words[i].word);
-        if (strncmp(r->text + r->at, words[i].word, n) != 0) continue;
+        if (r->text[r->at] != words[i].word[0] || strncmp(r->text + r->at, words[i].word, n) != 0) continue;
         node->type = words[i].type;
         r->at += n;
         return 0;

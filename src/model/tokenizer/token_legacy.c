@@ -42,21 +42,24 @@ static bool next_line(const char **at, const char *end, const char **line, size_
     return true;
 }
 
-/* The added tokens among `names` that the vocabulary has (a map from text to id). */
-static void put_added(graft_buf *b, const graft_map *vocab, const char *const *names, size_t n) {
+/* A special token that a vocabulary may have. */
+typedef struct name {
+    const char *text; /* NULL: none */
+    int64_t id;       /* -1: not in the vocabulary */
+} name;
+
+static void put_added(graft_buf *b, const name *names, size_t n) {
     bool first = true;
     graft_buf_text(b, "\"added_tokens\":[");
     for (size_t i = 0; i < n; i++) {
-        int64_t id = names[i] ? graft_map_get_str(vocab, names[i]) : -1;
-        if (id < 0) continue;
         bool again = false;
-        for (size_t k = 0; k < i && !again; k++) again = names[k] && strcmp(names[k], names[i]) == 0;
-        if (again) continue;
+        for (size_t k = 0; k < i && !again; k++) again = names[k].id == names[i].id;
+        if (again || names[i].id < 0) continue;
         graft_buf_printf(b, "%s{\"id\":%lld,\"special\":true,\"normalized\":false,\"content\":",
-                         first ? "" : ",", (long long)id);
-        graft_legacy_quote(b, names[i], strlen(names[i]));
+                         first ? "" : ",", (long long)names[i].id);
+        graft_legacy_quote(b, names[i].text, strlen(names[i].text));
         /* RoBERTa's mask swallows the blank before it */
-        graft_buf_text(b, strcmp(names[i], "<mask>") == 0 ? ",\"lstrip\":true}" : "}");
+        graft_buf_text(b, strcmp(names[i].text, "<mask>") == 0 ? ",\"lstrip\":true}" : "}");
         first = false;
     }
     graft_buf_text(b, "],");
@@ -80,54 +83,46 @@ static const char *flag(const graft_token_source *s, const char *key, const char
     return json_is_boolean(v) ? (json_is_true(v) ? "true" : "false") : absent;
 }
 
-static int put_lines(graft_buf *b, graft_map *vocab, const char *text, size_t size,
-                     const graft_token_source *s, graft_err *err) {
+/* Every line is a token and its number the id; notes the ids of `names`. */
+static void put_lines(graft_buf *b, const char *text, size_t size, name *names, size_t n_names) {
     const char *at = text, *line;
     size_t n, id = 0;
     bool first = true;
     for (; next_line(&at, text + size, &line, &n); id++) {
         while (n > 0 && strchr(" \t\r\f\v", line[n - 1])) n--;
         if (!n) continue; /* its number is taken all the same */
-        if (graft_map_get(vocab, line, n) >= 0)
-            return graft_err_set(err, GRAFT_EFORMAT, "%s: line %zu repeats the token of line %lld", s->path,
-                                 id + 1, (long long)graft_map_get(vocab, line, n) + 1);
-        if (graft_map_put(vocab, line, n, (int64_t)id) < 0) return graft_err_nomem(err);
+        for (size_t i = 0; i < n_names; i++)
+            if (strlen(names[i].text) == n && memcmp(names[i].text, line, n) == 0) names[i].id = (int64_t)id;
         if (!first) graft_buf_text(b, ",");
         graft_legacy_quote(b, line, n);
         graft_buf_printf(b, ":%zu", id);
         first = false;
     }
-    return 0;
 }
 
 int graft_legacy_open_wordpiece(graft_tokenizer **out, const graft_token_source *s, graft_err *err) {
+    enum { PAD, UNKNOWN, CLS, SEP, MASK, N_NAMES };
     char *text;
     size_t size;
     int rc = graft_token_source_read(&text, &size, s, NULL, err);
     if (rc < 0) return rc;
-    const char *cls = named(s, "cls_token", "[CLS]"), *sep = named(s, "sep_token", "[SEP]");
-    const char *unknown = named(s, "unk_token", "[UNK]");
-    const char *const names[] = {named(s, "pad_token", "[PAD]"), unknown, cls, sep,
-                                 named(s, "mask_token", "[MASK]")};
-    graft_map *vocab = graft_map_new(s->arena);
-    if (!vocab) return graft_err_nomem(err);
+    name names[N_NAMES] = {[PAD] = {named(s, "pad_token", "[PAD]"), -1},
+                           [UNKNOWN] = {named(s, "unk_token", "[UNK]"), -1},
+                           [CLS] = {named(s, "cls_token", "[CLS]"), -1},
+                           [SEP] = {named(s, "sep_token", "[SEP]"), -1},
+                           [MASK] = {named(s, "mask_token", "[MASK]"), -1}};
     graft_buf b;
     graft_buf_init(&b, 0);
     graft_buf_text(&b, "{\"model\":{\"type\":\"WordPiece\",\"unk_token\":");
-    graft_legacy_quote(&b, unknown, strlen(unknown));
+    graft_legacy_quote(&b, names[UNKNOWN].text, strlen(names[UNKNOWN].text));
     graft_buf_text(&b, ",\"vocab\":{");
-    rc = put_lines(&b, vocab, text, size, s, err);
-    int64_t cls_id = graft_map_get_str(vocab, cls), sep_id = graft_map_get_str(vocab, sep);
-    if (rc < 0) {
-        graft_buf_done(&b);
-        return rc;
-    }
+    put_lines(&b, text, size, names, N_NAMES);
     graft_buf_text(&b, "}},");
-    put_added(&b, vocab, names, GRAFT_COUNT(names));
-    if (cls_id >= 0 && sep_id >= 0) {
+    put_added(&b, names, N_NAMES);
+    if (names[CLS].id >= 0 && names[SEP].id >= 0) {
         graft_buf_text(&b, "\"post_processor\":{");
-        put_pair(&b, "cls", cls, cls_id);
-        put_pair(&b, "sep", sep, sep_id);
+        put_pair(&b, "cls", names[CLS].text, names[CLS].id);
+        put_pair(&b, "sep", names[SEP].text, names[SEP].id);
         graft_buf_text(&b, "\"type\":\"BertProcessing\"},");
     }
     graft_buf_printf(&b,
@@ -159,9 +154,10 @@ static int put_merges(graft_buf *b, const char *text, size_t size, size_t skip, 
     return 0;
 }
 
-static int64_t id_in(const json_t *vocab, const char *token) {
-    const json_t *v = json_object_get(vocab, token);
-    return json_is_integer(v) ? json_integer_value(v) : -1;
+static int64_t id_in(const graft_node *vocab, const char *token) {
+    int64_t id;
+    const graft_node *v = token ? graft_node_get(vocab, token) : NULL;
+    return graft_node_to_int(v, &id) ? id : -1;
 }
 
 /* CLIP's stages, whether its merges come with a vocab.json or alone. */
@@ -179,7 +175,7 @@ static void put_clip_stages(graft_buf *b, int64_t begin, int64_t end) {
     graft_buf_text(b, "\"type\":\"RobertaProcessing\"}}");
 }
 
-static void put_bpe_stages(graft_buf *b, const graft_token_source *s, const json_t *vocab) {
+static void put_bpe_stages(graft_buf *b, const graft_token_source *s, const graft_node *vocab) {
     const char *cls = named(s, "cls_token", "<s>"), *sep = named(s, "sep_token", "</s>");
     const char *prefix = flag(s, "add_prefix_space", "false");
     bool roberta = id_in(vocab, cls) >= 0 && id_in(vocab, sep) >= 0;
@@ -193,44 +189,44 @@ static void put_bpe_stages(graft_buf *b, const graft_token_source *s, const json
                      roberta ? "RobertaProcessing" : "ByteLevel", roberta ? "true" : "false", prefix);
 }
 
-static int map_of(graft_map **out, graft_arena *arena, const json_t *vocab, graft_err *err) {
-    const char *key;
-    json_t *value;
-    *out = graft_map_new(arena);
-    json_object_foreach((json_t *)(uintptr_t)vocab, key, value) {
-        if (*out && graft_map_put_str(*out, key, json_integer_value(value)) < 0) *out = NULL;
-    }
-    return *out ? 0 : graft_err_nomem(err);
+static int read_vocab(const graft_node **out, char **text, size_t *size, const graft_token_source *s,
+                      graft_err *err) {
+    int rc = graft_token_source_read(text, size, s, NULL, err);
+    if (rc < 0) return rc;
+    size_t valid = graft_utf8_valid(*text, *size, NULL);
+    if (valid < *size) return graft_err_set(err, GRAFT_EFORMAT, "%s: byte %zu is not UTF-8", s->path, valid);
+    char *copy = graft_arena_strndup(s->arena, *text, *size); /* reading unescapes in place */
+    if (!copy) return graft_err_nomem(err);
+    rc = graft_node_parse(out, s->arena, copy, strlen(copy), s->path, err);
+    if (rc == 0 && (*out)->type != GRAFT_NODE_OBJECT)
+        rc = graft_err_set(err, GRAFT_EFORMAT, "%s: tokens and their ids are expected", s->path);
+    return rc;
 }
 
 int graft_legacy_open_bpe(graft_tokenizer **out, const graft_token_source *s, graft_err *err) {
     char *vocab_text, *merges;
     size_t vocab_size, merges_size;
-    json_t *vocab;
-    graft_map *map;
-    int rc = graft_token_source_read(&vocab_text, &vocab_size, s, NULL, err);
+    const graft_node *vocab;
+    int rc = read_vocab(&vocab, &vocab_text, &vocab_size, s, err);
     if (rc == 0) rc = graft_token_source_read(&merges, &merges_size, s, "merges.txt", err);
-    if (rc == 0) rc = graft_json_parse(&vocab, s->arena, vocab_text, vocab_size, s->path, err);
-    if (rc == 0 && !json_is_object(vocab))
-        rc = graft_err_set(err, GRAFT_EFORMAT, "%s: tokens and their ids are expected", s->path);
-    if (rc == 0) rc = map_of(&map, s->arena, vocab, err);
     if (rc < 0) return rc;
     bool clip = id_in(vocab, "<|startoftext|>") >= 0 && id_in(vocab, "<|endoftext|>") >= 0;
-    const char *const names[] = {"<|startoftext|>",
-                                 "<|endoftext|>",
-                                 "<s>",
-                                 "<pad>",
-                                 "</s>",
-                                 "<unk>",
-                                 "<mask>",
-                                 graft_token_source_token(s, "bos_token"),
-                                 graft_token_source_token(s, "eos_token"),
-                                 graft_token_source_token(s, "pad_token"),
-                                 graft_token_source_token(s, "unk_token")};
+    name names[] = {{"<|startoftext|>", -1},
+                    {"<|endoftext|>", -1},
+                    {"<s>", -1},
+                    {"<pad>", -1},
+                    {"</s>", -1},
+                    {"<unk>", -1},
+                    {"<mask>", -1},
+                    {graft_token_source_token(s, "bos_token"), -1},
+                    {graft_token_source_token(s, "eos_token"), -1},
+                    {graft_token_source_token(s, "pad_token"), -1},
+                    {graft_token_source_token(s, "unk_token"), -1}};
+    for (size_t i = 0; i < GRAFT_COUNT(names); i++) names[i].id = id_in(vocab, names[i].text);
     graft_buf b;
     graft_buf_init(&b, 0);
     graft_buf_text(&b, "{");
-    put_added(&b, map, names, GRAFT_COUNT(names));
+    put_added(&b, names, GRAFT_COUNT(names));
     graft_buf_text(&b, "\"model\":{\"type\":\"BPE\",");
     if (clip) graft_buf_text(&b, "\"end_of_word_suffix\":\"</w>\",\"unk_token\":\"<|endoftext|>\",");
     rc = put_merges(&b, merges, merges_size, 0, SIZE_MAX, s->path, err);

@@ -87,28 +87,25 @@ static bool has_chinese(const graft_token_scratch *s) {
     return false;
 }
 
-/* The reference counts the white space behind in characters and compares it with positions in bytes;
- * positions here are followed as it has them. */
 static int strip(const graft_tokenizer *t, graft_token_scratch *s, const graft_norm *norm, uint32_t origin,
                  graft_err *err) {
     const char *bytes = s->work.bytes;
-    uint32_t size = s->work.size, n, lead = 0, trail = 0, i;
-    for (i = 0; norm->left && i < size; i += n, lead++)
-        if (!(graft_unicode_flags(t->flags, graft_utf8_get(bytes + i, &n)) & GRAFT_UNI_SPACE)) break;
-    for (i = size; norm->right && i > 0; trail++) {
-        uint32_t at = i - 1;
+    uint32_t end = s->work.size, n, lead = 0, begin = 0;
+    int64_t trail = 0;
+    for (; norm->left && begin < end; begin += n, lead++)
+        if (!(graft_unicode_flags(t->flags, graft_utf8_get(bytes + begin, &n)) & GRAFT_UNI_SPACE)) break;
+    for (; norm->right && end > begin; trail++) {
+        uint32_t at = end - 1;
         while (!graft_utf8_begins(bytes, at)) at--;
         if (!(graft_unicode_flags(t->flags, graft_utf8_get(bytes + at, &n)) & GRAFT_UNI_SPACE)) break;
-        i = at;
+        end = at;
     }
     if (!lead && !trail) return 0;
-    uint32_t count = 0;
     graft_token_rewrite w;
     graft_token_rewrite_begin(&w, s, origin, lead, err);
-    for (i = 0; i < size; i += n, count++) {
+    for (uint32_t i = begin; i < end; i += n) {
         uint32_t c = graft_utf8_get(bytes + i, &n);
-        if (count < lead || count + trail >= size) continue;
-        graft_token_rewrite_put(&w, c, count + trail + 1 == size ? -(int64_t)trail : 0);
+        graft_token_rewrite_put(&w, c, i + n == end ? -trail : 0);
     }
     return graft_token_rewrite_end(&w);
 }

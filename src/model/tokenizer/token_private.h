@@ -232,7 +232,7 @@ struct graft_tokenizer {
 typedef struct graft_aligned {
     char *bytes;
     uint32_t (*from)[2];
-    uint32_t size, capacity;
+    uint32_t size, capacity, limit; /* limit: normalizers that grow a text without end stop there */
 } graft_aligned;
 
 typedef struct graft_piece {
@@ -295,6 +295,8 @@ typedef struct graft_token_scratch {
 
 /** Makes *memory hold at least n elements, growing by half; ENOMEM. */
 int graft_token_reserve(void *memory, size_t *capacity, size_t n, size_t size, graft_err *err);
+/** Sets out for a text: what it may grow to is bounded by its size. */
+void graft_scratch_begin(graft_token_scratch *s, const char *input, size_t size);
 int graft_aligned_reserve(graft_aligned *a, size_t n, graft_err *err);
 /** Takes pieces[from..] as `next` was filled: swaps the lists. */
 void graft_pieces_swap(graft_token_scratch *s);

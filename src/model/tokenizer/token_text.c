@@ -17,11 +17,19 @@ int graft_token_reserve(void *memory, size_t *capacity, size_t n, size_t size, g
     return 0;
 }
 
+void graft_scratch_begin(graft_token_scratch *s, const char *input, size_t size) {
+    size_t limit = size * 64 + 65536, most = (size_t)4 * GRAFT_TEXT_MAX;
+    s->input = s->text = input;
+    s->input_size = (uint32_t)size;
+    s->identity = true;
+    s->made.limit = s->work.limit = s->other.limit = s->spare.limit = (uint32_t)(limit < most ? limit : most);
+}
+
 int graft_aligned_reserve(graft_aligned *a, size_t n, graft_err *err) {
     if (n <= a->capacity) return 0;
-    /* An expansion that runs away (a normalizer that writes long texts for short ones) stops here. */
-    if (n > (size_t)64 * GRAFT_TEXT_MAX)
-        return graft_err_set(err, GRAFT_EDATA, "the normalised text is too long");
+    if (n > a->limit)
+        return graft_err_set(err, GRAFT_EDATA, "the text grows past %u bytes when it is normalised",
+                             (unsigned)a->limit);
     size_t want = (size_t)a->capacity + a->capacity / 2;
     if (want < n) want = n;
     if (want < 64) want = 64;
