@@ -8,6 +8,7 @@
 
 enum { WIDTH = 100, BUCKET = 2000000, EPOCHS = 5, MOST_WIDTH = 65536, MOST_NGRAMS = 10, CHUNK = 4 };
 enum { MOST_CLASSES = 1 << 24, LARGEST_GROUP = 32, GROUPS = 256 };
+enum { THREAD_WORK = 100000 };
 
 /* One group of texts on its way. */
 typedef struct group {
@@ -19,6 +20,8 @@ typedef struct run {
     const graft_env *env;
     const graft_averaged_options *options;
     graft_averaged *m;
+    const graft_averaged_kernels *kernels;
+    int threads; /* that are worth their waiting for each other */
     graft_row_lists lists;
     const int32_t *labels;
     int64_t *order; /* texts with a row */
@@ -57,23 +60,14 @@ static int64_t largest_of(const float *z, int64_t k) {
 }
 
 /* One text through the layer: gradient = share * sum of lr (y - p)_k w_k, then w_k += lr (y - p)_k mean. */
-static void step(run *r, const float *restrict mean, float *restrict gradient, int32_t label, float lr,
-                 float share) {
+static void learn(run *r, const float *mean, float *gradient, int32_t label, float lr, float share) {
     size_t stride = (size_t)r->m->stride;
     int64_t k = r->m->n_classes;
-    float *head = r->m->head, *z = r->logits;
-    for (int64_t c = 0; c < k; c++) z[c] = graft_averaged_dot(mean, head + (size_t)c * stride, stride);
+    float *z = r->logits;
+    r->kernels->dots(z, r->m->head, stride, mean, k);
     r->n_right += largest_of(z, k) == label;
     r->loss += errors_of(z, k, label, lr);
-    memset(gradient, 0, stride * sizeof *gradient);
-    for (int64_t c = 0; c < k; c++) {
-        float *restrict w = head + (size_t)c * stride;
-        const float e = z[c], shared = e * share;
-        for (size_t j = 0; j < stride; j++) {
-            gradient[j] += shared * w[j];
-            w[j] += e * mean[j];
-        }
-    }
+    r->kernels->step(r->m->head, stride, k, z, share, mean, gradient);
 }
 
 /* All texts of the group, one after another. */
@@ -83,8 +77,8 @@ static void run_head(run *r, const group *g) {
     float lr = (float)(r->lr * (1.0 - progress));
     for (int64_t i = 0; i < g->n; i++) {
         int64_t text = r->order[g->begin + i], n = r->lists.starts[text + 1] - r->lists.starts[text];
-        step(r, g->means + (size_t)i * stride, r->gradients + (size_t)i * stride, r->labels[text], lr,
-             1.0F / (float)n);
+        learn(r, g->means + (size_t)i * stride, r->gradients + (size_t)i * stride, r->labels[text], lr,
+              1.0F / (float)n);
         r->n_rows_done += n;
     }
     if (!isfinite(r->loss)) r->stop = GRAFT_EDATA;
@@ -97,8 +91,8 @@ static void average(run *r, const group *g, int64_t chunk) {
     int64_t end = (chunk + 1) * CHUNK < g->n ? (chunk + 1) * CHUNK : g->n;
     for (int64_t i = chunk * CHUNK; i < end; i++) {
         int64_t text = r->order[g->begin + i], at = r->lists.starts[text];
-        graft_averaged_mean(r->m, r->lists.rows + at, r->lists.starts[text + 1] - at,
-                            g->means + (size_t)i * (size_t)r->m->stride);
+        r->kernels->mean(g->means + (size_t)i * (size_t)r->m->stride, r->m->rows, (size_t)r->m->stride,
+                         r->lists.rows + at, r->lists.starts[text + 1] - at);
     }
 }
 
@@ -113,12 +107,11 @@ static void add_gradients(run *r, const group *g, int thread, int threads) {
     uint32_t first = r->options->frozen ? (uint32_t)r->m->n_words : 0;
     for (int64_t i = 0; i < g->n; i++) {
         int64_t text = r->order[g->begin + i];
-        const float *restrict gradient = r->gradients + (size_t)i * stride;
+        const float *gradient = r->gradients + (size_t)i * stride;
         for (int64_t at = r->lists.starts[text]; at < r->lists.starts[text + 1]; at++) {
             uint32_t row = r->lists.rows[at];
             if (row < first || (threads > 1 && !owns(row, (uint32_t)thread, (uint32_t)threads))) continue;
-            float *restrict x = r->m->rows + row * stride;
-            for (size_t j = 0; j < stride; j++) x[j] += gradient[j];
+            r->kernels->add(r->m->rows + row * stride, gradient, stride);
         }
     }
 }
@@ -136,10 +129,9 @@ static group group_at(const run *r, int64_t i) {
 /* Item 0 of a round is the linear layer of group i, the others are pieces of the averages of group i + 1. */
 static void run_epoch(run *r) {
     int64_t n_groups = (r->n + r->group - 1) / r->group;
-    int threads = graft_env_threads(r->env);
     const group first = group_at(r, 0);
     for (int64_t chunk = 0; chunk * CHUNK < first.n; chunk++) average(r, &first, chunk);
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(r->threads)
     for (int64_t i = 0, stop = 0; i < n_groups && !stop; i++) {
         const group now = group_at(r, i), next = group_at(r, i + 1);
         int64_t n_items = 1 + (next.n + CHUNK - 1) / CHUNK;
@@ -192,7 +184,7 @@ static int run_epochs(run *r, graft_err *err) {
         rc = end_epoch(r, epoch_begun, err);
     }
     r->m->seconds = graft_now() - begun;
-    r->m->n_tokens = r->n_rows_done;
+    r->m->n_rows = r->n_rows_done;
     return rc;
 }
 
@@ -233,6 +225,15 @@ static void init_rows(const run *r) {
         for (int j = 0; j < m->width; j++)
             x[j] = (float)(bound * ((double)graft_rng_u32(&rng) * 0x1p-31 - 1.0));
     }
+}
+
+/* Threads meet twice a group: as many as have THREAD_WORK multiplications each from one meeting to the other.
+ */
+static int threads_for(const run *r, int64_t n_rows) {
+    double rows = (double)n_rows / (double)r->n * 2, classes = (double)r->m->n_classes * 3;
+    double work = (double)r->group * (rows + classes) * (double)r->m->stride / THREAD_WORK;
+    int most = graft_env_threads(r->env);
+    return work < 2 ? 1 : work < most ? (int)work : most;
 }
 
 static float *matrix(graft_arena *arena, int64_t rows, int stride) {
@@ -276,6 +277,7 @@ static int prepare(run *r, graft_arena *scratch, const graft_texts *texts, graft
     r->group = r->options->group;
     if (!r->group) r->group = r->n / GROUPS + 1 < LARGEST_GROUP ? r->n / GROUPS + 1 : LARGEST_GROUP;
     if (r->group > r->n) r->group = r->n;
+    r->threads = threads_for(r, r->lists.starts[texts->n]);
     for (int g = 0; g < 2; g++) r->means[g] = matrix(scratch, r->group, m->stride);
     r->gradients = matrix(scratch, r->group, m->stride);
     r->logits = graft_arena_array(scratch, (size_t)m->n_classes, sizeof *r->logits);
@@ -287,7 +289,7 @@ int graft_averaged_fit(graft_averaged *out, graft_arena *arena, const graft_env 
                        const graft_texts *texts, const int32_t *labels, const graft_averaged_options *options,
                        graft_err *err) {
     graft_averaged_options o = *options;
-    run r = {.env = env, .options = &o, .m = out, .labels = labels};
+    run r = {.env = env, .options = &o, .m = out, .kernels = graft_averaged_choose(), .labels = labels};
     int rc = check_options(&o, err);
     if (rc < 0) return rc;
     r.lr = o.lr;

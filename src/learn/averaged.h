@@ -45,7 +45,7 @@ typedef struct graft_averaged {
     float *rows;                        /* [n_words + bucket, stride] */
     float *head;                        /* [n_classes, stride]; no bias, as in fastText */
     double *loss, *accuracy;            /* [epochs]: means over an epoch, each text before its own update */
-    int64_t n_tokens;                   /* rows averaged in all epochs */
+    int64_t n_rows;                     /* averaged in all epochs: words and n-grams */
     double seconds;
 } graft_averaged;
 

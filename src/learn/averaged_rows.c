@@ -59,31 +59,22 @@ int graft_averaged_rows(graft_row_lists *out, graft_arena *arena, const graft_av
     return rc;
 }
 
-/* ---- Arithmetic ---- */
+/* ---- Logits ---- */
 
-void graft_averaged_mean(const graft_averaged *m, const uint32_t *rows, int64_t n, float *restrict out) {
-    size_t stride = (size_t)m->stride;
-    memset(out, 0, stride * sizeof *out);
-    for (int64_t i = 0; i < n; i++) {
-        const float *restrict x = m->rows + rows[i] * stride;
-        for (size_t j = 0; j < stride; j++) out[j] += x[j];
-    }
-    float share = n ? 1.0F / (float)n : 0.0F;
-    for (size_t j = 0; j < stride; j++) out[j] *= share;
-}
-
-float graft_averaged_dot(const float *restrict x, const float *restrict y, size_t stride) {
-    float sums[GRAFT_AVERAGED_LANES] = {0};
-    for (size_t i = 0; i < stride; i += GRAFT_AVERAGED_LANES)
-        for (size_t k = 0; k < GRAFT_AVERAGED_LANES; k++) sums[k] += x[i + k] * y[i + k];
-    for (size_t half = GRAFT_AVERAGED_LANES / 2; half; half /= 2)
-        for (size_t k = 0; k < half; k++) sums[k] += sums[k + half];
-    return sums[0];
+const graft_averaged_kernels *graft_averaged_choose(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &graft_averaged_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &graft_averaged_avx2;
+#endif
+    return &graft_averaged_base;
 }
 
 int graft_averaged_logits(float *logits, const graft_averaged *m, const graft_env *env,
                           const graft_texts *texts, graft_err *err) {
     graft_arena *arena = graft_arena_new(NULL);
+    const graft_averaged_kernels *kernels = graft_averaged_choose();
     graft_row_lists lists = {0};
     int threads = graft_env_threads(env);
     size_t stride = (size_t)m->stride;
@@ -96,10 +87,10 @@ int graft_averaged_logits(float *logits, const graft_averaged *m, const graft_en
     if (rc == 0) {
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t i = 0; i < texts->n; i++) {
-            float *mean = means + (size_t)omp_get_thread_num() * stride, *z = logits + i * m->n_classes;
-            graft_averaged_mean(m, lists.rows + lists.starts[i], lists.starts[i + 1] - lists.starts[i], mean);
-            for (int64_t k = 0; k < m->n_classes; k++)
-                z[k] = graft_averaged_dot(mean, m->head + (size_t)k * stride, stride);
+            float *mean = means + (size_t)omp_get_thread_num() * stride;
+            int64_t at = lists.starts[i];
+            kernels->mean(mean, m->rows, stride, lists.rows + at, lists.starts[i + 1] - at);
+            kernels->dots(logits + i * m->n_classes, m->head, stride, mean, m->n_classes);
         }
     }
     graft_arena_free(arena);

@@ -109,11 +109,12 @@ static void threads_change_no_bit(void **state) {
     const graft_texts texts = make_corpus(&c);
     const graft_averaged_options options = {.n_words = N_WORDS,
                                             .n_classes = N_CLASSES,
-                                            .width = 33,
+                                            .width = 500,
                                             .word_ngrams = 3,
                                             .bucket = 1000,
                                             .lr = 0.5,
-                                            .seed = 7};
+                                            .seed = 7,
+                                            .group = 32}; /* work enough for several threads */
     graft_averaged m[4];
     for (int t = 0; t < 4; t++) {
         graft_err err = {0};
