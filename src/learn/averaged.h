@@ -15,7 +15,8 @@
 #include "base/base.h"
 
 /** n texts: the words of text i are ids[starts[i] .. starts[i + 1]); an id outside [0, n_words) is a word
- * that is not known, which is passed over. Borrowed. */
+ * that is not known, which is passed over. There is no bias: fastText ends every text with the word "</s>",
+ * whose row serves as one. Borrowed. */
 typedef struct graft_texts {
     const int32_t *ids;
     const int64_t *starts; /* [n + 1], from 0, not falling */
