@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "data/data.h"
+#include "learn/averaged.h"
 #include "learn/metric_tasks.h"
 
 typedef struct graft_recipe graft_recipe;

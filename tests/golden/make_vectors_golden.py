@@ -9,7 +9,8 @@ first ones), `vectors` (word: its first eight values and the sum of all), `unkno
 `c` is to). With the folder of the shared data its files are added, which are themselves not kept here. Where gensim is of
 another mind than fastText the reference is fastText: quantised files, which gensim does not read, </s>, which has no n-grams,
 and words that are not UTF-8, whose n-grams are those of the bytes.
-averaged.json: see make_averaged.
+averaged.json: `steps`, small runs of the averaged classifier step by step in numpy (src/learn/averaged.h says the algorithm);
+`programs`, the accuracy of fastText itself on the shared data, the mean over orders of the texts.
 """
 
 import json
@@ -238,15 +239,86 @@ def shared_cases(folder):
     return out
 
 
+# ---- The classifier --------------------------------------------------------------------------------------------------
+
+def train(case):
+    """Groups of texts: the linear layer takes one text after another, rows take a group's gradients at its end, and
+    a group's rows are averaged before the group in front of it has been added."""
+    rows, lr = np.array(case["start"]), case["lr"]
+    head, texts = np.zeros((case["n_classes"], rows.shape[1])), case["texts"]
+    total, done = sum(map(len, texts)) * case["epochs"], 0
+    groups = [range(i, min(i + case["group"], len(texts))) for i in range(0, len(texts), case["group"])]
+    losses = []
+    for _ in range(case["epochs"]):
+        means, loss = [rows[texts[t]].mean(axis=0) for t in groups[0]], 0.0
+        for i, group in enumerate(groups):
+            after = [rows[texts[t]].mean(axis=0) for t in groups[i + 1]] if i + 1 < len(groups) else []
+            rate, gradients = lr * (1 - done / total), []
+            for t, mean in zip(group, means):
+                z = head @ mean
+                p = np.exp(z - z.max())
+                p /= p.sum()
+                loss -= np.log(p[case["labels"][t]])
+                e = rate * (np.eye(len(p))[case["labels"][t]] - p)
+                gradients.append(e @ head / len(texts[t]))
+                head += np.outer(e, mean)
+                done += len(texts[t])
+            for t, g in zip(group, gradients):
+                np.add.at(rows, texts[t], g)
+            means = after
+        losses.append(loss / len(texts))
+    return {**case, "rows": rows.round(9).tolist(), "head": head.round(9).tolist(), "loss": losses}
+
+
+def steps():
+    rng = np.random.default_rng(3)
+    out = []
+    for group in [1, 3, 20]:
+        out.append(train({
+            "group": group, "epochs": 3, "lr": 0.5, "n_classes": 3, "start": rng.normal(size=(9, 5)).round(3).tolist(),
+            "texts": [rng.integers(0, 9, rng.integers(1, 7)).tolist() for _ in range(13)],
+            "labels": rng.integers(0, 3, 13).tolist()}))
+    return out
+
+
+def program(folder, scratch, name, **options):
+    """Mean accuracy over three orders; texts in lower case."""
+    def read(path):
+        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        return [(c[2], c[0]) for c in lines[1:]] if name == "trec" else [(c[0], c[1]) for c in lines]
+
+    training = read(folder / name / "train.tsv")
+    test = read(folder / name / ("test.tsv" if name == "trec" else "dev.tsv"))
+    accuracy = []
+    for seed in range(3):
+        random.Random(seed).shuffle(training)
+        path = scratch / "training"
+        path.write_text("".join(f"__label__{y} {x.lower()}\n" for x, y in training), encoding="utf-8")
+        model = fasttext.train_supervised(str(path), bucket=200000, minCount=1, thread=1, verbose=0, **options)
+        found = [model.f.predict(x.lower() + "\n", 1, 0.0, "strict")[0][1] for x, _ in test]
+        accuracy.append(np.mean([f == "__label__" + y for f, (_, y) in zip(found, test)]))
+    return {"data": name, **options, "accuracy": float(np.mean(accuracy))}
+
+
+def programs(folder):
+    with tempfile.TemporaryDirectory() as scratch:
+        where = folder, pathlib.Path(scratch)
+        return [program(*where, "trec", dim=100, wordNgrams=1, epoch=25, lr=0.5),
+                program(*where, "trec", dim=100, wordNgrams=2, epoch=25, lr=1.0),
+                program(*where, "sst2", dim=100, wordNgrams=1, epoch=10, lr=0.1)]
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
-    target = OUT / "expected.json"
-    before = json.loads(target.read_text()) if target.exists() else {}
+    shared = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    before = {p: json.loads((OUT / p).read_text()) if (OUT / p).exists() else {} for p in ["expected.json", "averaged.json"]}
     with tempfile.TemporaryDirectory() as scratch:
         write_files(pathlib.Path(scratch))
-    shared = pathlib.Path(sys.argv[1]) / "vectors" if len(sys.argv) > 1 else None
-    expected = {"own": own_cases(), "shared": shared_cases(shared) if shared else before.get("shared", {})}
-    target.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
+    vectors = shared_cases(shared / "vectors") if shared else before["expected.json"].get("shared", {})
+    accuracy = programs(shared) if shared else before["averaged.json"].get("programs", [])
+    for path, value in [("expected.json", {"own": own_cases(), "shared": vectors}),
+                        ("averaged.json", {"steps": steps(), "programs": accuracy})]:
+        (OUT / path).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 main()
