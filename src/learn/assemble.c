@@ -137,9 +137,10 @@ int graft_learn_assemble(graft_step_graphs *out, graft_arena *arena, const graft
     } else {
         add_updates(&a, a.graph, a.params, a.grads);
     }
-    if (rc == 0) rc = graft_graph_end(a.graph, err);
+    graft_graph *joined = NULL, *again = NULL;
+    if (rc == 0) rc = graft_graph_fuse_gradient(&joined, arena, a.graph, err);
+    if (rc == 0) a.graph = joined;
     if (rc == 0 && r->segments > 1) {
-        graft_graph *again = NULL;
         rc = graft_graph_recompute(&again, arena, a.graph, n_forward, r->segments, err);
         a.graph = again;
     }
