@@ -150,6 +150,8 @@ int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
  * Reverse accumulation over the ops' gradient rules. grad.c */
 int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt,
                      graft_value *grads, graft_err *err);
+/** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
+int graft_graph_subsample(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads them.
  * fuse_gradient.c */
 int graft_graph_fuse_gradient(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);

@@ -40,9 +40,10 @@ static int find_params(assembly *a, graft_err *err) {
 
 /* Forward in training form, then loss and gradients. *n_forward counts the nodes before the gradient's. */
 static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forward, graft_err *err) {
-    graft_graph *normed = NULL, *g = NULL;
+    graft_graph *normed = NULL, *fused = NULL, *g = NULL;
     int rc = graft_graph_train_norms(&normed, a->arena, suffix, err);
-    if (rc == 0) rc = graft_graph_fuse_training(&g, a->arena, normed, err);
+    if (rc == 0) rc = graft_graph_fuse_training(&fused, a->arena, normed, err);
+    if (rc == 0) rc = graft_graph_subsample(&g, a->arena, fused, err);
     if (rc < 0) return rc;
     a->graph = g;
     if ((rc = find_params(a, err)) < 0) return rc;

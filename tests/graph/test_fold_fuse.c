@@ -286,6 +286,14 @@ static void a_sum_of_frozen_norms_takes_relu(void **state) {
     assert_same_outputs(*state, g, fused, 0);
 }
 
+static void strided_points_read_a_subsampled_picture(void **state) {
+    graft_graph *g = small_net_new(*state);
+    graft_graph *thin = run_pass(*state, graft_graph_subsample, g);
+    assert_int_equal(count_ops(thin, &graft_op_subsample_pad), 1); /* the projection of the second block */
+    assert_int_equal(graft_graph_n_nodes(thin), graft_graph_n_nodes(g) + 1);
+    assert_same_outputs(*state, g, thin, 0);
+}
+
 /* Two blocks: what arrives at the first one's end comes through the second and past it. */
 static void sums_of_gradients_join_the_norm_that_reads_them(void **state) {
     graft_graph *g = small_net_new(*state);
@@ -346,6 +354,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(without_dropout_a_graph_computes_what_its_parts_do, setup, teardown),
         cmocka_unit_test_setup_teardown(dropout_is_not_taken_out_of_a_graph_with_its_gradient, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(strided_points_read_a_subsampled_picture, setup, teardown),
         cmocka_unit_test_setup_teardown(a_sum_of_frozen_norms_takes_relu, setup, teardown),
         cmocka_unit_test_setup_teardown(sums_of_gradients_join_the_norm_that_reads_them, setup, teardown),
         cmocka_unit_test_setup_teardown(in_training_norms_take_sums_and_relu_and_convolutions_do_not, setup,

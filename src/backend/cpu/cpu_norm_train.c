@@ -34,72 +34,6 @@ typedef struct norm_attr {
 
 /* ---- Layouts ----------------------------------------------------------------------------------------------- */
 
-typedef struct form {
-    int rank, n_blocks;
-    dnnl_dims_t *dims, *strides, *blocks, *block_dims;
-    dnnl_dim_t offset;
-} form;
-
-static form form_of(const_dnnl_memory_desc_t md) {
-    form f = {0};
-    dnnl_memory_desc_query(md, dnnl_query_ndims_s32, &f.rank);
-    dnnl_memory_desc_query(md, dnnl_query_dims, (void *)&f.dims);
-    dnnl_memory_desc_query(md, dnnl_query_strides, (void *)&f.strides);
-    dnnl_memory_desc_query(md, dnnl_query_inner_nblks_s32, &f.n_blocks);
-    dnnl_memory_desc_query(md, dnnl_query_inner_blks, (void *)&f.blocks);
-    dnnl_memory_desc_query(md, dnnl_query_inner_idxs, (void *)&f.block_dims);
-    dnnl_memory_desc_query(md, dnnl_query_submemory_offset_s64, &f.offset);
-    return f;
-}
-
-/* Whether dim i is `stride` elements apart, or has but one element. */
-static bool has_stride(const form *f, int i, int64_t stride) {
-    return (*f->dims)[i] == 1 || (*f->strides)[i] == stride;
-}
-
-static bool is_channels_last(const form *f) {
-    int64_t step = (*f->dims)[1];
-    if (f->n_blocks != 0 || f->offset != 0 || !has_stride(f, 1, 1)) return false;
-    for (int i = f->rank - 1; i >= 2; i--) {
-        if (!has_stride(f, i, step)) return false;
-        step *= (*f->dims)[i];
-    }
-    return has_stride(f, 0, step);
-}
-
-/* 8 or 16 when the activation lies in blocks of so many channels, else 0. */
-static int64_t block_of(const form *f) {
-    if (f->n_blocks != 1 || f->offset != 0 || (*f->block_dims)[0] != 1) return 0;
-    int64_t block = (*f->blocks)[0], step = block;
-    if (block != 8 && block != 16) return 0;
-    for (int i = f->rank - 1; i >= 2; i--) {
-        if (!has_stride(f, i, step)) return 0;
-        step *= (*f->dims)[i];
-    }
-    int64_t blocks = ((*f->dims)[1] + block - 1) / block;
-    return (blocks == 1 || (*f->strides)[1] == step) && has_stride(f, 0, step * blocks) ? block : 0;
-}
-
-static int channels_last(dnnl_memory_desc_t *out, graft_lowering *l, const graft_shape *shape,
-                         graft_dtype dtype, graft_err *err) {
-    dnnl_dims_t dims, strides;
-    int64_t step = shape->dims[1];
-    for (int i = 0; i < shape->rank; i++) dims[i] = shape->dims[i];
-    strides[1] = 1;
-    for (int i = shape->rank - 1; i >= 2; i--) {
-        strides[i] = step;
-        step *= dims[i];
-    }
-    strides[0] = step;
-    dnnl_memory_desc_t md = NULL;
-    int rc = graft_cpu_status(
-        dnnl_memory_desc_create_with_strides(&md, shape->rank, dims, graft_cpu_dtype(dtype), strides),
-        "a memory descriptor", err);
-    if (rc == 0) rc = graft_cpu_md_clone(out, graft_lower_arena(l), md, err);
-    if (md) dnnl_memory_desc_destroy(md);
-    return rc;
-}
-
 static size_t rounded(size_t n, size_t to) {
     return (n + to - 1) / to * to;
 }
@@ -114,18 +48,18 @@ static int place(const_dnnl_memory_desc_t *md, geometry *g, graft_lowering *l, g
     *g = (geometry){.channels = channels, .padded = rounded(channels, BLOCK), .values = n * (size_t)plane};
     int rc = graft_cpu_md_as_is(md, l, x, dtype, err);
     if (rc < 0) return rc;
-    form f = form_of(*md);
-    size_t block = (size_t)block_of(&f);
-    if (block) {
+    size_t block = (size_t)graft_cpu_block(*md);
+    if ((block == 8 || block == 16) && block != channels) {
         g->slots = n;
         g->columns = rounded(channels, block) / block;
         g->rows = (size_t)plane;
         g->width = block;
         return 0;
     }
-    if (!is_channels_last(&f)) {
+    if (block != channels) {
         dnnl_memory_desc_t last;
-        if ((rc = channels_last(&last, l, shape, dtype, err)) < 0) return rc;
+        rc = graft_cpu_md_blocked(&last, l, shape, shape->dims[1], dtype, err);
+        if (rc < 0) return rc;
         *md = last;
     }
     size_t least = PIECE / channels + 1, part = (g->values + MOST_PIECES - 1) / MOST_PIECES;
