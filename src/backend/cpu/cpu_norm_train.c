@@ -97,17 +97,10 @@ static int mask_md(dnnl_memory_desc_t *out, graft_lowering *l, const geometry *g
     return graft_cpu_md(out, graft_lower_arena(l), GRAFT_U8, &bytes, false, err);
 }
 
-static const graft_norm_kernels *choose(const geometry *g) {
-#if defined(__x86_64__)
-    bool wide = g->total_rows || g->width % 16 == 0;
-    if (wide && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return &graft_norm_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &graft_norm_avx2;
-#else
-    (void)g;
-#endif
-    return &graft_norm_base;
+/* Blocks of 8 channels are for narrower vectors. */
+static const graft_norm_kernels *choose(graft_lowering *l, const geometry *g) {
+    const graft_norm_kernels *kernels = GRAFT_CPU_CHOOSE(l, graft_norm);
+    return g->total_rows || g->width % kernels->lanes == 0 ? kernels : &graft_norm_base;
 }
 
 /* ---- Running ----------------------------------------------------------------------------------------------- */
@@ -270,7 +263,7 @@ int graft_cpu_batch_norm_train(graft_lowering *l, const graft_node *n, graft_err
     }
     if (rc == 0) rc = graft_lower_scratch(l, scratch_size(&a.g), &b[F_SCRATCH], err);
     if (rc < 0) return rc;
-    const graft_norm_kernels *kernels = choose(&a.g);
+    const graft_norm_kernels *kernels = choose(l, &a.g);
     own.kernel = kernels;
     return graft_cpu_emit_own(l, kernels->forward_name, run_forward, own, sizeof a, err);
 }
@@ -383,7 +376,7 @@ int graft_cpu_batch_norm_train_grad(graft_lowering *l, const graft_node *n, graf
     if (rc == 0) rc = place_results(l, n, xm, dtype, b, err);
     if (rc == 0) rc = graft_lower_scratch(l, scratch_size(&a.g), &b[B_SCRATCH], err);
     if (rc < 0) return rc;
-    const graft_norm_kernels *kernels = choose(&a.g);
+    const graft_norm_kernels *kernels = choose(l, &a.g);
     own.kernel = kernels;
     return graft_cpu_emit_own(l, kernels->backward_name, run_backward, own, sizeof a, err);
 }

@@ -8,10 +8,11 @@
 
 #include <string.h>
 
-typedef float norm_floats __attribute__((vector_size(4 * NORM_LANES)));
-typedef int32_t norm_ints __attribute__((vector_size(4 * NORM_LANES)));
-typedef uint32_t norm_words __attribute__((vector_size(4 * NORM_LANES)));
-typedef uint16_t norm_halves __attribute__((vector_size(2 * NORM_LANES)));
+/* No more aligned than their elements: a checked build does not align what lies on the stack. */
+typedef float norm_floats __attribute__((aligned(4), vector_size(4 * NORM_LANES)));
+typedef int32_t norm_ints __attribute__((aligned(4), vector_size(4 * NORM_LANES)));
+typedef uint32_t norm_words __attribute__((aligned(4), vector_size(4 * NORM_LANES)));
+typedef uint16_t norm_halves __attribute__((aligned(2), vector_size(2 * NORM_LANES)));
 
 enum { STRIP = 4, CHUNK = 8192 /* elements */, PIVOT_ROWS = 32 };
 
