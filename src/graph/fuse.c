@@ -1,7 +1,8 @@
 /* Elementwise ops join the op that computes what they read, where nothing else reads it: y = max(0, op(x)),
- * y = max(0, conv(x) + residual) and y = act(linear(x) + residual) become one node with a flag and one more
- * input. A chain is a node that stays, its base, and what joined it; the fused node stands where the base
- * stood, or where the add stood when there is one, since the residual has to be there. */
+ * y = max(0, op(x) + residual), of a convolution or in training of a batch norm, and y = act(linear(x) +
+ * residual) become one node with a flag and one more input. A chain is a node that stays, its base, and what
+ * joined it; the fused node stands where the base stood, or where the add stood when there is one, since the
+ * residual has to be there; what reads the base's statistics moves with it. */
 #include "graph/op.h"
 #include "graph/rewrite.h"
 
@@ -82,14 +83,14 @@ static void join_act(fusing *f, size_t i, const graft_node *n, int32_t act) {
     c->act = act;
 }
 
-/* Whether a residual may join: of a linear layer the gradient rule knows what to do with it. */
+/* Whether a residual may join as input 3: in training where the gradient rule knows what to do with it. */
 static bool takes_residual(const fusing *f, const graft_node *base) {
-    bool has_room = base->op == &graft_op_linear || (base->op == &graft_op_conv2d && !f->in_training);
+    bool has_room = base->op == &graft_op_linear ||
+                    base->op == (f->in_training ? &graft_op_batch_norm_train : &graft_op_conv2d);
     return has_room && base->in[3] == GRAFT_NONE;
 }
 
-/* An operand that a convolution or a linear layer computes, to which the other operand may be added; the
- * later of two. */
+/* An operand whose op takes a residual, to which the other operand may be added; the later of two. */
 static chain *sum_operand(const fusing *f, const graft_node *n, graft_value *residual) {
     chain *best = NULL;
     for (size_t k = 0; k < 2; k++) {
@@ -148,6 +149,23 @@ static void build_chain(graft_rewrite *r, const fusing *f, const chain *c) {
     graft_rewrite_map(r, c->tail, r->map[n->out[0]]);
 }
 
+/* Whether node i reads the statistics of a batch norm that stands behind it now. */
+static bool waits(const fusing *f, size_t i) {
+    const graft_node *n = graft_graph_node_at(f->g, i);
+    if (n->op != &graft_op_running_update) return false;
+    const graft_value_info *batch = graft_graph_value(f->g, n->in[1]);
+    return batch->kind == GRAFT_RESULT && f->place[batch->node] > (int32_t)i;
+}
+
+/* The nodes that waited for the chain that stands at `place`. */
+static void build_waiting(graft_rewrite *r, const fusing *f, size_t place) {
+    int32_t base = f->chains[place].base;
+    for (size_t i = (size_t)base + 1; i < place; i++) {
+        const graft_node *n = graft_graph_node_at(f->g, i);
+        if (waits(f, i) && graft_graph_value(f->g, n->in[1])->node == base) graft_rewrite_copy(r, n);
+    }
+}
+
 static int fuse(graft_graph **out, graft_arena *arena, const graft_graph *g, bool in_training,
                 graft_err *err) {
     graft_rewrite r;
@@ -162,7 +180,9 @@ static int fuse(graft_graph **out, graft_arena *arena, const graft_graph *g, boo
     graft_graph_count_uses(g, uses);
     find_chains(&f);
     for (size_t i = 0; i < n_nodes; i++) {
-        if (f.chains[i].base >= 0) build_chain(&r, &f, &f.chains[i]);
+        if (f.chains[i].base < 0 || waits(&f, i)) continue;
+        build_chain(&r, &f, &f.chains[i]);
+        build_waiting(&r, &f, i);
     }
     graft_rewrite_ends(&r);
     return graft_rewrite_end(&r, out, 0, err);

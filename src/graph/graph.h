@@ -135,8 +135,8 @@ int graft_graph_fold(graft_graph **out, graft_arena *arena, const graft_graph *g
  * nothing else reads the value between. fuse.c */
 int graft_graph_fuse(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Before the gradient is added: relu joined only with ops whose gradient rule knows of it (batch norm in
- * both forms, add), so that the backward pass is one node less, and sums with linear layers; convolutions
- * stay as they are. fuse.c */
+ * both forms, add), and sums with linear layers and with batch norms of the batch's statistics, so that the
+ * backward pass has fewer nodes; convolutions stay as they are. fuse.c */
 int graft_graph_fuse_training(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Every dropout replaced by its input, attention's too, for inference; the seeds are no inputs any more. g
  * has no gradients yet (EINTERNAL when it has one of a dropout). still.c */
@@ -150,6 +150,11 @@ int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
  * Reverse accumulation over the ops' gradient rules. grad.c */
 int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt,
                      graft_value *grads, graft_err *err);
+/** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
+int graft_graph_subsample(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads them.
+ * fuse_gradient.c */
+int graft_graph_fuse_gradient(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Forward values that the backward part reads are computed again from the values that cross `keep` segments
  * (about equal in bytes), so that fewer are alive at once (Chen et al. 2016, "Training deep nets with
  * sublinear memory cost"). `n_forward` = nodes before the gradient's. recompute.c */

@@ -63,9 +63,10 @@ static graft_value add_crf(const assembly *a, graft_graph *g, graft_value logits
 
 /* Forward in training form, then loss and gradients. *n_forward counts the nodes before the gradient's. */
 static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forward, graft_err *err) {
-    graft_graph *normed = NULL, *g = NULL;
+    graft_graph *normed = NULL, *fused = NULL, *g = NULL;
     int rc = graft_graph_train_norms(&normed, a->arena, suffix, err);
-    if (rc == 0) rc = graft_graph_fuse_training(&g, a->arena, normed, err);
+    if (rc == 0) rc = graft_graph_fuse_training(&fused, a->arena, normed, err);
+    if (rc == 0) rc = graft_graph_subsample(&g, a->arena, fused, err);
     if (rc < 0) return rc;
     a->graph = g;
     if ((rc = find_params(a, err)) < 0) return rc;
@@ -157,9 +158,10 @@ int graft_learn_assemble(graft_step_graphs *out, graft_arena *arena, const graft
     } else {
         add_updates(&a, a.graph, a.params, a.grads);
     }
-    if (rc == 0) rc = graft_graph_end(a.graph, err);
+    graft_graph *joined = NULL, *again = NULL;
+    if (rc == 0) rc = graft_graph_fuse_gradient(&joined, arena, a.graph, err);
+    if (rc == 0) a.graph = joined;
     if (rc == 0 && r->segments > 1) {
-        graft_graph *again = NULL;
         rc = graft_graph_recompute(&again, arena, a.graph, n_forward, r->segments, err);
         a.graph = again;
     }

@@ -179,10 +179,11 @@ typedef struct training {
 /* loss and the gradients of everything trained as outputs */
 static training make_training(graft_arena *arena, bool statistics) {
     graft_err err = {0};
-    graft_graph *g = small_net_new(arena), *normed = NULL, *fused = NULL;
+    graft_graph *g = small_net_new(arena), *normed = NULL, *thin = NULL, *fused = NULL, *joined = NULL;
     small_net_mark(g, "", statistics);
     if (graft_graph_train_norms(&normed, arena, g, &err) < 0) fail_msg("%s", err.message);
-    if (graft_graph_fuse_training(&fused, arena, normed, &err) < 0) fail_msg("%s", err.message);
+    if (graft_graph_subsample(&thin, arena, normed, &err) < 0) fail_msg("%s", err.message);
+    if (graft_graph_fuse_training(&fused, arena, thin, &err) < 0) fail_msg("%s", err.message);
     graft_value loss = small_net_loss(fused), wrt[64], grads[64];
     training t = {.graph = fused, .names = graft_arena_array(arena, 64, sizeof(char *))};
     size_t n_values = graft_graph_n_values(fused);
@@ -196,7 +197,8 @@ static training make_training(graft_arena *arena, bool statistics) {
         t.names[i] = graft_arena_printf(arena, "d %s", graft_graph_value(fused, wrt[i])->name);
         graft_graph_output(fused, t.names[i], grads[i]);
     }
-    if (graft_graph_end(fused, &err) < 0) fail_msg("%s", err.message);
+    if (graft_graph_fuse_gradient(&joined, arena, fused, &err) < 0) fail_msg("%s", err.message);
+    t.graph = joined;
     return t;
 }
 

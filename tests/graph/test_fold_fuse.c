@@ -276,7 +276,7 @@ static void dropout_is_not_taken_out_of_a_graph_with_its_gradient(void **state) 
     assert_null(still);
 }
 
-static void in_training_norms_and_sums_take_relu_and_convolutions_do_not(void **state) {
+static void in_training_norms_take_sums_and_relu_and_convolutions_do_not(void **state) {
     graft_graph *g = small_net_new(*state);
     small_net_mark(g, "layer", true);
     graft_graph *t = run_pass(*state, graft_graph_train_norms, g);
@@ -286,9 +286,49 @@ static void in_training_norms_and_sums_take_relu_and_convolutions_do_not(void **
     assert_int_equal(graft_graph_assigns(t, NULL), 10);
     graft_graph *fused = run_pass(*state, graft_graph_fuse_training, t);
     assert_int_equal(count_ops(fused, &graft_op_relu), 0);
-    assert_int_equal(count_ops(fused, &graft_op_add), 2);
+    assert_int_equal(count_ops(fused, &graft_op_add), 0);
+    assert_int_equal(count_ops(fused, &graft_op_running_update), 10);
     assert_int_equal(graft_graph_assigns(fused, NULL), 10);
     assert_same_outputs(*state, t, fused, 0);
+}
+
+/* With frozen statistics there is nothing to take the sum: it keeps its node, and takes relu itself. */
+static void a_sum_of_frozen_norms_takes_relu(void **state) {
+    graft_graph *g = small_net_new(*state);
+    graft_graph *fused = run_pass(*state, graft_graph_fuse_training, g);
+    assert_int_equal(count_ops(fused, &graft_op_relu), 0);
+    assert_int_equal(count_ops(fused, &graft_op_add), 2);
+    assert_same_outputs(*state, g, fused, 0);
+}
+
+static void strided_points_read_a_subsampled_picture(void **state) {
+    graft_graph *g = small_net_new(*state);
+    graft_graph *thin = run_pass(*state, graft_graph_subsample, g);
+    assert_int_equal(count_ops(thin, &graft_op_subsample_pad), 1); /* the projection of the second block */
+    assert_int_equal(graft_graph_n_nodes(thin), graft_graph_n_nodes(g) + 1);
+    assert_same_outputs(*state, g, thin, 0);
+}
+
+/* Two blocks: what arrives at the first one's end comes through the second and past it. */
+static void sums_of_gradients_join_the_norm_that_reads_them(void **state) {
+    graft_graph *g = small_net_new(*state);
+    small_net_mark(g, "", true);
+    graft_graph *t = run_pass(*state, graft_graph_train_norms, g);
+    graft_graph *f = run_pass(*state, graft_graph_fuse_training, t);
+    graft_value loss = small_net_loss(f), w = graft_graph_find(f, "conv1.weight"), dw = GRAFT_NONE;
+    assert_int_equal(graft_graph_grad(f, loss, &w, 1, &dw, NULL), 0);
+    graft_graph_output(f, "dw", dw);
+    graft_graph *joined = run_pass(*state, graft_graph_fuse_gradient, f);
+    assert_int_equal(count_ops(f, &graft_op_sum_into), 2);
+    assert_int_equal(count_ops(joined, &graft_op_sum_into),
+                     1); /* the other is read by a pooling's gradient */
+    evaluate_binding b[3] = {{"x", small_net_random(*state, BATCH * PICTURE, -1, 1, 9)},
+                             {"target", small_net_random(*state, BATCH * SMALL_NET_CLASSES, 0, 1, 2)},
+                             {"weight", small_net_random(*state, BATCH, 0.1, 0.5, 3)}};
+    evaluation before = evaluate(*state, f, BATCH, b, 3), after = evaluate(*state, joined, BATCH, b, 3);
+    int64_t count;
+    const double *expected = evaluation_of(&before, f, "dw", &count);
+    assert_true(evaluate_difference(evaluation_of(&after, joined, "dw", NULL), expected, count) < 1e-12);
 }
 
 static void running_statistics_move_towards_the_batch(void **state) {
@@ -330,7 +370,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(without_dropout_attention_drops_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(dropout_is_not_taken_out_of_a_graph_with_its_gradient, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(in_training_norms_and_sums_take_relu_and_convolutions_do_not, setup,
+        cmocka_unit_test_setup_teardown(strided_points_read_a_subsampled_picture, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_sum_of_frozen_norms_takes_relu, setup, teardown),
+        cmocka_unit_test_setup_teardown(sums_of_gradients_join_the_norm_that_reads_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(in_training_norms_take_sums_and_relu_and_convolutions_do_not, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(running_statistics_move_towards_the_batch, setup, teardown),
     };

@@ -56,6 +56,13 @@ int graft_cpu_md_permute(dnnl_memory_desc_t *out, graft_arena *arena, const_dnnl
 /** The descriptor with which v lies in `dtype`, or C order where it lies nowhere so. */
 int graft_cpu_md_as_is(const_dnnl_memory_desc_t *out, graft_lowering *l, graft_value v, graft_dtype dtype,
                        graft_err *err);
+/** How many channels of a pixel of the activation (N,C,...) lie together, pixel after pixel, block of
+ * channels after block, sample after sample: C in channels last, 4, 8 or 16 in blocked layouts; 0: otherwise.
+ */
+int64_t graft_cpu_block(const_dnnl_memory_desc_t md);
+/** The dense descriptor of that kind, owned by the arena: `block` is C, or of rank 4 4, 8 or 16. */
+int graft_cpu_md_blocked(dnnl_memory_desc_t *out, graft_lowering *l, const graft_shape *shape, int64_t block,
+                         graft_dtype dtype, graft_err *err);
 /** What a product of a and b is computed in: BF16 when either is. */
 graft_dtype graft_cpu_compute_dtype(const graft_lowering *l, graft_value a, graft_value b);
 /** Wants v in C order as float32. */

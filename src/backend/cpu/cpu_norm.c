@@ -1,4 +1,5 @@
-/* Batch norm by oneDNN, in the layout that the convolution before it chose. Statistics stay float32. */
+/* Batch norm with given statistics by oneDNN, in the layout that the convolution before it chose; running
+ * statistics. These stay float32. */
 #include "backend/cpu/cpu.h"
 
 static int forward_pd(dnnl_primitive_desc_t *pd, graft_lowering *l, const_dnnl_memory_desc_t xm, double eps,
@@ -48,55 +49,18 @@ int graft_cpu_batch_norm(graft_lowering *l, const graft_node *n, graft_err *err)
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
 }
 
-int graft_cpu_batch_norm_train(graft_lowering *l, const graft_node *n, graft_err *err) {
-    const graft_norm_attr *a = n->attr;
-    graft_value x = n->in[0], y = n->out[0], mask = n->out[3];
-    graft_dtype dtype = graft_lower_dtype(l, y);
-    unsigned flags = dnnl_use_scale | dnnl_use_shift | (a->relu ? dnnl_fuse_norm_relu : 0U);
-    const_dnnl_memory_desc_t xm;
-    dnnl_memory_desc_t vm;
-    dnnl_primitive_desc_t pd = NULL;
-    graft_buffer xb, yb, maskb = GRAFT_NONE, v[2], stats[2];
-    int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
-    if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
-    if (rc == 0) rc = want_vectors(l, n->in + 1, 2, v, err);
-    if (rc == 0) rc = vector_md(&vm, l, n->in[1], err);
-    if (rc == 0) rc = forward_pd(&pd, l, xm, a->eps, dnnl_forward_training, flags, err);
-    if (rc < 0) return rc;
-    const_dnnl_memory_desc_t maskm = graft_cpu_query(pd, dnnl_query_workspace_md, 0);
-    rc = graft_cpu_new(l, y, xm, dtype, &yb, err);
-    for (int i = 0; i < 2 && rc == 0; i++)
-        rc = graft_cpu_new(l, n->out[1 + i], vm, GRAFT_F32, &stats[i], err);
-    if (rc == 0 && a->relu) rc = graft_cpu_new(l, mask, maskm, GRAFT_U8, &maskb, err);
-    if (rc < 0) {
-        dnnl_primitive_desc_destroy(pd);
-        return rc;
-    }
-    graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, xm},
-                            {DNNL_ARG_SCALE, v[0], vm},
-                            {DNNL_ARG_SHIFT, v[1], vm},
-                            {DNNL_ARG_MEAN, stats[0], vm},
-                            {DNNL_ARG_VARIANCE, stats[1], vm},
-                            {DNNL_ARG_DST, yb, xm},
-                            {DNNL_ARG_WORKSPACE, maskb, maskm}};
-    return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
-}
-
-/* dx, dgamma, dbeta from x, dy, gamma, beta, mean, variance and, with a relu in the node, its mask. */
-static int backward(graft_lowering *l, const graft_node *n, graft_value mask, unsigned flags,
-                    graft_err *err) {
+/* dx, dgamma, dbeta from x, dy, gamma, beta, mean, variance. */
+int graft_cpu_batch_norm_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
     const graft_norm_attr *a = n->attr;
     graft_value x = n->in[0], dy = n->in[1], dx = n->out[0];
     bool weights = graft_lower_is_used(l, n->out[1]) || graft_lower_is_used(l, n->out[2]);
-    graft_dtype dtype = graft_lower_dtype(l, dy) == GRAFT_BF16 || graft_lower_dtype(l, dx) == GRAFT_BF16
-                            ? GRAFT_BF16
-                            : GRAFT_F32;
+    unsigned flags = dnnl_use_global_stats | dnnl_use_scale | dnnl_use_shift;
+    graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
     const_dnnl_memory_desc_t xm;
     dnnl_memory_desc_t vm;
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
-    graft_buffer xb, dyb, dxb, maskb = GRAFT_NONE, v[4], dscale = GRAFT_NONE, dshift = GRAFT_NONE;
-    flags |= dnnl_use_scale | dnnl_use_shift | (mask != GRAFT_NONE ? dnnl_fuse_norm_relu : 0U);
+    graft_buffer xb, dyb, dxb, v[4], dscale = GRAFT_NONE, dshift = GRAFT_NONE;
     int rc = graft_cpu_md_as_is(&xm, l, x, dtype, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xm, dtype, &xb, err);
     if (rc == 0) rc = graft_cpu_want(l, dy, xm, dtype, &dyb, err);
@@ -111,29 +75,22 @@ static int backward(graft_lowering *l, const graft_node *n, graft_value mask, un
     }
     if (hint) dnnl_primitive_desc_destroy(hint);
     if (rc < 0) return rc;
-    const_dnnl_memory_desc_t maskm = graft_cpu_query(pd, dnnl_query_workspace_md, 0);
-    if (mask != GRAFT_NONE) rc = graft_cpu_want(l, mask, maskm, GRAFT_U8, &maskb, err);
-    if (rc == 0) rc = graft_cpu_take(l, n, 0, dyb, xm, dtype, &dxb, err);
+    rc = graft_cpu_take(l, n, 0, dyb, xm, dtype, &dxb, err);
     if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[1], vm, GRAFT_F32, &dscale, err);
     if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[2], vm, GRAFT_F32, &dshift, err);
     if (rc < 0) {
         dnnl_primitive_desc_destroy(pd);
         return rc;
     }
-    graft_cpu_arg args[] = {
-        {DNNL_ARG_SRC, xb, xm},       {DNNL_ARG_DIFF_DST, dyb, xm},      {DNNL_ARG_SCALE, v[0], vm},
-        {DNNL_ARG_MEAN, v[2], vm},    {DNNL_ARG_VARIANCE, v[3], vm},     {DNNL_ARG_WORKSPACE, maskb, maskm},
-        {DNNL_ARG_DIFF_SRC, dxb, xm}, {DNNL_ARG_DIFF_SCALE, dscale, vm}, {DNNL_ARG_DIFF_SHIFT, dshift, vm}};
+    graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, xm},
+                            {DNNL_ARG_DIFF_DST, dyb, xm},
+                            {DNNL_ARG_SCALE, v[0], vm},
+                            {DNNL_ARG_MEAN, v[2], vm},
+                            {DNNL_ARG_VARIANCE, v[3], vm},
+                            {DNNL_ARG_DIFF_SRC, dxb, xm},
+                            {DNNL_ARG_DIFF_SCALE, dscale, vm},
+                            {DNNL_ARG_DIFF_SHIFT, dshift, vm}};
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
-}
-
-int graft_cpu_batch_norm_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
-    return backward(l, n, GRAFT_NONE, dnnl_use_global_stats, err);
-}
-
-int graft_cpu_batch_norm_train_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
-    const graft_norm_attr *a = n->attr;
-    return backward(l, n, a->relu ? n->in[6] : GRAFT_NONE, 0, err);
 }
 
 /* ---- Running statistics ------------------------------------------------------------------------------------- */

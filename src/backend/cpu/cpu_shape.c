@@ -1,11 +1,13 @@
-/* Ops that move elements: the parameter-free shortcut (own loops over C order) and views. */
+/* Ops that move elements: subsampling, with zero channels beside it the parameter-free shortcut of CIFAR
+ * networks, and views. Where no channels are added, whole pixels move, in the layout in which x lies; else
+ * planes of C order. */
 #include "backend/cpu/cpu.h"
 
 #include <string.h>
 
 typedef struct subsample_dims {
-    int64_t n, c, h, w, c_out, h_out, w_out, stride, front;
-    size_t element; /* bytes */
+    int64_t n, c, h, w, c_out, h_out, w_out, stride, front; /* c: planes of a sample */
+    size_t element;                                         /* bytes of a pixel of a plane */
 } subsample_dims;
 
 static subsample_dims dims_of(const graft_lowering *l, const graft_subsample_attr *a, graft_value x,
@@ -23,7 +25,7 @@ static subsample_dims dims_of(const graft_lowering *l, const graft_subsample_att
                             .element = graft_dtype_size(dtype)};
 }
 
-/* One channel plane: y (h_out, w_out) from or to every stride-th element of x (h, w). */
+/* One plane: y (h_out, w_out) from or to every stride-th element of x (h, w). */
 static void move_plane(const subsample_dims *d, const unsigned char *from, unsigned char *to, bool forward) {
     for (int64_t i = 0; i < d->h_out; i++) {
         for (int64_t k = 0; k < d->w_out; k++) {
@@ -75,27 +77,40 @@ static int run_backward(void *self) {
     return 0;
 }
 
-static int prepare(graft_lowering *l, const subsample_dims *d, graft_value from, graft_value to,
-                   graft_dtype dtype, int (*run)(void *), graft_err *err) {
-    graft_cpu_own own = {.n_buffers = 2, .attr = d};
-    dnnl_memory_desc_t from_md, to_md;
-    int rc = graft_cpu_md(&from_md, graft_lower_arena(l), dtype, graft_lower_shape(l, from), false, err);
-    if (rc == 0) rc = graft_cpu_md(&to_md, graft_lower_arena(l), dtype, graft_lower_shape(l, to), false, err);
+/* The layout of x and y: x's own where whole pixels can move, else C order. */
+static int prepare(graft_lowering *l, const graft_node *n, graft_value x, graft_value y, bool forward,
+                   graft_err *err) {
+    graft_value from = n->in[0], to = n->out[0];
+    graft_dtype dtype = graft_lower_dtype(l, to);
+    const graft_shape *from_shape = graft_lower_shape(l, from), *to_shape = graft_lower_shape(l, to);
+    subsample_dims d = dims_of(l, n->attr, x, y, dtype);
+    graft_cpu_own own = {.n_buffers = 2, .attr = &d};
+    const_dnnl_memory_desc_t from_md;
+    dnnl_memory_desc_t plain, to_md;
+    int rc = graft_cpu_md_as_is(&from_md, l, from, dtype, err);
+    if (rc < 0) return rc;
+    int64_t block = d.c == d.c_out ? graft_cpu_block(from_md) : 0;
+    if (block == d.c || block == 4 || block == 8 || block == 16) {
+        rc = graft_cpu_md_blocked(&to_md, l, to_shape, block, dtype, err);
+        d.element *= (size_t)block;
+        d.c = d.c_out = (d.c + block - 1) / block;
+    } else {
+        rc = graft_cpu_md(&plain, graft_lower_arena(l), dtype, from_shape, false, err);
+        if (rc == 0) rc = graft_cpu_md(&to_md, graft_lower_arena(l), dtype, to_shape, false, err);
+        from_md = plain;
+    }
     if (rc == 0) rc = graft_cpu_want(l, from, from_md, dtype, &own.buffers[0], err);
     if (rc == 0) rc = graft_cpu_new(l, to, to_md, dtype, &own.buffers[1], err);
-    return rc < 0 ? rc : graft_cpu_emit_own(l, "subsample_pad", run, own, sizeof *d, err);
+    if (rc < 0) return rc;
+    return graft_cpu_emit_own(l, "subsample_pad", forward ? run_forward : run_backward, own, sizeof d, err);
 }
 
 int graft_cpu_subsample_pad(graft_lowering *l, const graft_node *n, graft_err *err) {
-    graft_dtype dtype = graft_lower_dtype(l, n->out[0]);
-    subsample_dims d = dims_of(l, n->attr, n->in[0], n->out[0], dtype);
-    return prepare(l, &d, n->in[0], n->out[0], dtype, run_forward, err);
+    return prepare(l, n, n->in[0], n->out[0], true, err);
 }
 
 int graft_cpu_subsample_pad_grad(graft_lowering *l, const graft_node *n, graft_err *err) {
-    graft_dtype dtype = graft_lower_dtype(l, n->out[0]);
-    subsample_dims d = dims_of(l, n->attr, n->out[0], n->in[0], dtype);
-    return prepare(l, &d, n->in[0], n->out[0], dtype, run_backward, err);
+    return prepare(l, n, n->out[0], n->in[0], false, err);
 }
 
 static int view(graft_lowering *l, const graft_node *n, graft_err *err) {

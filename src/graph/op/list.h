@@ -11,11 +11,12 @@ GRAFT_OP(linear_dx)        /* dy, w -> dx */
 GRAFT_OP(linear_dw)        /* x, dy -> dw, db */
 GRAFT_OP(batch_norm)       /* x, gamma, beta, mean, var -> y; attr relu */
 GRAFT_OP(batch_norm_grad)  /* x, dy, gamma, beta (shape only), mean, var -> dx, dgamma, dbeta */
-GRAFT_OP(batch_norm_train) /* x, gamma, beta -> y, mean, var (biased), mask (U8 like x; without relu one 1) */
-GRAFT_OP(batch_norm_train_grad) /* x, dy, gamma, beta (shape), mean, var, mask? -> dx, dgamma, dbeta */
-GRAFT_OP(running_update)        /* running, batch, x (shape only); attr graft_running_attr -> running' */
-GRAFT_OP(max_pool2d)            /* x -> y, index (I32: offset within the window, first of equals) */
-GRAFT_OP(max_pool2d_grad)       /* dy, index, x (shape only) -> dx */
+GRAFT_OP(batch_norm_train) /* x, gamma, beta, residual? -> y, mean, var (biased), mask (U8; no relu: one 1) */
+/* x, dy, gamma, beta (shape), mean, var, mask?, dy2? (added to dy) -> dx, dgamma, dbeta, dresidual */
+GRAFT_OP(batch_norm_train_grad)
+GRAFT_OP(running_update)  /* running, batch, x (shape only); attr graft_running_attr -> running' */
+GRAFT_OP(max_pool2d)      /* x -> y, index (I32: offset within the window, first of equals) */
+GRAFT_OP(max_pool2d_grad) /* dy, index, x (shape only) -> dx */
 GRAFT_OP(avg_pool2d)
 GRAFT_OP(avg_pool2d_grad) /* dy, x (shape only) -> dx */
 GRAFT_OP(global_avg_pool)

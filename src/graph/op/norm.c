@@ -1,7 +1,8 @@
 /* Batch norm over x (N,C,H,W) or (N,C), Ioffe and Szegedy 2015: with m and v the mean and the variance of
  * each channel, y = (x - m) / sqrt(v + eps) gamma + beta, then max(0, y) if asked. batch_norm has m and v
  * given and constant; batch_norm_train computes them from the batch (v divides by n, the number of values of
- * a channel), and running_update moves the running statistics, whose variance divides by n - 1. */
+ * a channel) and may add a residual before the max, and running_update moves the running statistics, whose
+ * variance divides by n - 1. */
 #include "graph/op/rule.h"
 
 #include <math.h>
@@ -10,14 +11,16 @@ static const graft_rule_input forward_inputs[] = {
     {.name = "x"}, {.name = "gamma"}, {.name = "beta"}, {.name = "mean"}, {.name = "var"}};
 static const graft_rule_input grad_inputs[] = {{.name = "x"},    {.name = "dy"},   {.name = "gamma"},
                                                {.name = "beta"}, {.name = "mean"}, {.name = "var"}};
-static const graft_rule_input train_inputs[] = {{.name = "x"}, {.name = "gamma"}, {.name = "beta"}};
+static const graft_rule_input train_inputs[] = {
+    {.name = "x"}, {.name = "gamma"}, {.name = "beta"}, {.name = "residual", .optional = true}};
 static const graft_rule_input train_grad_inputs[] = {{.name = "x"},
                                                      {.name = "dy"},
                                                      {.name = "gamma"},
                                                      {.name = "beta"},
                                                      {.name = "mean"},
                                                      {.name = "var"},
-                                                     {.name = "mask", .optional = true, .dtype = GRAFT_U8}};
+                                                     {.name = "mask", .optional = true, .dtype = GRAFT_U8},
+                                                     {.name = "dy2", .optional = true}};
 static const graft_rule_input running_inputs[] = {{.name = "running"}, {.name = "batch"}, {.name = "x"}};
 
 /* x first, then vectors of a channel each from `vectors` to `end`; with dy (1) of x's shape when vectors
@@ -55,6 +58,8 @@ static int batch_norm_train_shape(const graft_op_types *t, graft_err *err) {
     const graft_norm_attr *a = t->attr;
     int rc = channels_shape(t, train_inputs, GRAFT_COUNT(train_inputs), 1, 3, err);
     if (rc < 0) return rc;
+    if (t->in[3] != NULL && !graft_rule_same(t, 0, 3))
+        return graft_rule_fail(t, train_inputs, err, "residual must have x's shape");
     graft_rule_copy(t, 1, 1);
     graft_rule_copy(t, 2, 1);
     t->out_shape[3] = a->relu ? t->in[0]->shape : (graft_shape){.rank = 1, .dims = {1}};
@@ -70,8 +75,11 @@ static int batch_norm_train_grad_shape(const graft_op_types *t, graft_err *err) 
         return graft_rule_fail(t, train_grad_inputs, err, "mask goes with relu, and relu with mask");
     if (t->in[6] != NULL && !graft_rule_same(t, 0, 6))
         return graft_rule_fail(t, train_grad_inputs, err, "mask must have x's shape");
+    if (t->in[7] != NULL && !graft_rule_same(t, 0, 7))
+        return graft_rule_fail(t, train_grad_inputs, err, "dy2 must have x's shape");
     graft_rule_copy(t, 1, 2);
     graft_rule_copy(t, 2, 2);
+    graft_rule_copy(t, 3, 0);
     return 0;
 }
 
@@ -121,11 +129,13 @@ static void batch_norm_train_gradient(graft_graph *g, const graft_node *n, const
         graft_graph_fail(g, GRAFT_EINTERNAL, "gradient through the statistics of batch_norm_train");
         return;
     }
-    graft_value mask = a->relu ? n->out[3] : GRAFT_NONE, out[3];
-    graft_graph_node(g, &graft_op_batch_norm_train_grad, a,
-                     (graft_value[]){n->in[0], dout[0], n->in[1], n->in[2], n->out[1], n->out[2], mask}, 7,
-                     out);
+    graft_value mask = a->relu ? n->out[3] : GRAFT_NONE, out[4];
+    graft_graph_node(
+        g, &graft_op_batch_norm_train_grad, a,
+        (graft_value[]){n->in[0], dout[0], n->in[1], n->in[2], n->out[1], n->out[2], mask, GRAFT_NONE}, 8,
+        out);
     take(wanted, out, din);
+    if (wanted[3]) din[3] = a->relu ? out[3] : dout[0];
 }
 
 /* One channel of a bound (N,C,...): n samples, `inner` values each, `apart` from one sample to the next. */
@@ -176,7 +186,7 @@ static void batch_norm_grad_reference(const graft_op_call *c) {
 
 static void batch_norm_train_reference(const graft_op_call *c) {
     const graft_norm_attr *a = c->attr;
-    const double *x = c->in[0], *gamma = c->in[1], *beta = c->in[2];
+    const double *x = c->in[0], *gamma = c->in[1], *beta = c->in[2], *residual = c->in[3];
     if (!a->relu) c->out[3][0] = 1;
     for (int64_t k = 0; k < c->in_shape[0].dims[1]; k++) {
         channel ch = channel_of(&c->in_shape[0], k);
@@ -185,7 +195,7 @@ static void batch_norm_train_reference(const graft_op_call *c) {
         EACH(ch, i) var += (x[i] - mean) * (x[i] - mean) / n;
         double scale = gamma[k] / sqrt(var + a->eps);
         EACH(ch, i) {
-            double y = (x[i] - mean) * scale + beta[k];
+            double y = (x[i] - mean) * scale + beta[k] + (residual != NULL ? residual[i] : 0);
             c->out[0][i] = a->relu && y < 0 ? 0 : y;
             if (a->relu) c->out[3][i] = y > 0 ? 1 : 0;
         }
@@ -194,23 +204,25 @@ static void batch_norm_train_reference(const graft_op_call *c) {
     }
 }
 
-/* With xhat = (x - m) / sqrt(v + eps), d = dy where the mask is set, and n values a channel:
- * dbeta = sum d, dgamma = sum d xhat, dx = gamma / sqrt(v + eps) (d - dbeta / n - xhat dgamma / n). */
+/* With xhat = (x - m) / sqrt(v + eps), d = dy + dy2 where the mask is set, and n values a channel:
+ * dbeta = sum d, dgamma = sum d xhat, dx = gamma / sqrt(v + eps) (d - dbeta / n - xhat dgamma / n); the
+ * residual's gradient is d. */
 static void batch_norm_train_grad_reference(const graft_op_call *c) {
     const graft_norm_attr *a = c->attr;
     const double *x = c->in[0], *dy = c->in[1], *gamma = c->in[2], *mean = c->in[4], *var = c->in[5],
-                 *mask = c->in[6];
+                 *mask = c->in[6], *dy2 = c->in[7];
     for (int64_t k = 0; k < c->in_shape[0].dims[1]; k++) {
         channel ch = channel_of(&c->in_shape[0], k);
         double n = (double)(ch.n * ch.inner), inverse = 1 / sqrt(var[k] + a->eps), dgamma = 0, dbeta = 0;
         EACH(ch, i) {
-            double d = mask != NULL && mask[i] == 0 ? 0 : dy[i];
+            double d = mask != NULL && mask[i] == 0 ? 0 : dy[i] + (dy2 != NULL ? dy2[i] : 0);
             dgamma += d * (x[i] - mean[k]) * inverse;
             dbeta += d;
         }
         EACH(ch, i) {
-            double d = mask != NULL && mask[i] == 0 ? 0 : dy[i];
+            double d = mask != NULL && mask[i] == 0 ? 0 : dy[i] + (dy2 != NULL ? dy2[i] : 0);
             double xhat = (x[i] - mean[k]) * inverse;
+            c->out[3][i] = d;
             c->out[0][i] = gamma[k] * inverse * (d - dbeta / n - xhat * dgamma / n);
         }
         c->out[1][k] = dgamma;
@@ -236,6 +248,12 @@ static const graft_norm_attr large_eps = {.eps = 1e-3, .momentum = 0.01};
     {                                                                                                        \
         1, {                                                                                                 \
             c                                                                                                \
+        }                                                                                                    \
+    }
+#define NONE                                                                                                 \
+    {                                                                                                        \
+        -1, {                                                                                                \
+            0                                                                                                \
         }                                                                                                    \
     }
 #define PICTURE                                                                                              \
@@ -330,15 +348,30 @@ const graft_op graft_op_batch_norm_grad = {
 };
 
 static const graft_op_case batch_norm_train_cases[] = {
-    {.name = "odd picture", .attr = &plain, .n_in = 3, .in = {PICTURE, V(5), V(5)}},
-    {.name = "odd picture, relu", .attr = &with_relu, .n_in = 3, .in = {PICTURE, V(5), V(5)}},
-    {.name = "whole blocks", .attr = &plain, .n_in = 3, .in = {BLOCKS, V(32), V(32)}},
-    {.name = "whole blocks, relu", .attr = &with_relu, .n_in = 3, .in = {{4, {3, 32, 4, 5}}, V(32), V(32)}},
-    {.name = "features", .attr = &large_eps, .n_in = 3, .in = {FEATURES, V(18), V(18)}},
+    {.name = "odd picture", .attr = &plain, .n_in = 4, .in = {PICTURE, V(5), V(5), NONE}},
+    {.name = "odd picture, relu", .attr = &with_relu, .n_in = 4, .in = {PICTURE, V(5), V(5), NONE}},
+    {.name = "whole blocks", .attr = &plain, .n_in = 4, .in = {BLOCKS, V(32), V(32), NONE}},
+    {.name = "whole blocks, relu",
+     .attr = &with_relu,
+     .n_in = 4,
+     .in = {{4, {3, 32, 4, 5}}, V(32), V(32), NONE}},
+    {.name = "odd picture, residual and relu",
+     .attr = &with_relu,
+     .n_in = 4,
+     .in = {PICTURE, V(5), V(5), PICTURE}},
+    {.name = "whole blocks, residual and relu",
+     .attr = &with_relu,
+     .n_in = 4,
+     .in = {BLOCKS, V(32), V(32), BLOCKS}},
+    {.name = "many rows, residual",
+     .attr = &plain,
+     .n_in = 4,
+     .in = {{4, {5, 80, 23, 21}}, V(80), V(80), {4, {5, 80, 23, 21}}}},
+    {.name = "features", .attr = &large_eps, .n_in = 4, .in = {FEATURES, V(18), V(18), NONE}},
     {.name = "far from zero",
      .attr = &plain,
-     .n_in = 3,
-     .in = {PICTURE, V(5), V(5)},
+     .n_in = 4,
+     .in = {PICTURE, V(5), V(5), NONE},
      .low = {50},
      .high = {52},
      .tolerance = 1e-4},
@@ -350,7 +383,7 @@ const graft_op graft_op_batch_norm_train = {
     .shape = batch_norm_train_shape,
     .grad = batch_norm_train_gradient,
     .reference = batch_norm_train_reference,
-    .alias = {0, -1, -1, -1},
+    .alias = {3, -1, -1, -1},
     .bf16 = 1,
     .cases = batch_norm_train_cases,
     .n_cases = GRAFT_COUNT(batch_norm_train_cases),
@@ -360,47 +393,68 @@ const graft_op graft_op_batch_norm_train = {
 static const graft_op_case batch_norm_train_grad_cases[] = {
     {.name = "odd picture",
      .attr = &plain,
-     .n_in = 7,
-     .in = {PICTURE, PICTURE, V(5), V(5), V(5), V(5), {-1, {0}}},
+     .n_in = 8,
+     .in = {PICTURE, PICTURE, V(5), V(5), V(5), V(5), NONE, NONE},
      .low = {[4] = -0.1, [5] = 0.3},
      .high = {[4] = 0.1, [5] = 0.4}},
     {.name = "whole blocks",
      .attr = &plain,
-     .n_in = 7,
-     .in = {BLOCKS, BLOCKS, V(32), V(32), V(32), V(32), {-1, {0}}},
+     .n_in = 8,
+     .in = {BLOCKS, BLOCKS, V(32), V(32), V(32), V(32), NONE, NONE},
      .low = {[4] = -0.1, [5] = 0.3},
      .high = {[4] = 0.1, [5] = 0.4}},
     {.name = "odd picture, mask",
      .attr = &with_relu,
-     .n_in = 7,
-     .in = {PICTURE, PICTURE, V(5), V(5), V(5), V(5), PICTURE},
+     .n_in = 8,
+     .in = {PICTURE, PICTURE, V(5), V(5), V(5), V(5), PICTURE, NONE},
      .dtype = {[6] = GRAFT_U8},
      .low = {[4] = -0.1, [5] = 0.3},
      .high = {[4] = 0.1, [5] = 0.4, [6] = 2},
      .whole = 1u << 6},
     {.name = "whole blocks, mask",
      .attr = &with_relu,
-     .n_in = 7,
-     .in = {BLOCKS, BLOCKS, V(32), V(32), V(32), V(32), BLOCKS},
+     .n_in = 8,
+     .in = {BLOCKS, BLOCKS, V(32), V(32), V(32), V(32), BLOCKS, NONE},
+     .dtype = {[6] = GRAFT_U8},
+     .low = {[4] = -0.1, [5] = 0.3},
+     .high = {[4] = 0.1, [5] = 0.4, [6] = 2},
+     .whole = 1u << 6},
+    {.name = "odd picture, dy2",
+     .attr = &plain,
+     .n_in = 8,
+     .in = {PICTURE, PICTURE, V(5), V(5), V(5), V(5), NONE, PICTURE},
+     .low = {[4] = -0.1, [5] = 0.3},
+     .high = {[4] = 0.1, [5] = 0.4}},
+    {.name = "many rows, dy2",
+     .attr = &plain,
+     .n_in = 8,
+     .in =
+         {{4, {5, 80, 23, 21}}, {4, {5, 80, 23, 21}}, V(80), V(80), V(80), V(80), NONE, {4, {5, 80, 23, 21}}},
+     .low = {[4] = -0.1, [5] = 0.3},
+     .high = {[4] = 0.1, [5] = 0.4}},
+    {.name = "whole blocks, mask, dy2",
+     .attr = &with_relu,
+     .n_in = 8,
+     .in = {BLOCKS, BLOCKS, V(32), V(32), V(32), V(32), BLOCKS, BLOCKS},
      .dtype = {[6] = GRAFT_U8},
      .low = {[4] = -0.1, [5] = 0.3},
      .high = {[4] = 0.1, [5] = 0.4, [6] = 2},
      .whole = 1u << 6},
     {.name = "features",
      .attr = &large_eps,
-     .n_in = 7,
-     .in = {FEATURES, FEATURES, V(18), V(18), V(18), V(18), {-1, {0}}},
+     .n_in = 8,
+     .in = {FEATURES, FEATURES, V(18), V(18), V(18), V(18), NONE, NONE},
      .low = {[4] = -0.1, [5] = 0.3},
      .high = {[4] = 0.1, [5] = 0.4}},
 };
 const graft_op graft_op_batch_norm_train_grad = {
     .name = "batch_norm_train_grad",
     .attr_size = sizeof(graft_norm_attr),
-    .n_out = 3,
+    .n_out = 4,
     .shape = batch_norm_train_grad_shape,
     .reference = batch_norm_train_grad_reference,
-    .alias = {1, -1, -1, -1},
-    .bf16 = 1,
+    .alias = {1, -1, -1, 7},
+    .bf16 = 1u << 0 | 1u << 3,
     .shape_only = 1u << 3,
     .cases = batch_norm_train_grad_cases,
     .n_cases = GRAFT_COUNT(batch_norm_train_grad_cases),
@@ -452,7 +506,7 @@ graft_value graft_batch_norm(graft_graph *g, graft_value x, graft_value gamma, g
 graft_value graft_batch_norm_train(graft_graph *g, graft_value x, graft_value gamma, graft_value beta,
                                    graft_value mean, graft_value variance, graft_norm_attr a) {
     graft_value out[4], running[2] = {mean, variance};
-    graft_graph_node(g, &graft_op_batch_norm_train, &a, (graft_value[]){x, gamma, beta}, 3, out);
+    graft_graph_node(g, &graft_op_batch_norm_train, &a, (graft_value[]){x, gamma, beta, GRAFT_NONE}, 4, out);
     for (int i = 0; i < 2; i++) {
         graft_value moved;
         graft_graph_node(g, &graft_op_running_update, &(graft_running_attr){a.momentum, i},
