@@ -76,8 +76,8 @@ static void soften(const graft_attention_head *h, size_t row, size_t begin, cons
     for (size_t j = round_up(n, TILE_K); j < padded; j += TILE_K)
         _mm512_storeu_si512(p + j, _mm512_setzero_si512());
     for (size_t j = 0; j < n; j += 2 * VEC) {
-        vec low = vec_exp2(vec_fma(vec_load(s + j), scale, shift));
-        vec high = vec_exp2(vec_fma(vec_load(s + j + VEC), scale, shift));
+        vec low = vec_exp2_rough(vec_fma(vec_load(s + j), scale, shift));
+        vec high = vec_exp2_rough(vec_fma(vec_load(s + j + VEC), scale, shift));
         if (n - j < 2 * VEC) {
             if (n - j < VEC) low = vec_first(low, n - j, zero);
             high = vec_first(high, n - j > VEC ? n - j - VEC : 0, zero);
@@ -242,7 +242,7 @@ VEC_INLINE void soften_keys(const graft_attention_head *h, const back_row *r, si
         *weight = *g = vec_all(0.0F);
         return;
     }
-    vec power = vec_exp2(vec_fma(vec_load(r->scores + j), vec_all(h->scale * log2_e), r->shift));
+    vec power = vec_exp2_rough(vec_fma(vec_load(r->scores + j), vec_all(h->scale * log2_e), r->shift));
     vec dp = vec_load(r->d_powers + j);
     if (r->n - j < VEC) power = vec_first(power, r->n - j, vec_all(0.0F));
     *weight = power;
