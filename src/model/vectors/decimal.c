@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { MOST_DIGITS = 19, EXACT_POWER = 22, LONGEST = 511 };
+static const uint64_t most_exact = UINT64_C(1) << 53;
 
 /* A decimal taken apart: digits * 10^power. */
 typedef struct decimal {
@@ -61,13 +62,43 @@ static bool take_apart(decimal *d, const char *p, const char *end) {
     return p == end;
 }
 
+static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+/* "-0.12345": a sign, up to MOST_DIGITS - 1 digits, perhaps a point. false: it is not so short or so plain,
+ * or its digits are no exact double. */
+static bool parse_plain(const char *text, size_t size, double *out) {
+    const char *p = text, *end = text + size, *point = NULL;
+    uint64_t digits = 0;
+    bool negative = size && *p == '-';
+    if (size > MOST_DIGITS) return false;
+    p += negative;
+    const char *first = p;
+    for (; p < end; p++) {
+        unsigned digit = (unsigned)*p - '0';
+        if (digit <= 9) {
+            digits = digits * 10 + digit;
+        } else if (*p == '.' && !point) {
+            point = p + 1;
+        } else {
+            return false;
+        }
+    }
+    if (end - first <= (point != NULL) || digits >= most_exact) return false;
+    double x = point ? (double)digits / powers[end - point] : (double)digits;
+    *out = negative ? -x : x;
+    return true;
+}
+
 bool graft_decimal_parse(const char *text, size_t size, float *out) {
-    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     decimal d;
     double x;
+    if (parse_plain(text, size, &x)) {
+        *out = (float)x;
+        return true;
+    }
     if (!take_apart(&d, text, text + size)) return false;
-    if (d.n_digits <= MOST_DIGITS && d.digits < (UINT64_C(1) << 53) && labs(d.power) <= EXACT_POWER) {
+    if (d.n_digits <= MOST_DIGITS && d.digits < most_exact && labs(d.power) <= EXACT_POWER) {
         x = (double)d.digits;
         x = d.power < 0 ? x / powers[-d.power] : x * powers[d.power];
         if (d.negative) x = -x;

@@ -14,7 +14,7 @@ static void print_value(graft_buf *b, float x) {
     float back = 0;
     for (int digits = FEWEST_DIGITS; digits <= MOST_DIGITS; digits++) {
         int n = snprintf(text, sizeof text, "%.*g", digits, (double)x);
-        if (graft_decimal_parse(text, (size_t)n, &back) && memcmp(&back, &x, sizeof x) == 0) break;
+        if (graft_decimal_parse(text, (size_t)n, &back) && !(back < x) && !(back > x)) break;
     }
     graft_buf_text(b, text);
 }
