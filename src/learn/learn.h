@@ -48,6 +48,7 @@ typedef struct graft_schedule {
     const char *help;
     /** Factor of the base rate at update `step` (from 0) of `n_steps` without warm-up. */
     double (*factor)(double step, double n_steps);
+    bool warms_up; /* rises by itself and takes no warm-up before it */
 } graft_schedule;
 
 const graft_loss *graft_loss_find(const char *name);           /* NULL: none of that name */
@@ -69,7 +70,7 @@ struct graft_recipe {
     double momentum;            /* SGD */
     bool nesterov;              /* SGD */
     double beta1, beta2, eps;   /* Adam, AdamW */
-    double warmup;              /* share of all updates during which the rate rises linearly from 0 */
+    double warmup;              /* share of all updates in which the rate rises from 0, before the schedule */
     double clip_norm;           /* 0: none */
     double label_smoothing;     /* 0..1 */
     const float *class_weights; /* [K] or NULL */

@@ -1,11 +1,14 @@
-/* What a recipe may ask for, and the rate of an update: base rate, schedule, and warm-up (Goyal et al. 2017:
- * linear from 0), which replaces the schedule's first part and does not stretch the run. */
+/* What a recipe may ask for, and the rate of an update: base rate, and a warm-up (Goyal et al. 2017: linear
+ * from 0) after which the schedule begins, as Transformers' schedules have it: of n updates the first w =
+ * ceil(share n) rise by 1 / w each, from 0. At least one update is the schedule's. */
 #include "learn/run.h"
 
+#include <math.h>
+
 double graft_recipe_rate(const graft_recipe *r, int64_t step, int64_t n_steps) {
-    double n = n_steps > 0 ? (double)n_steps : 1.0, rising = r->warmup * n, at = (double)step;
-    double rate = r->lr * r->schedule->factor(at, n);
-    return at < rising ? r->lr * r->schedule->factor(rising, n) * (at + 1.0) / (rising + 1.0) : rate;
+    double n = n_steps > 0 ? (double)n_steps : 1.0, at = (double)step;
+    double rising = fmin(ceil(r->warmup * n), n - 1.0);
+    return r->lr * (at < rising ? at / rising : r->schedule->factor(at - rising, n - rising));
 }
 
 int graft_recipe_check(const graft_recipe *r, graft_err *err) {
@@ -32,6 +35,9 @@ int graft_recipe_check(const graft_recipe *r, graft_err *err) {
     };
     if (!r->loss || !r->optimiser || !r->schedule || !r->group)
         return graft_err_set(err, GRAFT_EINTERNAL, "a recipe without loss, optimiser, schedule or groups");
+    if (r->schedule->warms_up && r->warmup > 0.0)
+        return graft_err_set(err, GRAFT_EUSAGE, "the schedule %s rises by itself: leave the warm-up out",
+                             r->schedule->name);
     for (size_t i = 0; i < GRAFT_COUNT(numbers); i++) {
         if (numbers[i].value >= numbers[i].least && numbers[i].value <= numbers[i].most) continue;
         return graft_err_set(err, GRAFT_EUSAGE, "the %s is %g; give a number from %g to %g", numbers[i].name,

@@ -156,7 +156,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     r->beta1 = 0.9;
     r->beta2 = 0.999;
     r->eps = 1e-8;
-    r->warmup = o->warmup >= 0 ? o->warmup : head_only ? 0.0 : 0.1;
+    r->warmup = o->warmup >= 0 ? o->warmup : head_only || r->schedule->warms_up ? 0.0 : 0.1;
     r->clip_norm = o->clip_norm >= 0 ? o->clip_norm : 1.0;
     bool classes = r->task == GRAFT_TASK_CLASSES;
     r->label_smoothing = o->label_smoothing >= 0             ? o->label_smoothing

@@ -9,9 +9,11 @@ amount to (the log loss as it is, where scikit-learn cuts probabilities below 2e
 tasks.safetensors and tasks.json are the same for regression and for several classes a sample (<case>/predicted,
 <case>/truth); entities.json holds tag sequences as indices into "labels" with what seqeval counts in them.
 schedules.json: {"schedule", "n_steps", "factors"}, a factor for every step.
+warm_ups.json: the same with "warmup", the share of the steps that rise.
 """
 
 import json
+import math
 import pathlib
 import warnings
 
@@ -242,6 +244,21 @@ def tasks():
         "{\n" + ",\n".join(f"{json.dumps(n)}: {json.dumps(e)}" for n, e in entities.items()) + "\n}\n")
 
 
+def warm_ups():
+    """Transformers' schedules with the warm-up that its Trainer computes from a share."""
+    from transformers import get_scheduler
+    for name in ("constant", "linear", "cosine"):
+        for n, share in ((40, 0.1), (7, 0.3), (25, 0.5), (3, 0.1)):
+            optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+            kind = "constant_with_warmup" if name == "constant" else name
+            schedule, factors = get_scheduler(kind, optimiser, math.ceil(share * n), n), []
+            for _ in range(n):
+                factors.append(float(schedule.get_last_lr()[0]))
+                optimiser.step()
+                schedule.step()
+            yield {"schedule": name, "n_steps": n, "warmup": share, "factors": factors}
+
+
 def schedules():
     for n in (2, 7, 100):
         for name, make in {
@@ -271,6 +288,7 @@ def main():
     (OUT / "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
     tasks()
     (OUT / "schedules.json").write_text(json.dumps(list(schedules())) + "\n")
+    (OUT / "warm_ups.json").write_text(json.dumps(list(warm_ups())) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 /* Rates: schedules against PyTorch's, warm-up; the rows of losses, optimisers and schedules. */
-#include "learn/learn.h"
+#include "learn/run.h"
 #include "model/model_room.h"
 
 static void schedules_equal_those_of_pytorch(void **state) {
@@ -20,23 +20,47 @@ static void schedules_equal_those_of_pytorch(void **state) {
     assert_int_equal(json_array_size(all), 12);
 }
 
+static graft_param_group group(void *user, const char *name) {
+    (void)user;
+    (void)name;
+    return (graft_param_group){1.0, 0.0};
+}
+
 static graft_recipe recipe_of(const char *schedule, double warmup) {
     return (graft_recipe){.schedule = graft_schedule_find(schedule), .lr = 0.5, .warmup = warmup};
 }
 
-static void warm_up_rises_evenly_and_meets_the_schedule(void **state) {
-    (void)state;
-    for (const char *const *name = graft_schedule_names(); *name; name++) {
-        graft_recipe plain = recipe_of(*name, 0), warm = recipe_of(*name, 0.1);
-        double first = graft_recipe_rate(&warm, 0, 100);
-        assert_true(first > 0);
-        for (int64_t i = 0; i < 10; i++)
-            assert_true(fabs(graft_recipe_rate(&warm, i, 100) - (double)(i + 1) * first) < 1e-12);
-        double at_end = 11 * first;
-        assert_true(fabs(at_end - graft_recipe_rate(&plain, 10, 100)) < 1e-12);
-        for (int64_t i = 10; i < 100; i++)
-            assert_true(fabs(graft_recipe_rate(&warm, i, 100) - graft_recipe_rate(&plain, i, 100)) < 1e-15);
+static void warm_up_and_the_schedule_after_it_equal_those_of_transformers(void **state) {
+    json_t *all = read_json(*state, "tests/golden/learn/warm_ups.json"), *o;
+    size_t i, s;
+    json_array_foreach(all, i, o) {
+        const char *name = json_string_value(json_object_get(o, "schedule"));
+        graft_recipe r = recipe_of(name, json_number_value(json_object_get(o, "warmup")));
+        int64_t n = json_integer_value(json_object_get(o, "n_steps"));
+        json_t *factors = json_object_get(o, "factors"), *f;
+        assert_int_equal(json_array_size(factors), n);
+        json_array_foreach(factors, s, f) {
+            double got = graft_recipe_rate(&r, (int64_t)s, n) / r.lr, expected = json_number_value(f);
+            if (fabs(got - expected) > 1e-12)
+                fail_msg("%s of %d updates, warm-up %g: factor %.17g at %zu, not %.17g", name, (int)n,
+                         r.warmup, got, s, expected);
+        }
     }
+    assert_int_equal(json_array_size(all), 12);
+}
+
+static void one_cycle_takes_no_warm_up(void **state) {
+    (void)state;
+    graft_recipe r = recipe_of("one_cycle", 0.1);
+    graft_err err = {0};
+    r.loss = graft_loss_find("mse");
+    r.optimiser = graft_optimiser_find("sgd");
+    r.group = group;
+    r.epochs = r.batch = r.micro_batch = r.n_classes = 1;
+    assert_int_equal(graft_recipe_check(&r, &err), GRAFT_EUSAGE);
+    assert_non_null(strstr(err.message, "rises by itself"));
+    r.warmup = 0;
+    assert_int_equal(graft_recipe_check(&r, &err), 0);
 }
 
 static void rates_of_the_shortest_runs_are_sound(void **state) {
@@ -87,7 +111,8 @@ static void losses_of_one_sample_have_their_textbook_value(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(schedules_equal_those_of_pytorch),
-        room_test(warm_up_rises_evenly_and_meets_the_schedule),
+        room_test(warm_up_and_the_schedule_after_it_equal_those_of_transformers),
+        room_test(one_cycle_takes_no_warm_up),
         room_test(rates_of_the_shortest_runs_are_sound),
         room_test(rows_are_found_by_name),
         room_test(losses_of_one_sample_have_their_textbook_value),

@@ -17,4 +17,4 @@ static double factor(double step, double n_steps) {
 }
 
 const graft_schedule graft_schedule_one_cycle = {
-    .name = "one_cycle", .help = "up for 30 % of the updates, then down", .factor = factor};
+    .name = "one_cycle", .help = "up for 30 % of the updates, then down", .factor = factor, .warms_up = true};
