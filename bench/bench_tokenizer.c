@@ -1,10 +1,11 @@
 /* Texts to tokens: tokens a second on one thread.
  *
+ *     bench_tokenizer                              a small golden tokenizer over this project's README.md
  *     bench_tokenizer TOKENIZER TEXT [SECONDS]     lines of TEXT are the texts
  *     bench_tokenizer TOKENIZER --dump             reads records (32-bit size, bytes) from standard input,
  * prints ids, types, words and offsets of each as one line of JSON
  *
- * The first prints one JSON object; bench/tokenizer_peer.py holds it against the tokenizers package. */
+ * The first two print one JSON object; bench/tokenizer_peer.py holds it against the tokenizers package. */
 #include "model/tokenizer.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,20 +92,34 @@ static int measure(const graft_tokenizer *t, const char *path, double seconds, d
     return rc;
 }
 
+/* The tokenizer within a golden file. */
+static int open_golden(graft_tokenizer **t, graft_err *err) {
+    json_t *file;
+    graft_arena *arena = graft_arena_new(NULL);
+    int rc = graft_json_read(&file, arena, "tests/golden/tokenizer/bert.json", err);
+    char *text = rc == 0 ? json_dumps(json_object_get(file, "tokenizer"), JSON_COMPACT) : NULL;
+    if (rc == 0)
+        rc = text ? graft_tokenizer_parse(t, text, strlen(text), "bert.json", err) : graft_err_nomem(err);
+    free(text);
+    graft_arena_free(arena);
+    return rc;
+}
+
 int main(int argc, char **argv) {
     graft_err err;
     graft_tokenizer *t;
-    if (argc < 3) {
-        fprintf(stderr, "usage: bench_tokenizer TOKENIZER TEXT|--dump [SECONDS|MAX_LENGTH]\n");
+    if (argc == 2) {
+        fprintf(stderr, "usage: bench_tokenizer [TOKENIZER TEXT|--dump [SECONDS|MAX_LENGTH]]\n");
         return 2;
     }
     double begun = graft_now();
-    int rc = graft_tokenizer_open(&t, argv[1], &err);
+    int rc = argc > 1 ? graft_tokenizer_open(&t, argv[1], &err) : open_golden(&t, &err);
     double opened = graft_now() - begun;
-    graft_encode_options o = {.max_length = argc > 3 ? atol(argv[3]) : 0, .no_special = argc > 4};
+    const graft_encode_options o = {.max_length = argc > 3 ? atol(argv[3]) : 0, .no_special = argc > 4};
+    const char *text = argc > 1 ? argv[2] : "README.md";
     if (rc == 0) {
-        rc = strcmp(argv[2], "--dump") == 0 ? dump(t, &o)
-                                            : measure(t, argv[2], argc > 3 ? atof(argv[3]) : 2, opened, &err);
+        rc = strcmp(text, "--dump") == 0 ? dump(t, &o)
+                                         : measure(t, text, argc > 3 ? atof(argv[3]) : 2, opened, &err);
         graft_tokenizer_close(t);
     }
     if (rc < 0) fprintf(stderr, "bench_tokenizer: %s\n", err.message);

@@ -86,15 +86,13 @@ static void put_composed(const graft_tokenizer *t, graft_token_rewrite *w, part 
         part starter = p[i++];
         size_t kept = i, end = i; /* p[kept..end): marks that stay */
         int32_t last = -1;        /* class of the last that stays */
-        bool next = false;
-        for (; i < n && !next; i++) {
+        for (; i < n; i++) {
             uint32_t c = last < p[i].class ? compose(t, starter.c, p[i].c) : 0;
             if (c) {
                 starter.c = c;
                 starter.change += p[i].change - 1;
             } else if (p[i].class == 0) {
-                next = true;
-                break;
+                break; /* the next starter */
             } else {
                 last = p[i].class;
                 p[end++] = p[i];

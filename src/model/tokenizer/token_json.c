@@ -1,4 +1,5 @@
 #include "model/tokenizer/token_json.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -307,10 +308,53 @@ bool graft_node_to_int(const graft_node *n, int64_t *out) {
     return true;
 }
 
-/* strtod follows the locale's point and would be fooled; jansson's users set none, and neither does graft. */
+/* 10^n, n up to 308, each rounded once. */
+static double power_of_ten(int n) {
+    char text[8] = "1e";
+    size_t at = 2;
+    if (n >= 100) text[at++] = (char)('0' + n / 100);
+    if (n >= 10) text[at++] = (char)('0' + n / 10 % 10);
+    text[at] = (char)('0' + n % 10);
+    return strtod(text, NULL);
+}
+
+/* A decimal as the reference reads it: up to 64 bits of digits, rounded, then scaled by a power of ten, which
+ * rounds again. Scores of a vocabulary tie often, and the last bit decides then. */
+static double scaled(uint64_t digits, int64_t exponent) {
+    double x = (double)digits;
+    while (exponent < -308 && x != 0) {
+        x /= 1e308;
+        exponent += 308;
+    }
+    if (x == 0) return 0;
+    if (exponent > 308) return HUGE_VAL;
+    return exponent < 0 ? x / power_of_ten((int)-exponent) : x * power_of_ten((int)exponent);
+}
+
 bool graft_node_to_real(const graft_node *n, double *out) {
     if (!n || n->type != GRAFT_NODE_NUMBER) return false;
-    *out = strtod(n->text, NULL);
+    uint64_t digits = 0;
+    int64_t exponent = 0, written = 0;
+    uint32_t i = n->text[0] == '-';
+    bool fraction = false, full = false;
+    for (; i < n->size && n->text[i] != 'e' && n->text[i] != 'E'; i++) {
+        if (n->text[i] == '.') {
+            fraction = true;
+            continue;
+        }
+        uint64_t digit = (uint64_t)(n->text[i] - '0');
+        full |= digits > UINT64_MAX / 10 || (digits == UINT64_MAX / 10 && digit > UINT64_MAX % 10);
+        if (!full) digits = digits * 10 + digit;
+        exponent += full ? !fraction : -(int64_t)fraction;
+    }
+    if (i < n->size) {
+        bool minus = n->text[++i] == '-';
+        for (i += minus || n->text[i] == '+'; i < n->size; i++)
+            if (written < 100000) written = written * 10 + (n->text[i] - '0');
+        exponent += minus ? -written : written;
+    }
+    double x = scaled(digits, exponent);
+    *out = n->text[0] == '-' ? -x : x;
     return true;
 }
 

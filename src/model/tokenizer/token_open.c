@@ -68,6 +68,20 @@ const char *graft_token_source_token(const graft_token_source *s, const char *ke
     return json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
 }
 
+/* Older files leave tokens that were added to a file of their own, which says too little about them. */
+static int check_added(const graft_token_source *s, const struct kind *kind, graft_err *err) {
+    json_t *added = NULL;
+    const char *path = graft_path_join(s->arena, s->folder, "added_tokens.json");
+    if (!path) return graft_err_nomem(err);
+    if (kind == &kinds[0] || !graft_path_is_file(path)) return 0;
+    int rc = graft_json_read(&added, s->arena, path, err);
+    if (rc < 0 || json_object_size(added) == 0) return rc;
+    return graft_err_set(err, GRAFT_EUNSUPPORTED,
+                         "%s beside %s is not supported: save the tokenizer with its "
+                         "tokenizer.json",
+                         path, kind->name);
+}
+
 static void apply_config(graft_tokenizer *t, const graft_token_source *s) {
     const json_t *length = json_object_get(s->config, "model_max_length");
     double value = json_number_value(length);
@@ -113,6 +127,7 @@ static int open_source(graft_tokenizer **out, graft_token_source *s, const char 
             "SentencePiece model is expected",
             path);
     int rc = read_config(s, err);
+    if (rc == 0 && is_dir) rc = check_added(s, kind, err);
     if (rc == 0) rc = kind->open(out, s, err);
     if (rc < 0) return rc;
     apply_config(*out, s);

@@ -116,19 +116,15 @@ void graft_token_rewrite_begin(graft_token_rewrite *w, graft_token_scratch *s, u
 void graft_token_rewrite_put(graft_token_rewrite *w, uint32_t c, int64_t change) {
     graft_aligned *from = &w->s->work, *to = &w->s->other;
     if (w->rc < 0 || (w->rc = graft_aligned_reserve(to, (size_t)to->size + 4, w->err)) < 0) return;
-    uint32_t begin = w->origin, end = w->origin;
+    uint32_t source[2] = {w->origin, w->origin};
     if (change > 0 ? w->at > 0 : w->at < from->size) {
-        begin = from->from[w->at - (change > 0)][0];
-        end = from->from[w->at - (change > 0)][1];
+        memcpy(source, from->from[w->at - (change > 0)], sizeof source);
     } else if (change <= 0 && from->size > 0) {
-        begin = end = from->from[from->size - 1][1];
+        source[0] = source[1] = from->from[from->size - 1][1];
     }
     for (; change <= 0 && w->at < w->end; change++) w->at += char_size(from->bytes + w->at);
     uint32_t n = graft_utf8_put(to->bytes + to->size, c);
-    for (uint32_t i = 0; i < n; i++) {
-        to->from[to->size + i][0] = begin;
-        to->from[to->size + i][1] = end;
-    }
+    for (uint32_t i = 0; i < n; i++) memcpy(to->from[to->size + i], source, sizeof source);
     to->size += n;
 }
 
