@@ -78,7 +78,44 @@ static void a_warm_loader_allocates_nothing(void **state) {
     graft_data_close(d);
 }
 
+/* The tokens of all texts are there when the loader is open: no batch of any epoch allocates. */
+static void a_text_loader_allocates_nothing(void **state) {
+    bench *b = *state;
+    if (!COUNTED) {
+        print_message("skipped: the sanitizer's allocator is not counted\n");
+        skip();
+    }
+    static const char json[] =
+        "{\"added_tokens\": [], \"pre_tokenizer\": {\"type\": \"Whitespace\"}, \"model\": "
+        "{\"type\": \"WordPiece\", \"unk_token\": \"?\", \"continuing_subword_prefix\": "
+        "\"##\", \"max_input_chars_per_word\": 9, \"vocab\": {\"?\": 0, \"a\": 1}}}";
+    graft_tokenizer *tokenizer = NULL;
+    if (graft_tokenizer_parse(&tokenizer, json, sizeof json - 1, "json", &b->err) < 0)
+        fail_msg("%s", b->err.message);
+    bench_text(b, "t.csv", "text,label\na b,x\na,y\nb b b b,x\na b a,y\nb,x\n");
+    graft_data_options data = GRAFT_DATA_OPTIONS_INIT;
+    data.modality = GRAFT_TEXTS;
+    graft_data *d = bench_open(b, "t.csv", &data);
+    const graft_text_transform text = {tokenizer, 8, 0};
+    graft_transform t;
+    assert_int_equal(graft_transform_init_text(&t, &text, &b->err), 0);
+    graft_loader_options o = {.part = GRAFT_ALL, .batch = 2, .order = GRAFT_SHUFFLED};
+    graft_batches l;
+    graft_batch batch;
+    assert_int_equal(graft_loader_open(&l, d, &t, &o, &b->err), 0);
+    long before = atomic_load(&n_allocations);
+    for (int64_t epoch = 0; epoch < 3; epoch++) {
+        assert_int_equal(l.begin(l.self, epoch, 0, &b->err), 0);
+        while (l.next(l.self, &batch, &b->err) == 1) assert_true(batch.n_tokens > 0);
+    }
+    assert_int_equal(atomic_load(&n_allocations) - before, 0);
+    graft_batches_close(&l);
+    graft_data_close(d);
+    graft_tokenizer_close(tokenizer);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {BENCH_TEST(a_warm_loader_allocates_nothing)};
+    const struct CMUnitTest tests[] = {BENCH_TEST(a_warm_loader_allocates_nothing),
+                                       BENCH_TEST(a_text_loader_allocates_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
