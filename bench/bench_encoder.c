@@ -53,7 +53,7 @@ static int fill(graft_program *p, const options *o) {
     size_t size = 0;
     float *x = graft_program_input(p, "x", &size);
     int32_t *spans = graft_program_input(p, "spans", NULL);
-    if (!x || !spans) return -1;
+    if (!x || !spans) return GRAFT_EINTERNAL;
     graft_rng r = graft_rng_at(1, 0, 0, GRAFT_RNG_TEST);
     for (size_t i = 0; i < size / sizeof *x; i++) x[i] = (float)graft_rng_uniform(&r);
     for (int32_t i = 0; i < (int32_t)o->texts; i++) {
@@ -83,8 +83,9 @@ static int trace(graft_program *p, const options *o, graft_err *err) {
     int rc = 0;
     for (int i = 0; i < RUNS && rc == 0; i++) {
         graft_buf buf = {0};
-        if (fill(p, o) < 0) return graft_err_set(err, GRAFT_EINTERNAL, "the program has no inputs");
-        rc = graft_program_trace(p, &buf, err);
+        rc = fill(p, o);
+        if (rc < 0) graft_err_set(err, rc, "the program has no inputs");
+        if (rc == 0) rc = graft_program_trace(p, &buf, err);
         if (rc == 0) n = take_lines(buf.data, lines, best);
         graft_buf_done(&buf);
     }
