@@ -36,6 +36,11 @@ int graft_file_copy(const char *from, const char *to, graft_err *err);
 int graft_dir_list(char ***names, size_t *n_names, graft_arena *arena, const char *path, graft_err *err);
 /** mkdir -p. */
 int graft_dir_make(const char *path, graft_err *err);
+/** Takes the folder for this process until graft_dir_unlock or its end; EIO when another one has it. On file
+ * systems without locks nothing is taken. */
+int graft_dir_lock(int *lock, const char *path, graft_err *err);
+/** Gives back what graft_dir_lock took; -1 is nothing. */
+void graft_dir_unlock(int lock);
 /** Removes a folder with everything in it; absent is fine. Symbolic links are removed, not followed. */
 int graft_dir_remove(const char *path, graft_err *err);
 bool graft_path_is_dir(const char *path);

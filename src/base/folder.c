@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -99,6 +100,20 @@ static int remove_inside(int fd, const char *path, int depth, graft_err *err) {
     }
     closedir(dir);
     return rc;
+}
+
+int graft_dir_lock(int *lock, const char *path, graft_err *err) {
+    *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0) return graft_err_errno(err, "open the folder", path);
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return 0;
+    close(*lock);
+    *lock = -1;
+    return graft_err_set(err, GRAFT_EIO,
+                         "'%s' is in use by another run: wait for its end, or name another folder", path);
+}
+
+void graft_dir_unlock(int lock) {
+    if (lock >= 0) close(lock);
 }
 
 int graft_dir_remove(const char *path, graft_err *err) {

@@ -186,10 +186,10 @@ int graft_data_settle(graft_data *d, graft_err *err);
 /** Content or near content on both sides of a split that the data gave; after settle. Near are pictures that
  * look the same, and texts that differ only in case (of ASCII letters) and blanks. */
 typedef struct graft_duplicates {
-    int64_t n_same; /* val and test samples whose content is also in train */
-    int64_t n_near; /* further ones that are nearly the same */
-    const int64_t (
-        *pairs)[2]; /* [n_same + n_near] {val or test sample, its train twin}; same content first */
+    int64_t n_same;            /* val and test samples whose content is also in train */
+    int64_t n_near;            /* further ones that are nearly the same */
+    const int64_t (*pairs)[2]; /* [n_same + n_near] {val or test sample, its twin in train, else of a test
+                                                           sample in val}; same content first */
 } graft_duplicates;
 const graft_duplicates *graft_data_duplicates(const graft_data *d);
 

@@ -108,7 +108,7 @@ static int judge_bad(const graft_data *d, graft_err *err) {
 static void warn_twins(const graft_data *d, const int64_t (*pairs)[2], int64_t n, const char *what) {
     if (n == 0) return;
     graft_env_log(d->env, GRAFT_LOG_WARNING,
-                  "%lld val or test %s %s one of train: scores on them are better than they should be",
+                  "%lld val or test %s %s one of train or val: scores on them are better than they should be",
                   (long long)n, graft_data_noun(d), what);
     for (int64_t i = 0; i < n && i < LISTED; i++)
         graft_env_log(d->env, GRAFT_LOG_WARNING, "  %s and %s", d->samples[pairs[i][0]].origin,

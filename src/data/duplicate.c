@@ -170,13 +170,14 @@ int graft_duplicate_sets(const graft_data *d, int64_t *set, bool with_groups, gr
 
 /* ---- Across given parts ---- */
 
-/* The twin in train that shares i's content, else one that looks like it; -1. `of` lists the set's train
- * samples. */
-static int64_t twin(const graft_data *d, int64_t i, const int64_t *first, const int64_t *next, int64_t set,
-                    bool *same) {
+/* The twin in `part` that shares i's content, else one that looks like it; -1. `first` and `next` list the
+ * set's samples of train and val. */
+static int64_t twin(const graft_data *d, int64_t i, graft_part part, const int64_t *first,
+                    const int64_t *next, int64_t set, bool *same) {
     int64_t alike = -1;
     *same = false;
     for (int64_t k = first[set]; k >= 0; k = next[k]) {
+        if (d->samples[k].part != part) continue;
         *same = graft_hash_equal(d->samples[k].content, d->samples[i].content);
         if (*same) return k;
         if (alike < 0 || k < alike) alike = k;
@@ -196,7 +197,7 @@ int graft_duplicates_across(graft_data *d, graft_err *err) {
     if (rc < 0) goto done;
     for (size_t i = 0; i < n; i++) first[i] = -1;
     for (int64_t i = d->n - 1; i >= 0; i--) {
-        if (d->samples[i].part != GRAFT_TRAIN || d->samples[i].state == GRAFT_BAD) continue;
+        if (d->samples[i].part == GRAFT_TEST || d->samples[i].state == GRAFT_BAD) continue;
         next[i] = first[set[i]];
         first[set[i]] = i;
     }
@@ -209,7 +210,8 @@ int graft_duplicates_across(graft_data *d, graft_err *err) {
     for (int64_t i = 0; i < d->n; i++) {
         bool same;
         if (d->samples[i].part == GRAFT_TRAIN || d->samples[i].state == GRAFT_BAD) continue;
-        int64_t k = twin(d, i, first, next, set[i], &same);
+        int64_t k = twin(d, i, GRAFT_TRAIN, first, next, set[i], &same);
+        if (k < 0 && d->samples[i].part == GRAFT_TEST) k = twin(d, i, GRAFT_VAL, first, next, set[i], &same);
         if (k < 0) continue;
         int64_t(*to)[2] = same ? &pairs[n_same++] : &near[n_near++];
         (*to)[0] = i;

@@ -68,14 +68,16 @@ static bool has_trained_statistics(const graft_graph *g) {
 /* Segments worth trying: beyond a dozen a ResNet-50 gains nothing. */
 static const int segment_tries[] = {0, 2, 4, 8, 12};
 
-/* The next cheaper way; false when there is none. Halving the micro-batch costs least and comes first, unless
- * batch norms would see the difference. */
+/* The next way, in order of preference, the first that fits being taken: more memory never gets a later one.
+ * Halving the micro-batch costs least and comes first, unless batch norms would see the difference: then all
+ * numbers of segments are tried at each micro-batch. False when there is none. */
 static bool next_way(graft_recipe *r, size_t *i_try, bool keep_batch) {
     bool can_split = r->micro_batch > 1, can_recompute = *i_try + 1 < GRAFT_COUNT(segment_tries);
     if (can_recompute && (keep_batch || !can_split)) {
         r->segments = segment_tries[++*i_try];
     } else if (can_split) {
         r->micro_batch = (r->micro_batch + 1) / 2;
+        if (keep_batch) r->segments = segment_tries[ *i_try = 0];
     } else {
         return false;
     }

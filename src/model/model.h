@@ -138,6 +138,9 @@ int graft_model_param_stage(const graft_model *m, const char *name);
 /** Replaces a parameter's value (training's result). `count` must be its element count (ESHAPE); EUSAGE when
  * there is none of that name. Graphs made before see the new value when they are compiled after. */
 int graft_model_set(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);
+/** Counts `batches` more for the running mean `name`: its norm's num_batches_tracked, where the file has one
+ * or the model is new, is that much higher when it is saved. Any other name counts nothing. */
+void graft_model_count_batches(graft_model *m, const char *name, int64_t batches);
 /** The current value as float32, C order. */
 int graft_model_get(const graft_model *m, const char *name, float *values, size_t count, graft_err *err);
 

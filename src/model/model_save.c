@@ -64,25 +64,43 @@ static int save_card(saving *s, graft_err *err) {
     return rc;
 }
 
-static bool has_extra(const graft_model *m, const char *name) {
-    for (size_t i = 0; i < m->n_extras; i++)
-        if (!strcmp(m->extras[i].name, name)) return true;
-    return false;
+static graft_tensor *find_item(graft_tensor *items, size_t n, const char *name) {
+    for (size_t i = n; i-- > 0;)
+        if (!strcmp(items[i].name, name)) return &items[i];
+    return NULL;
 }
 
-/* A model that began here has counted no batch; other tools expect the counter all the same. */
-static int add_counters(graft_tensor *items, size_t *n, const saving *s, graft_err *err) {
-    static const int64_t zero = 0;
-    for (size_t i = 0; s->m->is_scratch && i < s->m->n_slots; i++) {
-        const char *name = s->m->slots[i]->param.name, *mean = strstr(name, ".running_mean");
-        if (!mean || mean[strlen(".running_mean")] != '\0') continue;
-        char *counter = graft_arena_printf(s->scratch, "%.*s.num_batches_tracked", (int)(mean - name), name);
-        if (!counter) return graft_err_nomem(err);
-        if (has_extra(s->m, counter)) continue;
-        items[(*n)++] = (graft_tensor){
-            .name = counter, .dtype = GRAFT_I64, .shape = {0}, .data = &zero, .size = sizeof zero};
-    }
+/* How many batches the norm of a running mean has seen: what the file says, and what came since. */
+static int count_batches(graft_tensor *counter, const saving *s, int64_t since, graft_err *err) {
+    int64_t *seen = graft_arena_alloc(s->scratch, sizeof *seen);
+    if (!seen) return graft_err_nomem(err);
+    *seen = 0;
+    if (counter->data && counter->dtype == GRAFT_I64 && counter->size == sizeof *seen)
+        memcpy(seen, counter->data, sizeof *seen);
+    *seen = (int64_t)((uint64_t)*seen + (uint64_t)since); /* a file may say anything */
+    *counter = (graft_tensor){
+        .name = counter->name, .dtype = GRAFT_I64, .shape = {0}, .data = seen, .size = sizeof *seen};
     return 0;
+}
+
+/* Counters go as they came unless there is more to count; a model that began here has had none, and other
+ * tools expect them all the same. */
+static int add_counters(graft_tensor *items, size_t *n, const saving *s, graft_err *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->m->n_slots; i++) {
+        const graft_param_slot *slot = s->m->slots[i];
+        const char *name = slot->param.name, *mean = strstr(name, ".running_mean");
+        if (!mean || mean[strlen(".running_mean")] != '\0') continue;
+        graft_tensor counter = {
+            .name = graft_arena_printf(s->scratch, "%.*s.num_batches_tracked", (int)(mean - name), name)};
+        if (!counter.name) return graft_err_nomem(err);
+        graft_tensor *there = find_item(items, *n, counter.name);
+        if (there && slot->batches) rc = count_batches(there, s, slot->batches, err);
+        if (there || !s->m->is_scratch) continue;
+        rc = count_batches(&counter, s, slot->batches, err);
+        items[(*n)++] = counter;
+    }
+    return rc;
 }
 
 static int save_weights(saving *s, graft_err *err) {

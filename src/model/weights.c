@@ -227,6 +227,12 @@ int graft_model_set(graft_model *m, const char *name, const float *values, size_
     return 0;
 }
 
+void graft_model_count_batches(graft_model *m, const char *name, int64_t batches) {
+    const char *end = strstr(name, ".running_mean");
+    int64_t i = graft_map_get_str(m->index, name);
+    if (i >= 0 && end && end[strlen(".running_mean")] == '\0') m->slots[i]->batches += batches;
+}
+
 int graft_model_get(const graft_model *m, const char *name, float *values, size_t count, graft_err *err) {
     graft_param_slot *s = NULL;
     int rc = find_slot(&s, m, name, count, err);

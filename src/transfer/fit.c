@@ -25,6 +25,7 @@ static int open_data(graft_job *j, graft_err *err) {
 
 static int open_log(graft_job *j, graft_err *err) {
     int rc = graft_dir_make(j->out, err);
+    if (rc == 0) rc = graft_dir_lock(&j->lock, j->out, err);
     char *path = rc == 0 ? graft_path_join(j->arena, j->out, "run.jsonl") : NULL;
     char *checkpoint = rc == 0 ? graft_path_join(j->arena, j->out, "checkpoint") : NULL;
     if (rc == 0 && (!path || !checkpoint)) rc = graft_err_nomem(err);
@@ -56,6 +57,7 @@ int graft_fit(char **result, graft_env *env, const char *model, const char *data
                    .out = out,
                    .options = options ? *options : none,
                    .arena = graft_arena_new(NULL),
+                   .lock = -1,
                    .begun = graft_now()};
     if (!j.arena) return graft_err_nomem(err);
     if (result) *result = NULL;
@@ -63,6 +65,7 @@ int graft_fit(char **result, graft_env *env, const char *model, const char *data
     graft_runlog_close(j.log);
     json_decref(j.validation.all);
     json_decref(j.test.all);
+    graft_dir_unlock(j.lock);
     graft_data_close(j.data);
     graft_model_close(j.model);
     graft_arena_free(j.arena);

@@ -31,6 +31,7 @@ typedef struct graft_job {
     float *class_weights;
     graft_order order;
     graft_runlog *log;
+    int lock; /* of the folder `out`; -1: none */
     graft_training training;
     graft_measures validation, test;
     size_t peak_memory;

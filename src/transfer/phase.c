@@ -181,9 +181,19 @@ static int make_tokens(phase *p, graft_err *err) {
     return rc;
 }
 
+/* How many batches the norms saw until the epoch that is kept, as PyTorch counts them. */
+static int64_t batches_seen(const graft_job *j) {
+    const graft_training *t = &j->training;
+    const graft_recipe *r = &j->recipe;
+    int64_t kept = t->best_epoch ? t->best_epoch : t->n_epochs;
+    if (t->n_epochs == 0) return 0;
+    return t->n_steps / t->n_epochs * kept * ((r->batch + r->micro_batch - 1) / r->micro_batch);
+}
+
 /* Trained values go home. */
 static int write_back(phase *p, graft_err *err) {
     size_t n = graft_graph_n_values(p->suffix);
+    int64_t batches = batches_seen(p->job);
     int rc = 0;
     for (size_t v = 0; v < n && rc == 0; v++) {
         const graft_value_info *info = graft_graph_value(p->suffix, (graft_value)v);
@@ -194,6 +204,7 @@ static int write_back(phase *p, graft_err *err) {
                     : graft_err_nomem(err);
         if (rc == 0) rc = graft_model_set(p->job->model, info->name, values, (size_t)count, err);
         free(values);
+        if (rc == 0) graft_model_count_batches(p->job->model, info->name, batches);
     }
     return rc;
 }

@@ -53,6 +53,8 @@ holds "another rate gives another model" test "$(cmp "$WORK/whole/model.safetens
 "$GRAFT" "${arguments[@]}" -o "$WORK/twice" --epochs 5000 >"$WORK/out" 2>"$WORK/err" &
 pid=$!
 wait_for $pid "$WORK/twice/run.jsonl" '"epoch": *1'
+exits 1 "${arguments[@]}" -o "$WORK/twice" -q
+holds "one folder is not for two runs" grep -qF "$WORK/twice' is in use by another run" "$WORK/err"
 kill -TERM $pid
 kill -TERM $pid 2>/dev/null
 wait $pid

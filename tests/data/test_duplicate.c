@@ -18,6 +18,25 @@ static void the_same_picture_in_train_and_test_is_named(void **state) {
     graft_data_close(d);
 }
 
+static void the_same_picture_in_val_and_test_is_named(void **state) {
+    bench *b = *state;
+    bench_class(b, "d/train/a", 1, 5, 8);
+    bench_class(b, "d/train/b", 20, 5, 8);
+    bench_class(b, "d/val/a", 40, 3, 8);
+    bench_class(b, "d/val/b", 50, 3, 8);
+    bench_class(b, "d/test/a", 60, 3, 8);
+    bench_class(b, "d/test/b", 70, 3, 8);
+    bench_png(b, "d/test/a/copy.png", 41, 8);
+    graft_data *d = bench_open(b, "d", NULL);
+    assert_int_equal(graft_data_check(d, &b->err), 0);
+    const graft_duplicates *twins = graft_data_duplicates(d);
+    assert_int_equal(twins->n_same, 1);
+    assert_non_null(strstr(graft_data_sample(d, twins->pairs[0][0])->path, "copy.png"));
+    assert_non_null(strstr(graft_data_sample(d, twins->pairs[0][1])->path, "val/a/p001.png"));
+    assert_non_null(strstr(b->log, "1 val or test pictures are the same as one of train or val"));
+    graft_data_close(d);
+}
+
 static void a_picture_saved_anew_or_resized_is_a_near_duplicate(void **state) {
     bench *b = *state;
     bench_class(b, "d/train/a", 1, 8, 128);
@@ -118,6 +137,7 @@ static void what_a_cache_knows_counts_as_seen(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         BENCH_TEST(the_same_picture_in_train_and_test_is_named),
+        BENCH_TEST(the_same_picture_in_val_and_test_is_named),
         BENCH_TEST(a_picture_saved_anew_or_resized_is_a_near_duplicate),
         BENCH_TEST(near_duplicates_stay_on_one_side_of_a_split),
         BENCH_TEST(tiny_and_plain_pictures_have_no_likeness),

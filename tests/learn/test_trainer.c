@@ -262,6 +262,35 @@ static void a_limit_is_kept_with_the_batch_unchanged(void **state) {
     }
 }
 
+static void more_memory_never_gets_a_slower_way(void **state) {
+    room *r = *state;
+    enum { LIMITS = 24 };
+    for (int frozen = 0; frozen < 2; frozen++) {
+        graft_err err = {0};
+        size_t whole = 0;
+        int64_t batch = 0;
+        int segments = 0;
+        toy t = toy_new(r->arena, r->env);
+        for (size_t v = 0; frozen && v < graft_graph_n_values(t.graph); v++)
+            graft_graph_value_mut(t.graph, (graft_value)v)->trained = false;
+        if (frozen) small_net_mark(t.graph, "", false);
+        assert_ok(graft_learn_memory(&whole, r->env, t.graph, &t.recipe, &err));
+        for (size_t i = 1; i <= LIMITS; i++) {
+            if (graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole * i / LIMITS, &err) < 0) {
+                assert_int_equal(batch, 0); /* too little so far */
+                continue;
+            }
+            assert_true(t.recipe.micro_batch >= batch);
+            if (t.recipe.micro_batch == batch) assert_true(t.recipe.segments <= segments);
+            batch = t.recipe.micro_batch;
+            segments = t.recipe.segments;
+        }
+        assert_int_equal(batch, TOY_BATCH);
+        assert_int_equal(segments, 0);
+        toy_done(&t);
+    }
+}
+
 static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(void **state) {
     room *r = *state;
     graft_err err = {0};
@@ -295,6 +324,7 @@ int main(void) {
         room_test(recipes_that_cannot_be_followed_are_refused),
         room_test(memory_is_known_before_the_run),
         room_test(a_limit_is_kept_with_the_batch_unchanged),
+        room_test(more_memory_never_gets_a_slower_way),
         room_test(trained_batch_norms_are_computed_again_before_their_batch_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -240,6 +240,32 @@ static void a_new_model_is_saved_with_counters(void **state) {
     graft_model_close(m);
 }
 
+static int64_t counter_of(room *r, const char *folder, const char *name) {
+    graft_tensors ts = get_tensors(r, folder, 0);
+    const graft_tensor *t = tensor_named(&ts, name);
+    int64_t value = -1;
+    assert_int_equal(t->dtype, GRAFT_I64);
+    memcpy(&value, t->data, sizeof value);
+    return value;
+}
+
+static void batches_are_counted_on_from_what_the_file_says(void **state) {
+    static const char counter[] = "resnet.embedder.embedder.normalization.num_batches_tracked";
+    static const char mean[] = "resnet.embedder.embedder.normalization.running_mean";
+    room *r = *state;
+    for (int scratch = 0; scratch < 2; scratch++) {
+        const char *folder = golden(r, "hf_basic");
+        int64_t before = scratch ? 0 : counter_of(r, folder, counter);
+        graft_model *m = open_model(r, scratch ? file_of(r, folder, "config.json") : folder, NULL);
+        graft_model_count_batches(m, mean, 7);
+        graft_model_count_batches(m, mean, 5);
+        graft_model_count_batches(m, "resnet.embedder.embedder.convolution.weight", 3);
+        const char *out = save_to(r, m, scratch ? "new" : "old", NULL);
+        assert_int_equal(counter_of(r, out, counter), before + 12);
+        graft_model_close(m);
+    }
+}
+
 static void the_card_has_front_matter_and_metrics(void **state) {
     room *r = *state;
     graft_err err;
@@ -321,6 +347,7 @@ int main(void) {
         room_test(a_timm_folder_stays_one),
         room_test(the_cifar_checkpoint_is_saved_and_opened_again),
         room_test(a_new_model_is_saved_with_counters),
+        room_test(batches_are_counted_on_from_what_the_file_says),
         room_test(the_card_has_front_matter_and_metrics),
         room_test(a_full_disk_leaves_the_old_folder_whole),
     };
