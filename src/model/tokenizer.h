@@ -58,7 +58,8 @@ int graft_tokenizer_encode_words(const graft_tokenizer *t, graft_encoding *out, 
                                  const size_t *sizes, size_t n, const graft_encode_options *o,
                                  graft_err *err);
 /** Cuts window i (of out->n_windows) out of the text that `out` was last encoded from, with the same options;
- *  window 0 is what encode gave. A pair has one window. EUSAGE when there is no such window. */
+ *  window 0 is what encode gave. Where both texts of a pair are cut there is one. EUSAGE when there is no
+ * such window. */
 int graft_tokenizer_window(const graft_tokenizer *t, graft_encoding *out, size_t i,
                            const graft_encode_options *o, graft_err *err);
 void graft_encoding_done(graft_encoding *e);

@@ -126,6 +126,8 @@ static void windows_cover_a_long_text_and_share_the_stride(void **state) {
         assert_int_equal(e.offsets[0][0], 6 * (int)i);
     }
     assert_int_equal(graft_tokenizer_window(t, &e, 3, &o, NULL), GRAFT_EUSAGE);
+    graft_encoding none = {0};
+    assert_int_equal(graft_tokenizer_window(t, &none, 0, &o, NULL), GRAFT_EUSAGE);
     graft_encoding_done(&e);
     graft_tokenizer_close(t);
 }
@@ -292,6 +294,9 @@ static void older_files_are_opened_and_saved_byte_for_byte(void **state) {
     if (graft_tokenizer_open(&t, dir, &err) < 0) fail_msg("%s", err.message);
     assert_ids(t, "low low", (const int32_t[]){6, 4, 2, 5, 2, 7}, 6);
     graft_tokenizer_close(t);
+    write_text(arena, dir, "added_tokens.json", "{\"<new>\": 8}");
+    assert_int_equal(graft_tokenizer_open(&t, dir, &err), GRAFT_EUNSUPPORTED);
+    assert_non_null(strstr(err.message, "added_tokens.json"));
     graft_dir_remove(dir, NULL);
 }
 

@@ -150,6 +150,7 @@ int graft_tokenizer_window(const graft_tokenizer *t, graft_encoding *out, size_t
                            const graft_encode_options *o, graft_err *err) {
     const graft_token_scratch *s = out->scratch;
     const graft_post *p = &t->post;
+    if (!s) return graft_err_set(err, GRAFT_EUSAGE, "a window of what was not encoded");
     bool special = !(o && o->no_special);
     cut c = {.begin = {0, s->n_first}, .end = {s->n_first, s->n_raw}, .n_windows = 1};
     int rc = truncate(t, s, o, window, &c, err);
