@@ -110,6 +110,7 @@ typedef struct graft_data_choice {
 typedef struct graft_fit_options {
     graft_data_choice data;
     const char *family; /* of a bare checkpoint; NULL: recognised */
+    const char *head;   /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */

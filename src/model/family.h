@@ -121,6 +121,8 @@ typedef struct graft_head_place {
 
 typedef struct graft_head {
     const char *name;
+    const char *mark; /* a tensor that only a file with this head has, %s its module; NULL: none tells it */
+    bool rows_are_classes; /* row i of every parameter is class i's, and nothing else is */
     /** From the features (N, width), or (T, width) where each token is answered for, to the logits (N, n). */
     graft_value (*layout)(graft_layout *l, graft_value features, const graft_head_place *at);
     void (*initialise)(const graft_param *p, int64_t width, float *out, graft_rng *r);

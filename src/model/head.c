@@ -71,13 +71,13 @@ static int keep_rows(graft_model *m, const old_head *old, graft_arena *scratch, 
         if (graft_map_put_str(index, old->labels[i], (int64_t)i) < 0) return graft_err_nomem(err);
     for (size_t k = 0; k < old->n_slots; k++) {
         const graft_param *p = &old->slots[k]->param;
-        if (!graft_model_is_classifier(m, p)) continue;
+        if (p->joins) continue;
         int64_t at = graft_map_get_str(m->index, p->name);
         if (at < 0 || !same_rows(&p->shape, &m->slots[at]->param.shape)) return 0;
     }
     for (size_t k = 0; k < old->n_slots; k++) {
         const graft_param *p = &old->slots[k]->param;
-        if (!graft_model_is_classifier(m, p)) continue;
+        if (p->joins) continue;
         graft_param_slot *to = m->slots[graft_map_get_str(m->index, p->name)];
         float *values = graft_arena_array(scratch, graft_init_count(&p->shape), sizeof *values);
         if (!values) return graft_err_nomem(err);
@@ -109,7 +109,7 @@ static void keep_join(graft_model *m, const old_head *old) {
     for (size_t k = 0; k < old->n_slots; k++) {
         const graft_param_slot *from = old->slots[k];
         int64_t at = graft_map_get_str(m->index, from->param.name);
-        if (at < 0 || graft_model_is_classifier(m, &from->param)) continue;
+        if (at < 0 || !from->param.joins) continue;
         graft_param_slot *to = m->slots[at];
         if (!graft_shape_equal(&to->param.shape, &from->param.shape)) continue;
         to->param.tensor = from->param.tensor;
@@ -135,7 +135,7 @@ static int replace(graft_model *m, const graft_head *row, const char *const *nam
     keep_join(m, &old);
     if ((rc = graft_model_initialise(m, seed, err)) < 0) return rc;
     *n_kept = 0;
-    if (old.trusted && old.row == row) rc = keep_rows(m, &old, scratch, n_kept, err);
+    if (old.trusted && old.row == row && row->rows_are_classes) rc = keep_rows(m, &old, scratch, n_kept, err);
     if (rc == 0) m->head_is_new = *n_kept == 0;
     return rc;
 }

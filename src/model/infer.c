@@ -21,6 +21,7 @@ struct graft_infer {
     graft_state *state;
     graft_dtype dtype;
     int64_t height, width;
+    const graft_program *last; /* the one that ran last */
     ready_program ready[N_PROGRAMS];
     uint64_t clock;
 };
@@ -124,6 +125,7 @@ int graft_infer_feed(graft_infer *f, const graft_feed *feed, int64_t first, int6
     int64_t tokens = graft_feed_tokens(feed, first, n);
     int rc = program_for(&p, f, rows, tokens ? graft_tokens_room(tokens) : 0, err);
     if (rc == 0) rc = graft_program_feed(p, feed, first, n, err);
+    f->last = p;
     return rc < 0 ? rc : run_program(p, features, logits, err);
 }
 
@@ -140,6 +142,10 @@ int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *featu
     if (features) memcpy(features, d, count * (size_t)f->m->hyper.feature_width * sizeof *d);
     if (logits) memcpy(logits, k, count * f->m->n_labels * sizeof *k);
     return 0;
+}
+
+const float *graft_infer_output(const graft_infer *f, const char *name) {
+    return f->last ? graft_program_output(f->last, name, NULL) : NULL;
 }
 
 int graft_infer_trace(graft_infer *f, const graft_feed *feed, graft_buf *out, graft_err *err) {

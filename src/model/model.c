@@ -190,6 +190,7 @@ static int open_model(graft_model *m, const graft_model_options *o, graft_err *e
     rc = texts ? graft_model_read_text(m, o, err) : read_preprocess(m, err);
     if (rc == 0 && texts && tensors) rc = graft_model_read_dense(m, err);
     if (rc < 0 || (tensors && (rc = graft_model_publish(m, err)) < 0)) return rc;
+    graft_model_find_head(m);
     if ((rc = graft_model_decide_labels(m, o, err)) < 0 || (rc = graft_model_list(m, err)) < 0) return rc;
     m->description = m->family->describe(m->arena, &m->hyper);
     return m->description ? bind(m, o, err) : graft_err_nomem(err);
@@ -260,6 +261,7 @@ int graft_model_set_task(graft_model *m, graft_task task, graft_err *err) {
         return graft_err_set(err, GRAFT_EUNSUPPORTED,
                              "%s: the family %s has no head that answers for each token", m->path,
                              m->family->name);
+    if (task == GRAFT_TASK_TAGGING) m->text.sentence = false; /* no pooling, and Transformers' own class */
     m->task = task;
     m->head_is_new = true; /* what the old one answered means nothing here */
     return 0;

@@ -36,10 +36,11 @@ typedef struct graft_model_options {
     const char *family;        /* a family's name; NULL: recognised */
     const char *const *labels; /* class names in the order of the head's rows; NULL: what the files say */
     size_t n_labels;
-    const char *labels_file; /* the same, one name a line; NULL: none */
-    uint64_t seed;           /* of what has to be initialised */
-    const char *pooling;     /* texts: "first", "last", "mean", "max"; NULL: what the files say */
-    int64_t max_length;      /* texts: tokens; 0: what the files say */
+    const char *labels_file;  /* the same, one name a line; NULL: none */
+    uint64_t seed;            /* of what has to be initialised */
+    const char *pooling;      /* texts: "first", "last", "mean", "max"; NULL: what the files say */
+    const char *else_pooling; /* texts: where `pooling` is NULL and no file says one; NULL: the family's */
+    int64_t max_length;       /* texts: tokens; 0: what the files say */
     bool needs_head; /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
                         eval) */
 } graft_model_options;
@@ -122,8 +123,9 @@ typedef struct graft_param {
     const char *name; /* as in the file that is written, and as in the graph */
     graft_shape shape;
     graft_param_kind kind;
-    int stage;           /* index among the stages */
-    bool head;           /* belongs to the head */
+    int stage;  /* index among the stages */
+    bool head;  /* belongs to the head */
+    bool joins; /* of the head, but not the classifier's own: of the layers between it and the features */
     graft_tensor tensor; /* the current value: mapped, or the model's own float32 */
 } graft_param;
 
@@ -147,6 +149,8 @@ int graft_model_get(const graft_model *m, const char *name, float *values, size_
 /* ---- Head -------------------------------------------------------------------------------------------------
  */
 
+/** Name of the head's row: "linear", "crf", "mlp". */
+const char *graft_model_head_name(const graft_model *m);
 /** Names of the head rows, NULL-terminated. */
 const char *const *graft_model_heads(void);
 /** Replaces the head by one of row `head` ("linear") for n classes. Rows of classes whose name the old head
@@ -216,6 +220,9 @@ int graft_infer_run_input(graft_infer *f, int64_t n, const float **features, con
  * next call on f. */
 int graft_infer_feed(graft_infer *f, const graft_feed *feed, int64_t first, int64_t n, int64_t rows,
                      const float **features, const float **logits, graft_err *err);
+/** What else the model gave in the last graft_infer_feed, as a conditional random field's "crf.transitions";
+ * NULL: there is none of that name. */
+const float *graft_infer_output(const graft_infer *f, const char *name);
 /** The two above with copies: pixels [n, C, H, W] → features [n, D] and logits [n, K], either may be NULL. */
 int graft_infer_run(graft_infer *f, const float *pixels, int64_t n, float *features, float *logits,
                     graft_err *err);

@@ -26,8 +26,9 @@ struct graft_model {
     graft_text_rules text; /* texts */
     graft_tokenizer *tokenizer;
     graft_task task;
-    const char *dense_folder; /* module of a sentence-transformers folder that is the head; NULL: none */
-    bool drops;               /* graphs are made for training, with dropout */
+    const char *dense_folders[2]; /* modules of a sentence-transformers folder that are the head */
+    size_t n_dense;
+    bool drops; /* graphs are made for training, with dropout */
     const char *description;
     const graft_family *family;
     const graft_head *head;
@@ -68,9 +69,8 @@ int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err);
 int graft_model_publish(graft_model *m, graft_err *err);
 /** Module of the classifier. */
 const char *graft_model_head_module(const graft_model *m);
-/** Whether a parameter of the head is the classifier's own; others lie between it and the features, and are
- * taken from the file where they are there. */
-bool graft_model_is_classifier(const graft_model *m, const graft_param *p);
+/** Decides which row the file's head is of. */
+void graft_model_find_head(graft_model *m);
 /** The source's tensor of a published name, or NULL. */
 const graft_tensor *graft_model_source(const graft_model *m, const char *published);
 /** Makes (or finds) the model's own copy of a slot's value, for writing. NULL: out of memory. */

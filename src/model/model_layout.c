@@ -11,7 +11,7 @@ struct graft_layout {
     const graft_model *m;
     graft_model *listing; /* the model whose table is made; NULL when a graph is built */
     int stage;
-    bool in_head;
+    bool in_head, in_join;
     bool training;    /* what is dropped in training is dropped */
     graft_value seed; /* input of the dropouts; GRAFT_NONE until there is one */
 };
@@ -68,8 +68,12 @@ static void list_param(graft_layout *l, graft_param_kind kind, const graft_shape
         graft_graph_fail(l->g, GRAFT_ENOMEM, "out of memory");
         return;
     }
-    s->param =
-        (graft_param){.name = copy, .shape = *shape, .kind = kind, .stage = l->stage, .head = l->in_head};
+    s->param = (graft_param){.name = copy,
+                             .shape = *shape,
+                             .kind = kind,
+                             .stage = l->stage,
+                             .head = l->in_head,
+                             .joins = l->in_join};
     m->slots[m->n_slots++] = s;
 }
 
@@ -174,7 +178,9 @@ static void lay_out(graft_layout *l, int64_t height, int64_t width) {
     graft_graph_output(l->g, "features", features);
     graft_layout_stage(l, "head");
     l->in_head = true;
-    if (m->family->join && !tags && !m->text.sentence) features = m->family->join(l, features, &m->hyper);
+    l->in_join = m->family->join && !tags && !m->text.sentence;
+    if (l->in_join) features = m->family->join(l, features, &m->hyper);
+    l->in_join = false;
     const graft_head_place at = {.module = graft_model_head_module(m),
                                  .width = m->hyper.feature_width,
                                  .n = (int64_t)m->n_labels,

@@ -111,7 +111,8 @@ static int save_weights(saving *s, graft_err *err) {
     if (!path || !items) return graft_err_nomem(err);
     for (size_t i = 0; i < m->n_slots; i++) /* a sentence-transformers folder keeps its head elsewhere */
         if (!m->text.sentence || !m->slots[i]->param.head) items[n++] = m->slots[i]->param.tensor;
-    for (size_t i = 0; i < m->n_extras; i++) items[n++] = m->extras[i];
+    for (size_t i = 0; i < m->n_extras; i++) /* a class that answers for each token has no pooler */
+        if (m->task != GRAFT_TASK_TAGGING || !strstr(m->extras[i].name, ".pooler.")) items[n++] = m->extras[i];
     int rc = add_counters(items, &n, s, err);
     return rc < 0 ? rc : graft_safetensors_write(path, items, n, NULL, err);
 }

@@ -64,9 +64,9 @@ static int read_pooling(graft_model *m, const char *folder, graft_err *err) {
                          m->folder, folder);
 }
 
-/* One line of modules.json. A Dense module is a head when it is the last and as wide as there are labels
+/* One line of modules.json. Dense modules at the end of a folder whose config names labels are its head
  * (graft_model_read_dense); as a part of the features it is not supported. */
-static int read_module(graft_model *m, const json_t *module, bool is_last, graft_err *err) {
+static int read_module(graft_model *m, const json_t *module, size_t left, graft_err *err) {
     const char *type = json_string_value(json_object_get(module, "type"));
     const char *folder = json_string_value(json_object_get(module, "path"));
     const char *kind = type ? strrchr(type, '.') : NULL;
@@ -81,9 +81,9 @@ static int read_module(graft_model *m, const json_t *module, bool is_last, graft
         return 0;
     }
     if (!strcmp(kind, "Dropout")) return 0;
-    if (!strcmp(kind, "Dense") && is_last && json_object_get(m->config, "id2label")) {
-        m->dense_folder = graft_arena_strdup(m->arena, folder);
-        return m->dense_folder ? 0 : graft_err_nomem(err);
+    if (!strcmp(kind, "Dense") && left < 2 && json_object_get(m->config, "id2label")) {
+        m->dense_folders[m->n_dense] = graft_arena_strdup(m->arena, folder);
+        return m->dense_folders[m->n_dense++] ? 0 : graft_err_nomem(err);
     }
     return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s/modules.json: the module %s is not supported",
                          m->folder, kind);
@@ -100,8 +100,7 @@ static int read_modules(graft_model *m, graft_err *err) {
     m->text.sentence = true;
     m->text.pooling = GRAFT_SPAN_MEAN;
     size_t n = json_array_size(modules);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = read_module(m, json_array_get(modules, i), i + 1 == n, err);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = read_module(m, json_array_get(modules, i), n - 1 - i, err);
     if (rc == 0) rc = read_file(&config, m, "", "sentence_bert_config.json", err);
     if (rc == 0 && config)
         rc = graft_json_int(config, "max_seq_length", 0, &longest, "sentence_bert_config.json", err);
@@ -147,10 +146,11 @@ int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_er
     if (m->folder) rc = read_modules(m, err);
     if (rc == 0 && m->folder) rc = open_tokenizer(m, err);
     if (rc < 0) return rc;
-    if (o->pooling) {
-        if (!graft_pooling_find(&m->text.pooling, o->pooling))
+    const char *pooling = o->pooling ? o->pooling : m->text.sentence ? NULL : o->else_pooling;
+    if (pooling) {
+        if (!graft_pooling_find(&m->text.pooling, pooling))
             return graft_err_set(err, GRAFT_EUSAGE, "unknown pooling '%s', one of: first, last, mean, max",
-                                 o->pooling);
+                                 pooling);
         m->text.sentence = m->text.pooling != m->family->pooling;
     }
     if (m->text.max_length == 0 && m->tokenizer)
@@ -164,15 +164,25 @@ int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_er
     return 0;
 }
 
-int graft_model_read_dense(graft_model *m, graft_err *err) {
-    if (!m->dense_folder) return 0;
-    const char *dir = graft_path_join(m->arena, m->folder, m->dense_folder);
+static int read_dense(graft_model *m, const char *folder, const char *module, graft_err *err) {
+    const char *dir = graft_path_join(m->arena, m->folder, folder);
     const char *path = dir ? graft_path_join(m->arena, dir, "model.safetensors") : NULL;
     graft_tensors dense, all;
     if (!path) return graft_err_nomem(err);
     int rc = graft_tensors_open(&dense, m->arena, path, err);
-    if (rc == 0) rc = graft_tensors_join(&all, m->arena, &m->source, &dense, m->family->head, path, err);
+    if (rc == 0) rc = graft_tensors_join(&all, m->arena, &m->source, &dense, module, path, err);
     if (rc == 0) m->source = all;
+    return rc;
+}
+
+int graft_model_read_dense(graft_model *m, graft_err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < m->n_dense && rc == 0; i++) {
+        const char *module = m->n_dense == 1 ? m->family->head
+                                             : graft_arena_printf(m->arena, "%s.%s", m->family->head,
+                                                                  i == 0 ? "dense" : "out_proj");
+        rc = module ? read_dense(m, m->dense_folders[i], module, err) : graft_err_nomem(err);
+    }
     return rc;
 }
 

@@ -135,10 +135,20 @@ const char *graft_model_head_module(const graft_model *m) {
     return m->task == GRAFT_TASK_TAGGING ? m->family->tag_head : m->family->head;
 }
 
-bool graft_model_is_classifier(const graft_model *m, const graft_param *p) {
-    const char *module = graft_model_head_module(m);
-    size_t n = strlen(module);
-    return !strncmp(p->name, module, n) && p->name[n] == '.' && !strchr(p->name + n + 1, '.');
+const char *graft_model_head_name(const graft_model *m) {
+    return m->head->name;
+}
+
+/* The head that the file holds, by a tensor that only that one has. */
+void graft_model_find_head(graft_model *m) {
+    char name[192];
+    for (const char *const *h = graft_model_heads(); *h; h++) {
+        const graft_head *row = graft_head_find(*h);
+        if (!row->mark) continue;
+        const char *at = strstr(row->mark, "%s");
+        snprintf(name, sizeof name, "%s%s", at ? graft_model_head_module(m) : "", at ? at + 2 : row->mark);
+        if (graft_model_source(m, name)) m->head = row;
+    }
 }
 
 int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
@@ -153,7 +163,7 @@ int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
         *head_fits = false;
     }
     for (size_t i = 0; !*head_fits && i < m->n_slots; i++)
-        if (m->slots[i]->param.head && graft_model_is_classifier(m, &m->slots[i]->param))
+        if (m->slots[i]->param.head && !m->slots[i]->param.joins)
             m->slots[i]->param.tensor = (graft_tensor){0};
     return sort_rest(m, err);
 }

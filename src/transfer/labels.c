@@ -92,7 +92,11 @@ static int adopt_names(graft_job *j, const char *const *names, size_t n, graft_e
 
 int graft_job_head(graft_job *j, graft_err *err) {
     bool number = graft_data_task(j->data) == GRAFT_TASK_REGRESSION;
-    if (!graft_model_head_is_new(j->model) && same_classes(j->model, j->data))
+    const char *head = j->options.head ? j->options.head : "linear";
+    bool same_head = !j->options.head || !strcmp(head, graft_model_head_name(j->model));
+    if (!strcmp(head, "crf") && graft_data_task(j->data) != GRAFT_TASK_TAGGING)
+        return graft_err_set(err, GRAFT_EUSAGE, "--head crf is for tagged words; the data have none");
+    if (same_head && !graft_model_head_is_new(j->model) && same_classes(j->model, j->data))
         return number ? 0 : adopt_order(j, err);
     int rc = graft_model_set_task(j->model, graft_data_task(j->data), err);
     if (rc < 0) return rc;
@@ -101,9 +105,10 @@ int graft_job_head(graft_job *j, graft_err *err) {
     if (!names) return graft_err_nomem(err);
     for (size_t i = 0; i < n; i++) names[i] = number ? "LABEL_0" : graft_data_class(j->data, (int32_t)i);
     graft_model_labels(j->model, &old);
-    if (!graft_model_head_is_new(j->model) && !graft_model_labels_are_known(j->model) && old == n)
+    if (same_head && !graft_model_head_is_new(j->model) && !graft_model_labels_are_known(j->model) &&
+        old == n)
         return adopt_names(j, names, n, err);
-    rc = graft_model_head(j->model, "linear", names, n, j->options.seed, &kept, err);
+    rc = graft_model_head(j->model, head, names, n, j->options.seed, &kept, err);
     if (rc == 0) {
         graft_env_log(j->env, GRAFT_LOG_INFO,
                       "new head for %zu classes in place of %zu; %zu rows kept by name", n, old, kept);

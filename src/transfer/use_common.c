@@ -8,6 +8,8 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path,
     o.labels_file = options->data.labels_file;
     o.needs_head = needs_head;
     o.pooling = options->pooling;
+    o.else_pooling =
+        needs_head ? NULL : "mean"; /* what is only embedded is spoken for by all of its tokens */
     o.max_length = options->max_length;
     return graft_model_open(out, env, path, &o, err);
 }

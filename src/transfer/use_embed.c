@@ -71,6 +71,14 @@ static int embed(embedding *e, const char *const *inputs, size_t n_inputs, const
     return rc == 0 ? write_rows(e, out, err) : rc;
 }
 
+/* Of a model that answers for each token the features are those of the whole text all the same. */
+static int make_whole(graft_model *m, graft_err *err) {
+    static const char *const names[] = {"0"};
+    if (graft_model_task(m) != GRAFT_TASK_TAGGING) return 0;
+    int rc = graft_model_set_task(m, GRAFT_TASK_CLASSES, err);
+    return rc < 0 ? rc : graft_model_head(m, "linear", names, 1, 0, NULL, err);
+}
+
 int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
                 const char *out, const graft_use_options *options, graft_err *err) {
     static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
@@ -78,6 +86,7 @@ int graft_embed(char **result, graft_env *env, const char *model, const char *co
     if (result) *result = NULL;
     int rc = check_name(out, err);
     if (rc == 0) rc = graft_use_model(&e.model, env, model, e.options, false, err);
+    if (rc == 0) rc = make_whole(e.model, err);
     if (rc == 0) rc = embed(&e, inputs, n_inputs, out, err);
     if (rc == 0 && result) {
         rc = graft_print_json(result,

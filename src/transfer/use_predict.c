@@ -22,7 +22,10 @@ typedef struct predictor {
     double *top_share; /* [n_top] */
     graft_task task;
     graft_tagged_word *words; /* of one sentence */
-    size_t words_room;
+    size_t n_words, words_room;
+    float *emissions;    /* [words_room, n_labels] */
+    int32_t *tags;       /* [words_room] */
+    float *allowed;      /* [n_labels + 2, n_labels] steps of the tags' scheme; NULL: all */
     int64_t told, n_bad; /* inputs told of so far, unreadable ones among them */
     int (*each)(void *user, const graft_prediction *p);
     void *user;
@@ -107,17 +110,36 @@ static int tell(predictor *p, int64_t sample, const float *logits) {
 static int make_words(predictor *p, const graft_words *w, graft_err *err) {
     if (w->n > p->words_room) {
         p->words = graft_arena_array(p->arena, 2 * w->n, sizeof *p->words);
-        p->words_room = p->words ? 2 * w->n : 0;
+        p->emissions = graft_arena_array(p->arena, 2 * w->n * p->n_labels, sizeof *p->emissions);
+        p->tags = graft_arena_array(p->arena, 2 * w->n, sizeof *p->tags);
+        p->words_room = p->words && p->emissions && p->tags ? 2 * w->n : 0;
+        if (!p->words_room) return graft_err_nomem(err);
     }
-    if (w->n && !p->words) return graft_err_nomem(err);
+    p->n_words = w->n;
     for (size_t i = 0; i < w->n; i++)
         p->words[i] = (graft_tagged_word){.text = w->words[i], .size = w->sizes[i]};
     return 0;
 }
 
+/* The best path of a conditional random field, where the head is one, in place of the likeliest tags. */
+static int decode_words(predictor *p, size_t n, graft_err *err) {
+    const graft_crf crf = {.k = (int64_t)p->n_labels,
+                           .transitions = graft_infer_output(p->infer, "crf.transitions"),
+                           .start = graft_infer_output(p->infer, "crf.start_transitions"),
+                           .end = graft_infer_output(p->infer, "crf.end_transitions"),
+                           .allowed = p->allowed};
+    if (!crf.transitions) return 0;
+    size_t k = 0;
+    int rc = graft_crf_decode(&crf, p->emissions, (int64_t)n, p->tags, NULL, err);
+    for (size_t w = 0; w < p->n_words && rc == 0; w++)
+        if (p->words[w].label) p->words[w].label = p->labels[p->tags[k++]];
+    return rc;
+}
+
 /* Sample i of the batch, whose tokens' logits are those of the whole batch. */
 static int tell_words(predictor *p, const graft_batch *b, int64_t i, const float *logits, graft_err *err) {
     graft_words words;
+    size_t n = 0;
     int rc = tell_bad(p, b->samples[i]);
     if (rc < 0) return rc;
     graft_data_words(p->data, b->samples[i], &words);
@@ -125,11 +147,14 @@ static int tell_words(predictor *p, const graft_batch *b, int64_t i, const float
     for (int32_t t = b->spans[2 * i]; t < b->spans[2 * i] + b->spans[2 * i + 1]; t++) {
         int32_t w = b->token_words[t];
         if (w < 0 || (size_t)w >= words.n) continue;
-        softmax(p, logits + (size_t)t * p->n_labels);
+        const float *z = logits + (size_t)t * p->n_labels;
+        memcpy(p->emissions + n++ * p->n_labels, z, p->n_labels * sizeof *z);
+        softmax(p, z);
         choose_top(p, 1);
         p->words[w].label = p->top[0];
         p->words[w].confidence = p->top_share[0];
     }
+    if ((rc = decode_words(p, n, err)) < 0) return rc;
     graft_prediction answer = {.input = name_of(graft_data_sample(p->data, b->samples[i])),
                                .task = graft_task_name(p->task),
                                .n_words = words.n,
@@ -183,7 +208,13 @@ static int prepare(predictor *p, graft_err *err) {
     p->share = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->share);
     p->top = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top);
     p->top_share = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top_share);
-    return p->share && p->top && p->top_share ? 0 : graft_err_nomem(err);
+    if (!p->share || !p->top || !p->top_share) return graft_err_nomem(err);
+    graft_tag_scheme scheme = graft_tag_scheme_of(p->labels, p->n_labels);
+    if (p->task != GRAFT_TASK_TAGGING || scheme == GRAFT_TAGS_PLAIN) return 0;
+    p->allowed = graft_arena_array(p->arena, (p->n_labels + 2) * p->n_labels, sizeof *p->allowed);
+    if (!p->allowed) return graft_err_nomem(err);
+    graft_tag_scheme_allowed(scheme, p->labels, p->n_labels, p->allowed);
+    return 0;
 }
 
 static int open_inputs(predictor *p, const char *const *inputs, size_t n_inputs, graft_err *err) {

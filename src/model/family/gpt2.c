@@ -137,7 +137,7 @@ static graft_value layer(graft_layout *l, const gpt2 *p, graft_value x, graft_va
     snprintf(name, size, "transformer.h.%d.ln_2", i);
     y = graft_layout_layer_norm(l, x, name, t.width, t.eps);
     snprintf(name, size, "transformer.h.%d.mlp.c_fc", i);
-    y = graft_activate(g, project(l, y, name, t.width, t.inner), t.activation);
+    y = graft_activate(g, project(l, y, name, t.width, t.inner), (int32_t)t.activation);
     snprintf(name, size, "transformer.h.%d.mlp.c_proj", i);
     return graft_add(g, graft_layout_dropout(l, project(l, y, name, t.inner, t.width), t.dropout), x, 0);
 }

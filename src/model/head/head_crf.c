@@ -70,4 +70,5 @@ graft_value graft_crf_loss(graft_graph *g, graft_value emissions, graft_value ta
     return graft_graph_failed(g) ? GRAFT_NONE : graft_crf_nll(g, emissions, v, tags, weight, spans);
 }
 
-const graft_head graft_head_crf = {.name = "crf", .layout = layout, .initialise = initialise};
+const graft_head graft_head_crf = {
+    .name = "crf", .mark = "crf.transitions", .layout = layout, .initialise = initialise};

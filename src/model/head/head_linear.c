@@ -15,4 +15,5 @@ static void initialise(const graft_param *p, int64_t width, float *out, graft_rn
     graft_init_linear(p, width, out, r);
 }
 
-const graft_head graft_head_linear = {.name = "linear", .layout = layout, .initialise = initialise};
+const graft_head graft_head_linear = {
+    .name = "linear", .rows_are_classes = true, .layout = layout, .initialise = initialise};

@@ -21,4 +21,5 @@ static void initialise(const graft_param *p, int64_t width, float *out, graft_rn
     graft_init_linear(p, width, out, r);
 }
 
-const graft_head graft_head_mlp = {.name = "mlp", .layout = layout, .initialise = initialise};
+const graft_head graft_head_mlp = {
+    .name = "mlp", .mark = "%s.out_proj.weight", .layout = layout, .initialise = initialise};
