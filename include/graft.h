@@ -210,7 +210,8 @@ GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, cons
                           size_t n_inputs, const char *out, const graft_use_options *options, graft_err *err);
 
 /** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With
- * `train` also what that plan freezes and trains, and what a step costs. */
+ * `train` also what that plan freezes and trains, and what a step costs in multiply-adds a sample of
+ * convolutions and linear layers (its memory: graft_fit with dry_run). */
 GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family,
                             const char *train, graft_err *err);
 

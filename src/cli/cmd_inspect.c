@@ -56,6 +56,16 @@ static void print_labels(const json_t *o) {
     printf("%s\n", n > SHOWN ? ", ..." : "");
 }
 
+static void print_cost(const json_t *cost) {
+    double frozen = json_number_value(json_object_get(cost, "frozen")) / 1e6;
+    if (!cost) return;
+    printf("million multiply-adds a picture: %.4g forward and %.4g backward in a step",
+           json_number_value(json_object_get(cost, "forward")) / 1e6,
+           json_number_value(json_object_get(cost, "backward")) / 1e6);
+    if (frozen > 0) printf(", %.4g frozen, once where they are cached", frozen);
+    printf("\n");
+}
+
 static void human(const json_t *o) {
     char parameters[32], features[32], trained[32], frozen[32];
     const json_t *plan = json_object_get(o, "plan");
@@ -70,6 +80,7 @@ static void human(const json_t *o) {
         printf("\n%s trains %s parameters and freezes %s\n", graft_print_text(plan, "train"),
                graft_print_number(plan, "trained_parameters", trained, sizeof trained),
                graft_print_number(plan, "frozen_parameters", frozen, sizeof frozen));
+        print_cost(json_object_get(plan, "multiply_adds"));
     }
 }
 

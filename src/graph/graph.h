@@ -152,8 +152,8 @@ int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, s
                      graft_value *grads, graft_err *err);
 /** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
 int graft_graph_subsample(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
-/** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads them.
- * fuse_gradient.c */
+/** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads
+ * them. fuse_gradient.c */
 int graft_graph_fuse_gradient(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Forward values that the backward part reads are computed again from the values that cross `keep` segments
  * (about equal in bytes), so that fewer are alive at once (Chen et al. 2016, "Training deep nets with
@@ -176,6 +176,15 @@ typedef struct graft_plan {
 
 /** Reads the `trained` marks of g's parameters. Arrays live in the arena. */
 int graft_plan_derive(graft_plan *out, graft_arena *arena, const graft_graph *g, graft_err *err);
+
+/** Multiply-adds a sample (a token, in dims of tokens) of convolutions and linear layers. */
+typedef struct graft_cost {
+    double frozen;            /* of the prefix: once a sample, where its values are kept */
+    double forward, backward; /* of the suffix: in every step */
+} graft_cost;
+
+/** What a step of g under the plan costs. g has no gradient yet. cost.c */
+graft_cost graft_graph_cost(const graft_graph *g, const graft_plan *plan);
 
 #include "graph/op/ops.h"
 

@@ -54,9 +54,27 @@ static json_t *labels_json(const graft_model *m) {
     return a;
 }
 
+/* What a step of the plan's last phase costs; NULL when the model cannot be built without data. */
+static json_t *cost_json(const inspection *x) {
+    graft_graph *g = NULL;
+    graft_plan plan;
+    int height = 0, width = 0;
+    if (!graft_model_input_size(x->model, &height, &width)) return NULL;
+    int rc = graft_model_graph(&g, x->arena, x->model, height, width, NULL);
+    if (rc == 0) rc = graft_mark_trained(g, x->model, &x->phases[x->n_phases - 1], false, NULL);
+    if (rc == 0) rc = graft_plan_derive(&plan, x->arena, g, NULL);
+    if (rc < 0) return NULL;
+    graft_cost cost = graft_graph_cost(g, &plan);
+    return json_pack("{s:f,s:f,s:f}", "frozen", cost.frozen, "forward", cost.forward, "backward",
+                     cost.backward);
+}
+
 static json_t *plan_json(const inspection *x, json_int_t total, json_int_t trained) {
-    return json_pack("{s:s,s:I,s:I,s:I}", "train", x->plan, "phases", (json_int_t)x->n_phases,
-                     "trained_parameters", trained, "frozen_parameters", total - trained);
+    json_t *o = json_pack("{s:s,s:I,s:I,s:I}", "train", x->plan, "phases", (json_int_t)x->n_phases,
+                          "trained_parameters", trained, "frozen_parameters", total - trained);
+    json_t *cost = cost_json(x);
+    if (cost) json_object_set_new(o, "multiply_adds", cost);
+    return o;
 }
 
 static int describe(char **result, const inspection *x, graft_err *err) {
