@@ -261,6 +261,8 @@ int graft_model_set_task(graft_model *m, graft_task task, graft_err *err) {
                              "%s: the family %s has no head that answers for each token", m->path,
                              m->family->name);
     m->task = task;
+    /* Each token answers for itself: no pooling, and no module after it. */
+    if (task == GRAFT_TASK_TAGGING) m->text.sentence = m->text.unit = false;
     m->head_is_new = true; /* what the old one answered means nothing here */
     return 0;
 }

@@ -68,6 +68,8 @@ int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err);
 int graft_model_publish(graft_model *m, graft_err *err);
 /** Module of the classifier. */
 const char *graft_model_head_module(const graft_model *m);
+/** Whether what rides along, a tensor of m->extras, is written back with the class that the model is now. */
+bool graft_model_keeps(const graft_model *m, const char *extra);
 /** Whether a parameter of the head is the classifier's own; others lie between it and the features, and are
  * taken from the file where they are there. */
 bool graft_model_is_classifier(const graft_model *m, const graft_param *p);

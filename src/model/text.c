@@ -58,10 +58,31 @@ static int read_pooling(graft_model *m, const char *folder, graft_err *err) {
     }
     for (size_t i = 0; i < GRAFT_COUNT(others); i++)
         n += 2 * json_is_true(json_object_get(config, others[i]));
+    m->text.sentence = true; /* without a pooling it is a plain classifier: a cross-encoder */
     if (n == 1) return 0;
     return graft_err_set(err, GRAFT_EUNSUPPORTED,
                          "%s/%s/config.json: only one of mean, max, first and last token can be the pooling",
                          m->folder, folder);
+}
+
+/* The head that graft wrote has no activation and an output a label; another Dense changes the features. */
+static int read_dense(graft_model *m, const char *folder, graft_err *err) {
+    json_t *config = NULL;
+    int64_t n = 0;
+    int rc = read_file(&config, m, folder, "config.json", err);
+    if (rc == 0 && config) rc = graft_json_int(config, "out_features", 0, &n, folder, err);
+    if (rc < 0) return rc;
+    const char *act = json_string_value(json_object_get(config, "activation_function"));
+    const char *name = act ? strrchr(act, '.') : NULL;
+    size_t n_labels = json_object_size(json_object_get(m->config, "id2label"));
+    if (!name || strcmp(name, ".Identity") != 0 || n < 1 || (size_t)n != n_labels)
+        return graft_err_set(
+            err, GRAFT_EUNSUPPORTED,
+            "%s/%s: a Dense module is supported as a head alone: Identity, and an output for "
+            "each of the %zu labels of config.json",
+            m->folder, folder, n_labels);
+    m->dense_folder = graft_arena_strdup(m->arena, folder);
+    return m->dense_folder ? 0 : graft_err_nomem(err);
 }
 
 /* One line of modules.json. A Dense module is a head when it is the last and as wide as there are labels
@@ -71,9 +92,12 @@ static int read_module(graft_model *m, const json_t *module, bool is_last, graft
     const char *folder = json_string_value(json_object_get(module, "path"));
     const char *kind = type ? strrchr(type, '.') : NULL;
     kind = kind ? kind + 1 : type;
-    if (!kind || !folder || (*folder && !is_inside(folder)))
+    if (!kind || !folder)
         return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: a module has no type or no path",
                              m->folder);
+    if (*folder && !is_inside(folder))
+        return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: the path '%.80s' leaves the folder",
+                             m->folder, folder);
     if (!strcmp(kind, "Transformer")) return 0;
     if (!strcmp(kind, "Pooling")) return read_pooling(m, folder, err);
     if (!strcmp(kind, "Normalize")) {
@@ -81,10 +105,8 @@ static int read_module(graft_model *m, const json_t *module, bool is_last, graft
         return 0;
     }
     if (!strcmp(kind, "Dropout")) return 0;
-    if (!strcmp(kind, "Dense") && is_last && json_object_get(m->config, "id2label")) {
-        m->dense_folder = graft_arena_strdup(m->arena, folder);
-        return m->dense_folder ? 0 : graft_err_nomem(err);
-    }
+    if (!strcmp(kind, "Dense") && is_last && json_object_get(m->config, "id2label"))
+        return read_dense(m, folder, err);
     return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s/modules.json: the module %s is not supported",
                          m->folder, kind);
 }
@@ -97,8 +119,6 @@ static int read_modules(graft_model *m, graft_err *err) {
     if (!json_is_array(modules) || json_array_size(modules) > 16)
         return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: it has to be a list of modules",
                              m->folder);
-    m->text.sentence = true;
-    m->text.pooling = GRAFT_SPAN_MEAN;
     size_t n = json_array_size(modules);
     for (size_t i = 0; i < n && rc == 0; i++)
         rc = read_module(m, json_array_get(modules, i), i + 1 == n, err);
@@ -147,11 +167,12 @@ int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_er
     if (m->folder) rc = read_modules(m, err);
     if (rc == 0 && m->folder) rc = open_tokenizer(m, err);
     if (rc < 0) return rc;
+    if (m->task == GRAFT_TASK_TAGGING) m->text.sentence = m->text.unit = false;
     if (o->pooling) {
         if (!graft_pooling_find(&m->text.pooling, o->pooling))
             return graft_err_set(err, GRAFT_EUSAGE, "unknown pooling '%s', one of: first, last, mean, max",
                                  o->pooling);
-        m->text.sentence = m->text.pooling != m->family->pooling;
+        if (m->text.pooling != m->family->pooling && m->task != GRAFT_TASK_TAGGING) m->text.sentence = true;
     }
     if (m->text.max_length == 0 && m->tokenizer)
         m->text.max_length = graft_tokenizer_max_length(m->tokenizer);

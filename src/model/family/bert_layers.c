@@ -83,8 +83,8 @@ int graft_bert_configure(const graft_bert_kind *kind, graft_hyper *out, graft_ar
     *b = (graft_bert){.kind = kind};
     int rc = config ? read_config(b, &pad, config, origin, err) : measure(b, tensors, origin, err);
     if (rc < 0) return rc;
-    int64_t offset = kind->offset ? pad + 1 : 0;
-    if (offset < 0 || offset >= b->t.longest)
+    int64_t offset = kind->offset && pad < b->t.longest ? pad + 1 : 0;
+    if (kind->offset && (offset < 1 || offset >= b->t.longest))
         return graft_err_set(err, GRAFT_EFORMAT, "%s: pad_token_id %lld leaves no position", origin,
                              (long long)pad);
     *out = (graft_hyper){.feature_width = b->t.width,
