@@ -134,12 +134,42 @@ static void a_list_without_pooling_is_no_sentence_model(void **state) {
     graft_model_close(m);
 }
 
+/* An index that points outside a table would read foreign memory. */
+static void probes_that_point_outside_are_refused(void **state) {
+    static const char *const names[] = {"input_ids", "token_type_ids", "position_ids", "spans"};
+    static const int32_t values[] = {60, 2, 40, -1};
+    room *r = *state;
+    graft_err err = {0};
+    graft_tensors gold;
+    graft_verification v;
+    assert_ok(graft_safetensors_open(&gold, r->arena, TEXT_GOLDEN "bert_classes/golden.safetensors", &err));
+    const graft_feed feed = feed_of(r, &gold, "");
+    const graft_save_info info = {.probe = &feed};
+    graft_model *m = open_model(r, text_golden(r, "bert_classes"), NULL);
+    const char *folder = in_room(r, "saved"), *path = file_of(r, folder, "graft_probe.safetensors");
+    for (size_t i = 0; i < GRAFT_COUNT(names); i++) {
+        assert_ok(graft_model_save(m, r->env, folder, &info, &err));
+        graft_tensors ts = get_tensors(r, path, 0);
+        graft_tensor *t = tensor_named(&ts, names[i]);
+        int32_t *copy_of = graft_arena_alloc(r->arena, t->size);
+        memcpy(copy_of, t->data, t->size);
+        copy_of[1] = values[i];
+        t->data = copy_of;
+        const char *other = in_room(r, "other.safetensors");
+        assert_ok(graft_safetensors_write(other, ts.items, ts.n_items, NULL, &err));
+        assert_int_equal(rename(other, path), 0);
+        assert_error(graft_model_verify(&v, r->env, folder, &err), GRAFT_EDATA, "no probe of this model");
+    }
+    graft_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(configs_that_do_not_fit_are_refused),
         room_test(tensors_that_do_not_fit_are_refused),
         room_test(module_lists_that_lead_astray_are_refused),
         room_test(a_list_without_pooling_is_no_sentence_model),
+        room_test(probes_that_point_outside_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

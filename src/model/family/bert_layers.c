@@ -92,6 +92,7 @@ int graft_bert_configure(const graft_bert_kind *kind, graft_hyper *out, graft_ar
                          .vocabulary = b->t.vocabulary,
                          .longest = b->t.longest - offset,
                          .position_offset = offset,
+                         .n_types = b->t.n_types,
                          .pad = pad};
     return 0;
 }
