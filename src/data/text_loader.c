@@ -61,8 +61,9 @@ static int gather(text_loader *l, int64_t *n, int64_t *n_tokens, graft_err *err)
 static void copy_tokens(text_loader *l, const graft_token_run *run, int64_t at) {
     size_t n = (size_t)run->n;
     memcpy(l->rows[IDS] + at, run->ids, n * sizeof(int32_t));
+    int64_t limit = l->transform->text.n_types ? l->transform->text.n_types : INT32_MAX;
     for (size_t k = 0; k < n; k++) {
-        l->rows[TYPES][at + (int64_t)k] = run->types ? run->types[k] : 0;
+        l->rows[TYPES][at + (int64_t)k] = run->types && run->types[k] < limit ? run->types[k] : 0;
         l->rows[POSITIONS][at + (int64_t)k] = (int32_t)k + l->transform->text.position_offset;
     }
 }

@@ -15,6 +15,7 @@
 typedef struct graft_text_transform {
     const struct graft_tokenizer *tokenizer; /* NULL: this is a transform of pictures */
     int64_t max_length;      /* tokens of a sample, special ones counted; longer ones are cut */
+    int64_t n_types;         /* types from here on, which the model does not know, become 0 */
     int32_t position_offset; /* position of a sample's first token: 0, or the pad id + 1 (RoBERTa) */
 } graft_text_transform;
 

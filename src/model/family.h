@@ -14,6 +14,8 @@ typedef struct graft_hyper {
     int64_t vocabulary;      /* texts: rows of the embedding matrix */
     int64_t longest;         /* texts: tokens of the longest sequence */
     int64_t position_offset; /* texts: the position of the first token */
+    int64_t n_types;         /* texts: token types; 0: the family has none */
+    double head_dropout;     /* texts: of what the classifier of tokens reads */
     int64_t pad;             /* texts: the id that fills, -1 when there is none */
 } graft_hyper;
 

@@ -160,7 +160,7 @@ static int bind(graft_model *m, const graft_model_options *o, graft_err *err) {
                       "%s: no weights beside it: a new model, initialised from seed %llu", m->config_path,
                       (unsigned long long)o->seed);
     }
-    m->head_is_new = !head_fits;
+    m->head_is_new = !head_fits || m->repooled;
     if (m->head_is_new && o->needs_head)
         return graft_err_set(err, GRAFT_EDATA,
                              "%s: it holds no trained head for its %zu classes; adapt it with graft fit",
@@ -261,8 +261,9 @@ int graft_model_set_task(graft_model *m, graft_task task, graft_err *err) {
         return graft_err_set(err, GRAFT_EUNSUPPORTED,
                              "%s: the family %s has no head that answers for each token", m->path,
                              m->family->name);
-    if (task == GRAFT_TASK_TAGGING) m->text.sentence = false; /* no pooling, and Transformers' own class */
     m->task = task;
+    /* Each token answers for itself: no pooling, and no module after it. */
+    if (task == GRAFT_TASK_TAGGING) m->text.sentence = m->text.unit = false;
     m->head_is_new = true; /* what the old one answered means nothing here */
     return 0;
 }

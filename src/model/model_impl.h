@@ -28,7 +28,8 @@ struct graft_model {
     graft_task task;
     const char *dense_folders[2]; /* modules of a sentence-transformers folder that are the head */
     size_t n_dense;
-    bool drops; /* graphs are made for training, with dropout */
+    bool repooled; /* the caller wants other features than the file's head was trained on */
+    bool drops;    /* graphs are made for training, with dropout */
     const char *description;
     const graft_family *family;
     const graft_head *head;
@@ -71,6 +72,8 @@ int graft_model_publish(graft_model *m, graft_err *err);
 const char *graft_model_head_module(const graft_model *m);
 /** Decides which row the file's head is of. */
 void graft_model_find_head(graft_model *m);
+/** Whether what rides along, a tensor of m->extras, is written back with the class that the model is now. */
+bool graft_model_keeps(const graft_model *m, const char *extra);
 /** The source's tensor of a published name, or NULL. */
 const graft_tensor *graft_model_source(const graft_model *m, const char *published);
 /** Makes (or finds) the model's own copy of a slot's value, for writing. NULL: out of memory. */

@@ -181,6 +181,7 @@ static void lay_out(graft_layout *l, int64_t height, int64_t width) {
     l->in_join = m->family->join && !tags && !m->text.sentence;
     if (l->in_join) features = m->family->join(l, features, &m->hyper);
     l->in_join = false;
+    if (tags) features = graft_layout_dropout(l, features, m->hyper.head_dropout);
     const graft_head_place at = {.module = graft_model_head_module(m),
                                  .width = m->hyper.feature_width,
                                  .n = (int64_t)m->n_labels,

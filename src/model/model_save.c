@@ -9,8 +9,9 @@
 
 /* In the order of renaming, after all others; of those that were not written now, the ones of an earlier save
  * go. */
-static const char *const files[] = {"graft_probe.safetensors",  "graft.json",  "README.md",
-                                    "preprocessor_config.json", "config.json", "model.safetensors"};
+static const char *const files[] = {
+    "graft_probe.safetensors",  "graft.json",  "README.md",        "modules.json",
+    "preprocessor_config.json", "config.json", "model.safetensors"};
 
 /* ---- The files
  * ------------------------------------------------------------------------------------------------ */
@@ -111,8 +112,8 @@ static int save_weights(saving *s, graft_err *err) {
     if (!path || !items) return graft_err_nomem(err);
     for (size_t i = 0; i < m->n_slots; i++) /* a sentence-transformers folder keeps its head elsewhere */
         if (!m->text.sentence || !m->slots[i]->param.head) items[n++] = m->slots[i]->param.tensor;
-    for (size_t i = 0; i < m->n_extras; i++) /* a class that answers for each token has no pooler */
-        if (m->task != GRAFT_TASK_TAGGING || !strstr(m->extras[i].name, ".pooler.")) items[n++] = m->extras[i];
+    for (size_t i = 0; i < m->n_extras; i++)
+        if (graft_model_keeps(m, m->extras[i].name)) items[n++] = m->extras[i];
     int rc = add_counters(items, &n, s, err);
     return rc < 0 ? rc : graft_safetensors_write(path, items, n, NULL, err);
 }
@@ -129,7 +130,8 @@ static int save_inputs(saving *s, graft_err *err) {
     const graft_model *m = s->m;
     if (m->family->modality == GRAFT_TEXTS) {
         int rc = m->tokenizer ? graft_tokenizer_save(m->tokenizer, s->staging, err) : 0;
-        return rc == 0 && m->text.sentence ? graft_save_modules(m, s->staging, err) : rc;
+        if (rc < 0 || !m->text.sentence) return rc;
+        return place(s, "modules.json") ? graft_save_modules(m, s->staging, err) : graft_err_nomem(err);
     }
     if (!place(s, "preprocessor_config.json")) return graft_err_nomem(err);
     return graft_preprocess_write(&m->preprocess, m->preprocess_source, s->staging, err);

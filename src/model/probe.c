@@ -94,7 +94,8 @@ static bool are_spans(const int32_t *spans, int64_t n, int64_t n_tokens) {
 
 static int read_texts(graft_feed *out, const graft_tensors *probe, const graft_model *m, graft_arena *arena,
                       const char *path, graft_err *err) {
-    const int64_t limits[] = {m->hyper.vocabulary, 1 << 10, m->hyper.longest + m->hyper.position_offset};
+    const int64_t limits[] = {m->hyper.vocabulary, m->hyper.n_types ? m->hyper.n_types : 1 << 10,
+                              m->hyper.longest + m->hyper.position_offset};
     const graft_tensor *spans = graft_tensors_find(probe, "spans");
     graft_tensor *items = graft_arena_array(arena, GRAFT_COUNT(token_names), sizeof *items);
     if (!items) return graft_err_nomem(err);

@@ -58,22 +58,48 @@ static int read_pooling(graft_model *m, const char *folder, graft_err *err) {
     }
     for (size_t i = 0; i < GRAFT_COUNT(others); i++)
         n += 2 * json_is_true(json_object_get(config, others[i]));
+    m->text.sentence = true; /* without a pooling it is a plain classifier: a cross-encoder */
     if (n == 1) return 0;
     return graft_err_set(err, GRAFT_EUNSUPPORTED,
                          "%s/%s/config.json: only one of mean, max, first and last token can be the pooling",
                          m->folder, folder);
 }
 
+/* The head that graft wrote: one layer without activation and an output a label, or one with tanh, as wide as
+ * the features, before it. Another Dense changes the features. */
+static int read_dense_module(graft_model *m, const char *folder, bool is_last, graft_err *err) {
+    json_t *config = NULL;
+    int64_t n = 0;
+    int rc = read_file(&config, m, folder, "config.json", err);
+    if (rc == 0 && config) rc = graft_json_int(config, "out_features", 0, &n, folder, err);
+    if (rc < 0) return rc;
+    const char *act = json_string_value(json_object_get(config, "activation_function"));
+    const char *name = act ? strrchr(act, '.') : NULL;
+    size_t n_labels = json_object_size(json_object_get(m->config, "id2label"));
+    int64_t wanted = is_last ? (int64_t)n_labels : m->hyper.feature_width;
+    if (!name || strcmp(name, is_last ? ".Identity" : ".Tanh") != 0 || n_labels < 1 || n != wanted)
+        return graft_err_set(
+            err, GRAFT_EUNSUPPORTED,
+            "%s/%s: a Dense module is supported as a head alone: Identity, and an output for "
+            "each of the %zu labels of config.json",
+            m->folder, folder, n_labels);
+    m->dense_folders[m->n_dense] = graft_arena_strdup(m->arena, folder);
+    return m->dense_folders[m->n_dense++] ? 0 : graft_err_nomem(err);
+}
+
 /* One line of modules.json. Dense modules at the end of a folder whose config names labels are its head
- * (graft_model_read_dense); as a part of the features it is not supported. */
+ * (graft_model_read_dense); as a part of the features they are not supported. */
 static int read_module(graft_model *m, const json_t *module, size_t left, graft_err *err) {
     const char *type = json_string_value(json_object_get(module, "type"));
     const char *folder = json_string_value(json_object_get(module, "path"));
     const char *kind = type ? strrchr(type, '.') : NULL;
     kind = kind ? kind + 1 : type;
-    if (!kind || !folder || (*folder && !is_inside(folder)))
+    if (!kind || !folder)
         return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: a module has no type or no path",
                              m->folder);
+    if (*folder && !is_inside(folder))
+        return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: the path '%.80s' leaves the folder",
+                             m->folder, folder);
     if (!strcmp(kind, "Transformer")) return 0;
     if (!strcmp(kind, "Pooling")) return read_pooling(m, folder, err);
     if (!strcmp(kind, "Normalize")) {
@@ -81,10 +107,8 @@ static int read_module(graft_model *m, const json_t *module, size_t left, graft_
         return 0;
     }
     if (!strcmp(kind, "Dropout")) return 0;
-    if (!strcmp(kind, "Dense") && left < 2 && json_object_get(m->config, "id2label")) {
-        m->dense_folders[m->n_dense] = graft_arena_strdup(m->arena, folder);
-        return m->dense_folders[m->n_dense++] ? 0 : graft_err_nomem(err);
-    }
+    if (!strcmp(kind, "Dense") && left < 2 && json_object_get(m->config, "id2label"))
+        return read_dense_module(m, folder, left == 0, err);
     return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s/modules.json: the module %s is not supported",
                          m->folder, kind);
 }
@@ -97,8 +121,6 @@ static int read_modules(graft_model *m, graft_err *err) {
     if (!json_is_array(modules) || json_array_size(modules) > 16)
         return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: it has to be a list of modules",
                              m->folder);
-    m->text.sentence = true;
-    m->text.pooling = GRAFT_SPAN_MEAN;
     size_t n = json_array_size(modules);
     for (size_t i = 0; i < n && rc == 0; i++) rc = read_module(m, json_array_get(modules, i), n - 1 - i, err);
     if (rc == 0) rc = read_file(&config, m, "", "sentence_bert_config.json", err);
@@ -140,18 +162,22 @@ static void read_task(graft_model *m) {
 int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err) {
     m->text = (graft_text_rules){.pooling = m->family->pooling,
                                  .position_offset = m->hyper.position_offset,
-                                 .vocabulary = m->hyper.vocabulary};
+                                 .vocabulary = m->hyper.vocabulary,
+                                 .n_types = m->hyper.n_types};
     int rc = 0;
     read_task(m);
     if (m->folder) rc = read_modules(m, err);
     if (rc == 0 && m->folder) rc = open_tokenizer(m, err);
     if (rc < 0) return rc;
+    if (m->task == GRAFT_TASK_TAGGING) m->text.sentence = m->text.unit = false;
     const char *pooling = o->pooling ? o->pooling : m->text.sentence ? NULL : o->else_pooling;
     if (pooling) {
+        graft_span_kind said = m->text.pooling;
         if (!graft_pooling_find(&m->text.pooling, pooling))
             return graft_err_set(err, GRAFT_EUSAGE, "unknown pooling '%s', one of: first, last, mean, max",
                                  pooling);
-        m->text.sentence = m->text.pooling != m->family->pooling;
+        m->repooled = m->text.pooling != said && m->task != GRAFT_TASK_TAGGING;
+        if (m->text.pooling != m->family->pooling && m->task != GRAFT_TASK_TAGGING) m->text.sentence = true;
     }
     if (m->text.max_length == 0 && m->tokenizer)
         m->text.max_length = graft_tokenizer_max_length(m->tokenizer);

@@ -19,6 +19,7 @@ typedef struct graft_text_rules {
     int64_t max_length; /* tokens, special ones included */
     int64_t position_offset; /* position of the first token */
     int64_t vocabulary;      /* ids are below it */
+    int64_t n_types;         /* token types are below it; 0: the model reads none */
 } graft_text_rules;
 
 #endif

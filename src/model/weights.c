@@ -91,8 +91,12 @@ static bool counts_a_norm(const graft_model *m, const char *counter) {
 
 /* Layers that the published class of a bare backbone has though nothing here reads them: a pooler beside the
  * mean of all tokens. */
-static bool rides_along(const graft_model *m, const char *name) {
-    return m->text.sentence && strstr(name, ".pooler.");
+static bool rides_along(const char *name) {
+    return strstr(name, ".pooler.") != NULL;
+}
+
+bool graft_model_keeps(const graft_model *m, const char *extra) {
+    return m->text.sentence || !rides_along(extra);
 }
 
 /* Batch counters ride along when their norm is bound; all else that is not a parameter is named in the log.
@@ -113,7 +117,7 @@ static int sort_rest(graft_model *m, graft_err *err) {
             continue;
         }
         if (is_counter(name) || (m->family->is_buffer && m->family->is_buffer(name))) continue;
-        if (rides_along(m, name)) {
+        if (m->text.sentence && rides_along(name)) {
             graft_tensor *t = &m->extras[m->n_extras++];
             *t = m->source.items[i];
             t->name = name;

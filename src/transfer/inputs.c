@@ -9,6 +9,7 @@ int graft_transform_of(graft_transform *out, const graft_model *m, const graft_a
         return graft_transform_init(out, graft_model_preprocess(m), augment, err);
     const graft_text_rules *rules = graft_model_text(m);
     graft_text_transform text = {.max_length = rules->max_length,
+                                 .n_types = rules->n_types,
                                  .position_offset = (int32_t)rules->position_offset};
     int rc = graft_model_tokenizer(&text.tokenizer, m, err);
     return rc < 0 ? rc : graft_transform_init_text(out, &text, err);

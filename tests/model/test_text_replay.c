@@ -42,13 +42,13 @@ static void other_tools_load_what_is_saved_and_answer_the_same(void **state) {
         graft_task task;
         size_t n;
     } changed[] = {
-        {"bert_classes", GRAFT_TASK_TAGGING, 3},        {"bert_tags", GRAFT_TASK_CLASSES, 3},
-        {"bert_multilabel", GRAFT_TASK_REGRESSION, 1},  {"bert_bare", GRAFT_TASK_MULTILABEL, 3},
-        {"roberta_classes", GRAFT_TASK_TAGGING, 3},     {"xlm_roberta_tags", GRAFT_TASK_CLASSES, 3},
-        {"distilbert_classes", GRAFT_TASK_TAGGING, 3},  {"distilbert_tags", GRAFT_TASK_REGRESSION, 1},
-        {"gpt2_classes", GRAFT_TASK_TAGGING, 3},        {"gpt2_scaled", GRAFT_TASK_CLASSES, 3},
-        {"sentence_mean_unit", GRAFT_TASK_CLASSES, 3},  {"sentence_cls", GRAFT_TASK_REGRESSION, 1},
-        {"sentence_max_unit", GRAFT_TASK_MULTILABEL, 3}};
+        {"bert_classes", GRAFT_TASK_TAGGING, 3},         {"bert_tags", GRAFT_TASK_CLASSES, 3},
+        {"bert_multilabel", GRAFT_TASK_REGRESSION, 1},   {"bert_bare", GRAFT_TASK_MULTILABEL, 3},
+        {"roberta_classes", GRAFT_TASK_TAGGING, 3},      {"xlm_roberta_tags", GRAFT_TASK_CLASSES, 3},
+        {"distilbert_classes", GRAFT_TASK_TAGGING, 3},   {"distilbert_tags", GRAFT_TASK_REGRESSION, 1},
+        {"gpt2_classes", GRAFT_TASK_TAGGING, 3},         {"gpt2_scaled", GRAFT_TASK_CLASSES, 3},
+        {"sentence_mean_unit", GRAFT_TASK_CLASSES, 3},   {"sentence_cls", GRAFT_TASK_REGRESSION, 1},
+        {"sentence_max_unit", GRAFT_TASK_MULTILABEL, 3}, {"sentence_mean_unit", GRAFT_TASK_TAGGING, 3}};
     room *r = *state;
     graft_err err = {0};
     char *folders[GRAFT_COUNT(text_folders) + GRAFT_COUNT(changed)];
@@ -64,7 +64,8 @@ static void other_tools_load_what_is_saved_and_answer_the_same(void **state) {
         const char *const *names = changed[i].task == GRAFT_TASK_TAGGING ? tags : classes;
         assert_ok(graft_model_set_task(m, changed[i].task, &err));
         assert_ok(graft_model_head(m, "linear", names, changed[i].n, 7, NULL, &err));
-        folders[n] = (char *)in_room(r, graft_arena_printf(r->arena, "%s_changed", changed[i].folder));
+        folders[n] = (char *)in_room(
+            r, graft_arena_printf(r->arena, "%s_as_%d", changed[i].folder, (int)changed[i].task));
         save(r, m, changed[i].folder, folders[n++]);
         graft_model_close(m);
     }

@@ -104,6 +104,7 @@ static void a_model_is_saved_as_one_for_another_task(void **state) {
         {"xlm_roberta_tags", GRAFT_TASK_CLASSES, "XLMRobertaForSequenceClassification",
          "single_label_classification", 2},
         {"distilbert_classes", GRAFT_TASK_TAGGING, "DistilBertForTokenClassification", NULL, 3},
+        {"sentence_mean_unit", GRAFT_TASK_TAGGING, "BertForTokenClassification", NULL, 3},
         {"gpt2_scaled", GRAFT_TASK_CLASSES, "GPT2ForSequenceClassification", "single_label_classification",
          3},
     };

@@ -83,8 +83,8 @@ int graft_bert_configure(const graft_bert_kind *kind, graft_hyper *out, graft_ar
     *b = (graft_bert){.kind = kind};
     int rc = config ? read_config(b, &pad, config, origin, err) : measure(b, tensors, origin, err);
     if (rc < 0) return rc;
-    int64_t offset = kind->offset ? pad + 1 : 0;
-    if (offset < 0 || offset >= b->t.longest)
+    int64_t offset = kind->offset && pad < b->t.longest ? pad + 1 : 0;
+    if (kind->offset && (offset < 1 || offset >= b->t.longest))
         return graft_err_set(err, GRAFT_EFORMAT, "%s: pad_token_id %lld leaves no position", origin,
                              (long long)pad);
     *out = (graft_hyper){.feature_width = b->t.width,
@@ -92,6 +92,8 @@ int graft_bert_configure(const graft_bert_kind *kind, graft_hyper *out, graft_ar
                          .vocabulary = b->t.vocabulary,
                          .longest = b->t.longest - offset,
                          .position_offset = offset,
+                         .n_types = b->t.n_types,
+                         .head_dropout = b->t.head_dropout,
                          .pad = pad};
     return 0;
 }
@@ -165,6 +167,7 @@ graft_value graft_bert_read(graft_layout *l, const graft_text_values *x, const g
 
 graft_value graft_bert_join(graft_layout *l, graft_value features, const graft_hyper *h) {
     const graft_bert *b = h->own;
+    if (b->kind->offset) features = graft_layout_dropout(l, features, b->t.head_dropout);
     graft_value y = graft_layout_linear(l, features, b->kind->dense, b->t.width, b->t.width);
     return graft_layout_dropout(l, graft_tanh(graft_layout_graph(l), y), b->t.head_dropout);
 }

@@ -79,6 +79,7 @@ static int configure(graft_hyper *out, graft_arena *arena, const json_t *config,
                          .own = d,
                          .vocabulary = d->t.vocabulary,
                          .longest = d->t.longest,
+                         .head_dropout = d->t.dropout,
                          .pad = pad};
     return rc;
 }

@@ -88,6 +88,7 @@ static int configure(graft_hyper *out, graft_arena *arena, const json_t *config,
                          .own = p,
                          .vocabulary = p->t.vocabulary,
                          .longest = p->t.longest,
+                         .head_dropout = 0.1,
                          .pad = pad};
     return rc;
 }
