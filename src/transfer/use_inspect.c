@@ -77,26 +77,54 @@ static json_t *plan_json(const inspection *x, json_int_t total, json_int_t train
     return o;
 }
 
-static int describe(char **result, const inspection *x, graft_err *err) {
-    const graft_model *m = x->model;
+/* How pictures become input. */
+static bool add_pictures(json_t *o, const graft_model *m) {
     char how[320];
     int height = 0, width = 0;
+    graft_preprocess_explain(graft_model_preprocess(m), how, sizeof how);
+    return json_object_set_new(o, "preprocessing", json_string(how)) == 0 &&
+           json_object_set_new(o, "channels", json_integer(graft_model_channels(m))) == 0 &&
+           (!graft_model_input_size(m, &height, &width) ||
+            json_object_set_new(o, "input", json_pack("[i,i]", height, width)) == 0);
+}
+
+/* How texts become input and features, and what the head answers. A text is cut at max_length tokens; pooling
+ * says nothing where each word is answered for. */
+static bool add_texts(json_t *o, const graft_model *m) {
+    static const char *const tasks[] = {[GRAFT_TASK_CLASSES] = "classes",
+                                        [GRAFT_TASK_MULTILABEL] = "multilabel",
+                                        [GRAFT_TASK_REGRESSION] = "regression",
+                                        [GRAFT_TASK_TAGGING] = "tagging"};
+    const graft_text_rules *rules = graft_model_text(m);
+    const graft_tokenizer *tokenizer = NULL;
+    graft_task task = graft_model_task(m);
+    bool found = graft_model_tokenizer(&tokenizer, m, NULL) == 0;
+    const char *pooling = task == GRAFT_TASK_TAGGING ? "none" : graft_pooling_name(rules->pooling);
+    return json_object_set_new(o, "text",
+                               json_pack("{s:s,s:s,s:b,s:I,s:I,s:b}", "task", tasks[task], "pooling", pooling,
+                                         "unit", rules->unit, "max_length", (json_int_t)rules->max_length,
+                                         "vocabulary", (json_int_t)rules->vocabulary, "tokenizer", found)) ==
+           0;
+}
+
+static int describe(char **result, const inspection *x, graft_err *err) {
+    const graft_model *m = x->model;
     json_int_t total = 0, trained = 0;
     size_t n_labels = 0;
     graft_model_labels(m, &n_labels);
     json_t *stages = stages_json(x, &total, &trained);
-    graft_preprocess_explain(graft_model_preprocess(m), how, sizeof how);
-    bool fixed = graft_model_input_size(m, &height, &width);
-    json_t *o =
-        json_pack("{s:o,s:s,s:s,s:o,s:I,s:I,s:i,s:s,s:o,s:b,s:I,s:b,s:b}", "model",
-                  graft_json_string(graft_model_path(m)), "family", graft_model_family(m), "description",
-                  graft_model_description(m), "stages", stages, "parameters", total, "features",
-                  (json_int_t)graft_model_feature_width(m), "channels", graft_model_channels(m),
-                  "preprocessing", how, "labels", labels_json(m), "labels_known",
-                  graft_model_labels_are_known(m), "n_labels", (json_int_t)n_labels, "from_scratch",
-                  graft_model_is_scratch(m), "head_is_new", graft_model_head_is_new(m));
-    if (o && fixed) json_object_set_new(o, "input", json_pack("[i,i]", height, width));
-    if (o && x->phases) json_object_set_new(o, "plan", plan_json(x, total, trained));
+    json_t *o = json_pack(
+        "{s:o,s:s,s:s,s:o,s:I,s:I,s:o,s:b,s:I,s:b,s:b}", "model", graft_json_string(graft_model_path(m)),
+        "family", graft_model_family(m), "description", graft_model_description(m), "stages", stages,
+        "parameters", total, "features", (json_int_t)graft_model_feature_width(m), "labels", labels_json(m),
+        "labels_known", graft_model_labels_are_known(m), "n_labels", (json_int_t)n_labels, "from_scratch",
+        graft_model_is_scratch(m), "head_is_new", graft_model_head_is_new(m));
+    bool ok = o && (graft_model_modality(m) == GRAFT_TEXTS ? add_texts(o, m) : add_pictures(o, m));
+    if (ok && x->phases) ok = json_object_set_new(o, "plan", plan_json(x, total, trained)) == 0;
+    if (!ok) {
+        json_decref(o);
+        return graft_err_nomem(err);
+    }
     return graft_print_json(result, o, err);
 }
 

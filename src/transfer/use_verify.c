@@ -10,7 +10,7 @@ int graft_verify(char **result, graft_env *env, const char *out, graft_err *err)
         return graft_err_set(
             err, GRAFT_EDATA,
             "%s does not answer as it did when it was saved: logits differ by up to %g (their "
-            "largest is %g), %lld of %lld probe pictures get another class; its files were "
+            "largest is %g), %lld of %lld probe inputs get another answer; its files were "
             "changed, fit it again",
             out, v.max_difference, v.max_logit, (long long)v.n_differ, (long long)v.n_inputs);
     }
