@@ -13,6 +13,11 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path,
 graft_dtype graft_use_dtype(const graft_use_options *options);
 /** Data options as a choice says, for samples of the model's kind without labels. */
 graft_data_options graft_use_data_options(const graft_data_choice *choice, const graft_model *m);
+/** What is to be answered, unlabelled, in its order: files, or the texts themselves where the options say so.
+ * Up to `max_bad` of it may be unreadable unless the options name a share. EUSAGE: texts for a model of
+ * pictures. */
+int graft_use_inputs(graft_data **out, const graft_env *env, const graft_model *m, const char *const *inputs,
+                     size_t n_inputs, double max_bad, const graft_use_options *options, graft_err *err);
 
 /** Everything below the head run over data: rows are the pooled features, kept in the bottleneck cache and
  * shared with every fit that trains the head alone. */

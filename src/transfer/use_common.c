@@ -32,6 +32,17 @@ graft_data_options graft_use_data_options(const graft_data_choice *choice, const
     return o;
 }
 
+int graft_use_inputs(graft_data **out, const graft_env *env, const graft_model *m, const char *const *inputs,
+                     size_t n_inputs, double max_bad, const graft_use_options *options, graft_err *err) {
+    graft_data_options o = graft_use_data_options(&options->data, m);
+    if (!(o.max_bad > 0)) o.max_bad = max_bad;
+    if (!options->inputs_are_texts) return graft_data_open_inputs(out, env, inputs, n_inputs, &o, err);
+    if (graft_model_modality(m) != GRAFT_TEXTS)
+        return graft_err_set(err, GRAFT_EUSAGE, "%s is a model of pictures: --text is for models of texts",
+                             graft_model_path(m));
+    return graft_data_open_texts(out, env, inputs, n_inputs, &o, err);
+}
+
 /* Only the head is trained: all below it is the prefix. */
 static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, graft_dtype dtype,
                  graft_err *err) {

@@ -61,11 +61,7 @@ static int write_rows(const embedding *e, const char *path, graft_err *err) {
 }
 
 static int embed(embedding *e, const char *const *inputs, size_t n_inputs, const char *out, graft_err *err) {
-    graft_data_options o = graft_use_data_options(&e->options->data, e->model);
-    if (!(o.max_bad > 0)) o.max_bad = -1;
-    int rc = e->options->inputs_are_texts
-                 ? graft_data_open_texts(&e->data, e->env, inputs, n_inputs, &o, err)
-                 : graft_data_open_inputs(&e->data, e->env, inputs, n_inputs, &o, err);
+    int rc = graft_use_inputs(&e->data, e->env, e->model, inputs, n_inputs, -1, e->options, err);
     if (rc == 0) rc = graft_use_rows_open(&e->rows, e->env, e->model, e->data, NULL, 0, e->options, err);
     if (rc == 0) rc = gather(e, err);
     return rc == 0 ? write_rows(e, out, err) : rc;

@@ -217,13 +217,6 @@ static int prepare(predictor *p, graft_err *err) {
     return 0;
 }
 
-static int open_inputs(predictor *p, const char *const *inputs, size_t n_inputs, graft_err *err) {
-    graft_data_options o = graft_use_data_options(&p->options->data, p->model);
-    if (!(o.max_bad > 0)) o.max_bad = 1; /* each bad one is told of in its place */
-    return p->options->inputs_are_texts ? graft_data_open_texts(&p->data, p->env, inputs, n_inputs, &o, err)
-                                        : graft_data_open_inputs(&p->data, p->env, inputs, n_inputs, &o, err);
-}
-
 int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
                   const graft_use_options *options, int (*each)(void *user, const graft_prediction *p),
                   void *user, graft_err *err) {
@@ -236,7 +229,8 @@ int graft_predict(graft_env *env, const char *model, const char *const *inputs, 
     if (!p.arena) return graft_err_nomem(err);
     int rc = graft_use_model(&p.model, env, model, p.options, true, err);
     if (rc == 0) rc = prepare(&p, err);
-    if (rc == 0) rc = open_inputs(&p, inputs, n_inputs, err);
+    /* each bad one is told of in its place */
+    if (rc == 0) rc = graft_use_inputs(&p.data, env, p.model, inputs, n_inputs, 1, p.options, err);
     if (rc == 0) rc = run(&p, err);
     if (rc == 0 && p.n_bad > 0)
         rc = graft_err_set(err, GRAFT_EIO, "%lld of %lld inputs could not be read", (long long)p.n_bad,
