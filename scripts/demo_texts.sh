@@ -39,11 +39,11 @@ arm() {
         END { $0 = text; printf "%s\t%s\t%s\t%s\t%s\n", title, number("accuracy"), number("epochs"), seconds, number("peak_memory") }' "$out/$name.json" >>"$table"
 }
 
-arm texts-scratch "from scratch" --from-scratch --train full --epochs 10
+arm texts-scratch "from scratch" --from-scratch --train full --epochs 20
 arm texts-head "pretrained, head only" --train head
 arm texts-again "the same again, from the cache" --train head
 arm texts-top "pretrained, top two layers" --train top:2
-arm texts-full "pretrained, all layers" --train full --epochs 10
+arm texts-full "pretrained, all layers" --train full
 
 echo
 awk -F '\t' '
