@@ -3,6 +3,7 @@
  * Howard and Ruder 2018: discriminative rates), and small sets want many passes. */
 #include "transfer/fit.h"
 
+#include <math.h>
 #include <string.h>
 
 static int find_rows(graft_job *j, bool head_only, graft_err *err) {
@@ -48,8 +49,32 @@ static int64_t choose_batch(const graft_job *j) {
     return batch;
 }
 
+static bool reads_words(const graft_job *j) {
+    return graft_model_modality(j->model) == GRAFT_TEXTS && graft_model_text(j->model)->words;
+}
+
+/* Adam's steps do not follow the scale of what a layer reads, and files of word vectors are anything between
+ * 0.005 and 0.5 in root mean square: the smaller they are, the larger weights on their mean have to grow. */
+static double rate_of_vectors(const graft_job *j) {
+    const graft_tensor *t = &graft_model_param(j->model, 0)->tensor;
+    int64_t count = 0;
+    double sum = 0;
+    if (t->dtype != GRAFT_F32 || !graft_shape_count(&t->shape, &count)) return 0.03;
+    for (int64_t i = 0; i < count; i++) {
+        float x;
+        memcpy(&x, (const char *)t->data + (size_t)i * sizeof x, sizeof x);
+        sum += (double)x * (double)x;
+    }
+    double rms = sqrt(sum / (double)(count + 1)), rate = 1.5e-3 / (rms > 1e-9 ? rms : 1e-9);
+    return rate < 3e-3 ? 3e-3 : rate > 0.1 ? 0.1 : rate;
+}
+
 static double choose_rate(const graft_job *j, bool head_only) {
     bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
+    if (reads_words(j) && !sgd) {
+        bool mean = graft_model_n_stages(j->model) == 2;
+        return head_only && mean ? rate_of_vectors(j) : head_only || mean ? 5e-3 : 2e-3;
+    }
     if (head_only) return sgd ? 0.1 : 3e-3;
     /* transformers for text: 2e-5 to 5e-5 of their own layers (Devlin et al. 2019); small ones stand more */
     if (graft_model_modality(j->model) == GRAFT_TEXTS) return j->evidence.is_scratch ? 5e-4 : 5e-4;
@@ -120,8 +145,10 @@ static graft_param_group group_of(void *user, const char *name) {
     const graft_job *j = user;
     const graft_param *p = graft_model_find_param(j->model, name);
     const graft_fit_options *o = &j->options;
-    double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : j->evidence.is_scratch ? 1.0 : 0.1;
+    bool alike = j->evidence.is_scratch || reads_words(j);
+    double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : alike ? 1.0 : 0.1;
     double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
+    if ((size_t)p->stage >= graft_model_first_new(j->model)) scale = 1.0;
     if (p->head) scale = head_rate(j) / j->recipe.lr;
     return (graft_param_group){.lr_scale = scale,
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0};
