@@ -100,8 +100,7 @@ typedef struct graft_vectors_model_report {
  * unknown words, zeros. Texts are in lower case where no word of the file has an upper one, and are split in
  * the way that leaves most of the given texts with a vector. Words that are not UTF-8 are left out. EUSAGE:
  * unknown encoder; EUNSUPPORTED: more than four million words; EFORMAT of a row; EIO. */
-int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_env *env,
-                              const graft_vectors *v, const graft_vectors_model_options *options,
-                              graft_err *err);
+int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_vectors *v,
+                              const graft_vectors_model_options *options, graft_err *err);
 
 #endif

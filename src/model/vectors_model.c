@@ -2,6 +2,7 @@
  */
 #include "model/model_impl.h"
 #include "model/tokenizer/token_unicode.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -20,6 +21,7 @@ typedef struct building {
     graft_map *ids;
     graft_word *words; /* by id; 0 is unknown */
     size_t n, room;
+    float scale; /* of the rows written */
 } building;
 
 /* ---- Words
@@ -208,7 +210,17 @@ static int add_from_text(void *user, building *b, graft_word w, graft_err *err) 
 /* ---- Files
  * --------------------------------------------------------------------------------------------------- */
 
-static int write_rows(const building *b, const char *path, graft_err *err) {
+/* Layers begin with weights for inputs of about one, and vectors of large and of small training differ by a
+ * factor of a hundred, so small that an LSTM reads nothing. A power of two leaves every bit of their values:
+ * the file's are these divided by it. */
+static float scale_of(const float *rows, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)rows[i] * (double)rows[i];
+    double exponent = sum > 0 ? nearbyint(log2(0.3 / sqrt(sum / (double)n))) : 0;
+    return (float)ldexp(1, (int)fmin(fmax(exponent, -64), 64));
+}
+
+static int write_rows(building *b, const char *path, graft_err *err) {
     const size_t width = (size_t)graft_vectors_width(b->v);
     size_t count = 0;
     float *rows =
@@ -219,6 +231,8 @@ static int write_rows(const building *b, const char *path, graft_err *err) {
         int rc = graft_vectors_get(b->v, b->words[i].text, b->words[i].size, rows + i * width, err);
         if (rc < 0) return rc;
     }
+    b->scale = scale_of(rows, count);
+    for (size_t i = 0; i < count; i++) rows[i] *= b->scale;
     const graft_tensor item = {.name = "embeddings.weight",
                                .dtype = GRAFT_F32,
                                .shape = {2, {(int64_t)b->n, (int64_t)width}},
@@ -229,20 +243,21 @@ static int write_rows(const building *b, const char *path, graft_err *err) {
 
 static int write_config(const building *b, const char *path, graft_err *err) {
     const char *encoder = b->options->encoder ? b->options->encoder : "mean";
-    json_t *o = json_pack("{s:s,s:s,s:I,s:I}", "model_type", "graft_vectors", "encoder", encoder,
-                          "vocab_size", (json_int_t)b->n, "width", (json_int_t)graft_vectors_width(b->v));
+    json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:f}", "model_type", "graft_vectors", "encoder", encoder,
+                          "vocab_size", (json_int_t)b->n, "width", (json_int_t)graft_vectors_width(b->v),
+                          "vectors_scale", (double)b->scale);
     int rc = o ? graft_json_write(path, o, err) : graft_err_nomem(err);
     json_decref(o);
     return rc;
 }
 
 /* The card of what is there now, read back from it. */
-static int write_card(const graft_env *env, const char *dir, const char *path, graft_err *err) {
+static int write_card(const char *dir, const char *path, graft_err *err) {
     static const graft_save_info nothing = {0};
     graft_model *m = NULL;
     graft_buf text;
     graft_buf_init(&text, 0);
-    int rc = graft_model_open(&m, env, dir, NULL, err);
+    int rc = graft_model_open(&m, NULL, dir, NULL, err);
     if (rc == 0) rc = graft_model_card(&text, m, &nothing, dir, err);
     if (rc == 0) rc = graft_file_write(path, text.data, text.size, err);
     graft_buf_done(&text);
@@ -250,7 +265,7 @@ static int write_card(const graft_env *env, const char *dir, const char *path, g
     return rc;
 }
 
-static int write_folder(const building *b, const char *dir, const graft_env *env, graft_err *err) {
+static int write_folder(building *b, const char *dir, graft_err *err) {
     static const char *const names[] = {"model.safetensors", "config.json", "tokenizer.json", "README.md"};
     const char *paths[GRAFT_COUNT(names)];
     graft_buf json;
@@ -264,7 +279,7 @@ static int write_folder(const building *b, const char *dir, const graft_env *env
     put_tokenizer(&json, b->report.split, b->report.lowercase, b->words, b->n);
     rc = json.failed ? graft_err_nomem(err) : graft_file_write(paths[2], json.data, json.size, err);
     graft_buf_done(&json);
-    return rc < 0 ? rc : write_card(env, dir, paths[3], err);
+    return rc < 0 ? rc : write_card(dir, paths[3], err);
 }
 
 static int check_encoder(const char *encoder, graft_err *err) {
@@ -273,9 +288,8 @@ static int check_encoder(const char *encoder, graft_err *err) {
     return graft_err_set(err, GRAFT_EUSAGE, "unknown encoder '%s', one of: mean, cnn, lstm", encoder);
 }
 
-int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_env *env,
-                              const graft_vectors *v, const graft_vectors_model_options *options,
-                              graft_err *err) {
+int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_vectors *v,
+                              const graft_vectors_model_options *options, graft_err *err) {
     building b = {.arena = graft_arena_new(NULL), .v = v, .options = options};
     int rc = check_encoder(options->encoder, err);
     if (rc == 0 && !b.arena) rc = graft_err_nomem(err);
@@ -286,7 +300,7 @@ int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, 
     if (rc == 0) rc = choose_split(&b, err);
     if (rc == 0 && options->n_texts)
         rc = visit_texts(&b, b.report.split, options->n_texts, (visit){add_from_text, row}, err);
-    if (rc == 0) rc = write_folder(&b, dir, env, err);
+    if (rc == 0) rc = write_folder(&b, dir, err);
     if (rc == 0) {
         b.report.n_words = (int64_t)b.n - 1;
         *out = b.report;

@@ -3,7 +3,6 @@
  * Howard and Ruder 2018: discriminative rates), and small sets want many passes. */
 #include "transfer/fit.h"
 
-#include <math.h>
 #include <string.h>
 
 static int find_rows(graft_job *j, bool head_only, graft_err *err) {
@@ -53,27 +52,11 @@ static bool reads_words(const graft_job *j) {
     return graft_model_modality(j->model) == GRAFT_TEXTS && graft_model_text(j->model)->words;
 }
 
-/* Adam's steps do not follow the scale of what a layer reads, and files of word vectors are anything between
- * 0.005 and 0.5 in root mean square: the smaller they are, the larger weights on their mean have to grow. */
-static double rate_of_vectors(const graft_job *j) {
-    const graft_tensor *t = &graft_model_param(j->model, 0)->tensor;
-    int64_t count = 0;
-    double sum = 0;
-    if (t->dtype != GRAFT_F32 || !graft_shape_count(&t->shape, &count)) return 0.03;
-    for (int64_t i = 0; i < count; i++) {
-        float x;
-        memcpy(&x, (const char *)t->data + (size_t)i * sizeof x, sizeof x);
-        sum += (double)x * (double)x;
-    }
-    double rms = sqrt(sum / (double)(count + 1)), rate = 1.5e-3 / (rms > 1e-9 ? rms : 1e-9);
-    return rate < 3e-3 ? 3e-3 : rate > 0.1 ? 0.1 : rate;
-}
-
 static double choose_rate(const graft_job *j, bool head_only) {
     bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
-    if (reads_words(j) && !sgd) {
+    if (reads_words(j) && !sgd) { /* layers of the kind and depth of Kim 2014 */
         bool mean = graft_model_n_stages(j->model) == 2;
-        return head_only && mean ? rate_of_vectors(j) : head_only || mean ? 5e-3 : 2e-3;
+        return head_only && mean ? 1e-2 : head_only || mean ? 5e-3 : 2e-3;
     }
     if (head_only) return sgd ? 0.1 : 3e-3;
     /* transformers for text: 2e-5 to 5e-5 of their own layers (Devlin et al. 2019); small ones stand more */

@@ -63,7 +63,7 @@ static int write_model(graft_vectors_model_report *report, const graft_env *env,
     if (rc == 0 && data) rc = gather(&texts, &n_texts, arena, data, err);
     const graft_vectors_model_options o = {
         .encoder = encoder, .first = first, .texts = texts, .n_texts = n_texts};
-    if (rc == 0) rc = graft_vectors_write_model(report, out, env, v, &o, err);
+    if (rc == 0) rc = graft_vectors_write_model(report, out, v, &o, err);
     if (rc == 0) say(env, file, report);
     graft_vectors_close(v);
     graft_arena_free(arena);

@@ -19,7 +19,7 @@ static made make_model(room *r, const char *name, const char *data, const graft_
     graft_err err = {0};
     made m = {.dir = file_of(r, r->dir, name)};
     assert_ok(graft_vectors_parse(&v, r->env, data, strlen(data), "a.vec", &err));
-    assert_ok(graft_vectors_write_model(&m.report, m.dir, r->env, v, o, &err));
+    assert_ok(graft_vectors_write_model(&m.report, m.dir, v, o, &err));
     graft_vectors_close(v);
     return m;
 }
@@ -97,6 +97,7 @@ static void the_mean_is_that_of_the_words(void **state) {
         }
     }
     for (int d = 0; d < D; d++) assert_true(e[d] == 0.0F); /* the unknown word */
+    assert_true(e[D] == 0.5F && e[D + 2] == 0.25F);        /* red, halved */
     graft_model_close(m);
 }
 
@@ -237,7 +238,7 @@ static void what_is_wrong_is_said(void **state) {
     graft_err err = {0};
     const graft_vectors_model_options o = {.encoder = "gru"};
     assert_ok(graft_vectors_parse(&v, r->env, vec, strlen(vec), "a.vec", &err));
-    assert_int_equal(graft_vectors_write_model(&report, r->dir, r->env, v, &o, &err), GRAFT_EUSAGE);
+    assert_int_equal(graft_vectors_write_model(&report, r->dir, v, &o, &err), GRAFT_EUSAGE);
     graft_vectors_close(v);
     made m = make_model(r, "wide", vec, &(graft_vectors_model_options){0});
     json_t *config = NULL;
