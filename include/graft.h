@@ -109,8 +109,9 @@ typedef struct graft_data_choice {
 
 typedef struct graft_fit_options {
     graft_data_choice data;
-    const char *family; /* of a bare checkpoint; NULL: recognised */
-    const char *head;   /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
+    const char *family;  /* of a bare checkpoint; NULL: recognised */
+    const char *head;    /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
+    const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
@@ -146,10 +147,10 @@ typedef struct graft_fit_options {
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
     { .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1 }
 
-/** Adapts `model` to labelled `data` and writes the folder `out`, which is verified before it is called done.
- * *result (may be NULL) is a JSON object: plan, epochs, metrics of the best epoch, seconds, peak memory, out.
- * A run that was interrupted or killed goes on where it stopped when the same call is made again, and ends
- * with the same bits. */
+/** Adapts `model` (a folder, a config, a checkpoint, or a file of word vectors) to labelled `data` and writes
+ * the folder `out`, which is verified before it is called done. *result (may be NULL) is a JSON object: plan,
+ * epochs, metrics of the best epoch, seconds, peak memory, out. A run that was interrupted or killed goes on
+ * where it stopped when the same call is made again, and ends with the same bits. */
 GRAFT_API int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
                         const graft_fit_options *options, graft_err *err);
 
@@ -244,6 +245,15 @@ GRAFT_API int graft_words_get(char **result, graft_env *env, const char *file, c
  * *result: file, format, out, n, width, and missing: words without a vector, or with a blank in them. */
 GRAFT_API int graft_words_trim(char **result, graft_env *env, const char *file, const char *out,
                                int64_t first, const char *list, graft_err *err);
+
+/** Writes a text model over these vectors into the folder `out`, which graft_fit then trains (and does by
+ * itself where it is given `file`): encoder "mean", "cnn" or "lstm" (NULL: mean). `data` (may be NULL): texts
+ * whose words are taken wherever they stand in the file, or by their subwords; `choice` (may be NULL) says
+ * how they are read. `first` words of the file are taken as well; 0: 50,000, without data all. *result: file,
+ * out, encoder, n, by_subwords, data_words, data_words_known, split, lowercase. */
+GRAFT_API int graft_words_model(char **result, graft_env *env, const char *file, const char *out,
+                                const char *encoder, const char *data, const graft_data_choice *choice,
+                                int64_t first, graft_err *err);
 
 /* ---- The bottleneck cache ------------------------------------------------------------------------------ */
 

@@ -35,6 +35,11 @@ static const graft_opt main_options[] = {
      .offset = AT(fit.head),
      .value = "NAME",
      .help = "linear or mlp; of tagged words crf too: their tags are chosen together"},
+    {.name = "encoder",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.encoder),
+     .value = "NAME",
+     .help = "of word vectors: their mean, a cnn or an lstm reads them; mean"},
     {.name = "pooling",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.pooling),
@@ -261,9 +266,11 @@ const graft_command graft_command_fit = {
     .summary = "adapt a model to labelled data",
     .examples = "  graft fit resnet-50 photos -o pets\n"
                 "  graft fit resnet-50 photos.csv --input file --label breed --train top:1 -o pets\n"
-                "  graft fit all-MiniLM-L6-v2 reviews.csv -o reviews\n",
+                "  graft fit all-MiniLM-L6-v2 reviews.csv -o reviews\n"
+                "  graft fit cc.en.300.bin reviews.csv --encoder cnn -o reviews\n",
     .details =
-        "MODEL is a folder of Transformers or timm, a config.json (a new model) or a checkpoint; DATA are\n"
+        "MODEL is a folder of Transformers or timm, a config.json (a new model), a checkpoint, or a file of\n"
+        "word vectors (.vec, .bin, .ftz, .txt); DATA are\n"
         "class folders (with or without train, val and test), a CSV, TSV or JSONL, IDX, NPY or NPZ, and for "
         "texts\nalso CoNLL columns and __label__ lines. The "
         "same\ncommand takes up a run that was interrupted and ends with the same bits.\n",

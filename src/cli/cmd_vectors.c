@@ -6,7 +6,7 @@
 typedef struct arguments {
     graft_common common;
     int64_t top, first;
-    const char *list, *out;
+    const char *list, *out, *encoder;
 } arguments;
 
 static const arguments initial = {.top = 0};
@@ -27,18 +27,26 @@ static const graft_opt own_options[] = {
      .value = "N",
      .least = 1,
      .most = 4294967295.0,
-     .help = "trim: the file's first N words, which are its most frequent ones"},
+     .help = "trim, model: the file's first N words, which are its most frequent ones; model: 50000 with "
+             "--words"},
     {.name = "words",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(list),
      .value = "LIST",
-     .help = "trim: the words of this file, one a line"},
+     .help =
+         "trim: the words of this file, one a line; model: data whose words are taken, by subwords if need "
+         "be"},
+    {.name = "encoder",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(encoder),
+     .value = "NAME",
+     .help = "model: what reads the vectors, mean, cnn or lstm; mean"},
     {.name = "out",
      .letter = 'o',
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(out),
      .value = "OUT",
-     .help = "trim: written as text, or in word2vec's binary format when it ends in .bin"},
+     .help = "trim: written as text, or in word2vec's binary format when it ends in .bin; model: a folder"},
 };
 
 static const graft_opt_group groups[] = {
@@ -83,6 +91,23 @@ static int trim(graft_env *env, const arguments *a, graft_err *err) {
     return rc < 0 ? rc : graft_print_result(&a->common, result, human_trim, err);
 }
 
+static void human_model(const json_t *o) {
+    char n[32], subwords[32];
+    printf("%s\t%s words, %s by subwords; read by: %s\n", graft_print_text(o, "out"),
+           graft_print_number(o, "n", n, sizeof n),
+           graft_print_number(o, "by_subwords", subwords, sizeof subwords), graft_print_text(o, "encoder"));
+}
+
+static int model(graft_env *env, const arguments *a, graft_err *err) {
+    char *result = NULL;
+    if (!a->out) return graft_err_set(err, GRAFT_EUSAGE, "where to? give a folder with -o OUT");
+    if (a->common.n_args > 2)
+        return graft_err_set(err, GRAFT_EUSAGE, "'vectors model' takes its words from data: --words DATA");
+    int rc =
+        graft_words_model(&result, env, a->common.args[1], a->out, a->encoder, a->list, NULL, a->first, err);
+    return rc < 0 ? rc : graft_print_result(&a->common, result, human_model, err);
+}
+
 static int run(graft_env *env, const void *options, graft_err *err) {
     const arguments *a = options;
     const char *verb = a->common.args[0], *file = a->common.args[1];
@@ -90,10 +115,11 @@ static int run(graft_env *env, const void *options, graft_err *err) {
     size_t n = a->common.n_args - 2;
     char *result = NULL;
     if (strcmp(verb, "trim") == 0) return trim(env, a, err);
+    if (strcmp(verb, "model") == 0) return model(env, a, err);
     bool similar = strcmp(verb, "similar") == 0, get = strcmp(verb, "get") == 0;
     if (!similar && !get && strcmp(verb, "analogy") != 0) {
-        return graft_err_set(err, GRAFT_EUSAGE, "unknown 'vectors %s', one of: similar, analogy, get, trim",
-                             verb);
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "unknown 'vectors %s', one of: similar, analogy, get, trim, model", verb);
     }
     if (similar || get ? n < 1 : n != 3) {
         return graft_err_set(err, GRAFT_EUSAGE, "'vectors %s' needs %s", verb,
@@ -107,15 +133,17 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 
 const graft_command graft_command_vectors = {
     .name = "vectors",
-    .arguments = "similar|analogy|get|trim FILE [WORD...]",
-    .summary = "nearest words, analogies and values of word vectors",
+    .arguments = "similar|analogy|get|trim|model FILE [WORD...]",
+    .summary = "nearest words, analogies and values of word vectors, and models over them",
     .examples = "  graft vectors similar cc.en.300.bin coffee\n"
                 "  graft vectors analogy glove.txt man king woman\n"
-                "  graft vectors trim cc.en.300.bin -n 50000 -o small.vec\n",
+                "  graft vectors trim cc.en.300.bin -n 50000 -o small.vec\n"
+                "  graft vectors model cc.en.300.bin --encoder cnn --words reviews.csv -o start\n",
     .details =
         "Reads word2vec (text, binary), GloVe and fastText (.vec, .bin, .ftz); the file is mapped, not\n"
         "loaded. A word that is not there goes by its character n-grams where the file has them.\n"
-        "analogy A B C: A is to B as C is to what?\n",
+        "analogy A B C: A is to B as C is to what?\n"
+        "model: a folder for graft fit, which also takes the file itself.\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),
     .min_args = 2,

@@ -94,6 +94,11 @@ typedef struct graft_family {
     /** Texts: which token speaks for the text in the published classes for whole texts, and the layers
      * between it and the classifier, which belong to the head. `join` NULL: none. */
     graft_span_kind pooling;
+    /** Texts: the same where the config decides, which then also keeps another choice. NULL: `pooling`. */
+    graft_span_kind (*pooling_of)(const graft_hyper *h);
+    /** Texts: weights may be of the first stage alone; the layers above it are then initialised, and the head
+     * with them. */
+    bool grows;
     graft_value (*join)(graft_layout *l, graft_value features, const graft_hyper *h);
     /** Initial value of a parameter of the backbone; out has its element count, r is its own stream. */
     void (*initialise)(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);

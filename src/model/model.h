@@ -109,6 +109,9 @@ bool graft_model_input_size(const graft_model *m, int *height, int *width);
 /** The units that freezing speaks of, from the input to the head: "stem", "stage1" … "head". */
 size_t graft_model_n_stages(const graft_model *m);
 const char *graft_model_stage_name(const graft_model *m, size_t i);
+/** Index of the first stage that was initialised on top of weights that were read: that of the head where
+ * everything below it was read or nothing at all. */
+size_t graft_model_first_new(const graft_model *m);
 /** Index of a stage; -1 when there is none of that name. */
 int graft_model_find_stage(const graft_model *m, const char *name);
 

@@ -141,6 +141,10 @@ static void about(graft_buf *out, const graft_model *m, const graft_save_info *i
             m->text.pooling == GRAFT_SPAN_FIRST || m->text.pooling == GRAFT_SPAN_LAST ? "the token that is "
                                                                                       : "their ",
             graft_pooling_name(m->text.pooling), m->text.unit ? ", at length 1" : "");
+    if (!m->labels_known) {
+        graft_buf_text(out, ".\n\n");
+        return;
+    }
     graft_buf_printf(out, ".\n\n%zu classes:", m->n_labels);
     for (size_t i = 0; i < m->n_labels && i < CARD_LABELS; i++) {
         graft_buf_text(out, i ? ", " : " ");
@@ -167,7 +171,9 @@ static void results(graft_buf *out, const graft_save_info *info) {
 static void usage_text(graft_buf *out, const graft_model *m) {
     graft_buf_text(out,
                    "## Use\n\n    graft predict THIS_FOLDER texts.txt\n    graft verify THIS_FOLDER\n\n");
-    if (m->text.sentence)
+    if (!strcmp(m->family->library, "graft"))
+        graft_buf_text(out, "Only graft opens this folder; its tensors are named as PyTorch names them.\n");
+    else if (m->text.sentence)
         graft_buf_text(out, "    from sentence_transformers import SentenceTransformer\n"
                             "    SentenceTransformer(\"THIS_FOLDER\").encode([\"a text\"])  # the logits\n");
     else

@@ -26,6 +26,7 @@ struct graft_model {
     graft_text_rules text; /* texts */
     graft_tokenizer *tokenizer;
     graft_task task;
+    int first_new; /* stage from which on a backbone was initialised though it has weights; 0: none */
     const char *dense_folders[2]; /* modules of a sentence-transformers folder that are the head */
     size_t n_dense;
     bool repooled; /* the caller wants other features than the file's head was trained on */

@@ -240,6 +240,10 @@ const char *graft_model_stage_name(const graft_model *m, size_t i) {
     return i < m->n_stages ? m->stages[i] : NULL;
 }
 
+size_t graft_model_first_new(const graft_model *m) {
+    return m->first_new ? (size_t)m->first_new : m->n_stages - 1;
+}
+
 int graft_model_find_stage(const graft_model *m, const char *name) {
     for (size_t i = 0; i < m->n_stages; i++)
         if (!strcmp(m->stages[i], name)) return (int)i;

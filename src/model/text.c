@@ -160,7 +160,9 @@ static void read_task(graft_model *m) {
 }
 
 int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err) {
-    m->text = (graft_text_rules){.pooling = m->family->pooling,
+    const bool decides = m->family->pooling_of != NULL;
+    m->text = (graft_text_rules){.pooling = decides ? m->family->pooling_of(&m->hyper) : m->family->pooling,
+                                 .words = m->family->grows,
                                  .position_offset = m->hyper.position_offset,
                                  .vocabulary = m->hyper.vocabulary,
                                  .n_types = m->hyper.n_types};
@@ -170,14 +172,15 @@ int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_er
     if (rc == 0 && m->folder) rc = open_tokenizer(m, err);
     if (rc < 0) return rc;
     if (m->task == GRAFT_TASK_TAGGING) m->text.sentence = m->text.unit = false;
-    const char *pooling = o->pooling ? o->pooling : m->text.sentence ? NULL : o->else_pooling;
+    const char *pooling = o->pooling ? o->pooling : m->text.sentence || decides ? NULL : o->else_pooling;
     if (pooling) {
         graft_span_kind said = m->text.pooling;
         if (!graft_pooling_find(&m->text.pooling, pooling))
             return graft_err_set(err, GRAFT_EUSAGE, "unknown pooling '%s', one of: first, last, mean, max",
                                  pooling);
         m->repooled = m->text.pooling != said && m->task != GRAFT_TASK_TAGGING;
-        if (m->text.pooling != m->family->pooling && m->task != GRAFT_TASK_TAGGING) m->text.sentence = true;
+        if (!decides && m->text.pooling != m->family->pooling && m->task != GRAFT_TASK_TAGGING)
+            m->text.sentence = true;
     }
     if (m->text.max_length == 0 && m->tokenizer)
         m->text.max_length = graft_tokenizer_max_length(m->tokenizer);

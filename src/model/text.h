@@ -16,6 +16,7 @@ typedef struct graft_text_rules {
     bool unit;          /* features are scaled to length 1 */
     bool sentence;      /* a sentence-transformers folder: a plain head on the features, none of the family's
                            layers between */
+    bool words;         /* tokens are words with vectors of their own, and layers on them are few */
     int64_t max_length; /* tokens, special ones included */
     int64_t position_offset; /* position of the first token */
     int64_t vocabulary;      /* ids are below it */

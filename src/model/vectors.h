@@ -71,4 +71,36 @@ int graft_vectors_similar(graft_neighbour *out, size_t *n_out, const graft_vecto
 int graft_vectors_write(const char *path, const graft_vectors *v, const graft_word *words, size_t n,
                         bool binary, size_t *n_missing, graft_err *err);
 
+/* ---- As a model's input ---- */
+
+/** "mean", "cnn", "lstm": what reads the vectors of a text; NULL-terminated. */
+const char *const *graft_vectors_encoders(void);
+/** Whether a file is meant to be word vectors: by its extension and its first bytes, not read further. */
+bool graft_vectors_recognise(const char *path);
+
+typedef struct graft_vectors_model_options {
+    const char *encoder; /* NULL: "mean" */
+    int64_t first;       /* words of the file, from its beginning; 0: 50,000 with texts, else all */
+    const graft_word
+        *texts; /* UTF-8; their words are taken wherever they stand in the file, or by subwords */
+    size_t n_texts;
+} graft_vectors_model_options;
+
+/** What was written, and how much of the texts has a vector. */
+typedef struct graft_vectors_model_report {
+    int64_t n_words,
+        n_by_subwords;         /* rows without that of unknown words; of them made of character n-grams */
+    int64_t n_tokens, n_known; /* of the texts */
+    const char *split;         /* how texts become words, as tokenizer.json names it */
+    bool lowercase;
+} graft_vectors_model_report;
+
+/** Writes the folder of a text model over these vectors (family word_vectors), whose encoder and head are
+ * still to be trained: config.json, tokenizer.json, model.safetensors, README.md. Row 0 is that of all
+ * unknown words, zeros. Texts are in lower case where no word of the file has an upper one, and are split in
+ * the way that leaves most of the given texts with a vector. Words that are not UTF-8 are left out. EUSAGE:
+ * unknown encoder; EUNSUPPORTED: more than four million words; EFORMAT of a row; EIO. */
+int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_vectors *v,
+                              const graft_vectors_model_options *options, graft_err *err);
+
 #endif

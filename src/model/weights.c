@@ -155,13 +155,35 @@ void graft_model_find_head(graft_model *m) {
     }
 }
 
+/* All layers between the first stage and the head are new, and so is the head, or none is. */
+static int check_new(graft_model *m, size_t n_new, bool head_fits, graft_err *err) {
+    size_t n = 0;
+    const graft_param *first = NULL;
+    for (size_t i = 0; i < m->n_slots; i++) {
+        const graft_param *p = &m->slots[i]->param;
+        if (p->head || p->stage == 0) continue;
+        n++;
+        if (!first && !p->tensor.data) first = p;
+    }
+    if (n_new != n || head_fits) return misfit(m, first, true, err);
+    m->first_new = first->stage;
+    graft_env_log(m->env, GRAFT_LOG_INFO, "%s has no weights of its %s: they are initialised",
+                  m->weights_path, m->stages[first->stage]);
+    return 0;
+}
+
 int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
+    size_t n_new = 0;
     *head_fits = true;
     for (size_t i = 0; i < m->n_slots; i++) {
         graft_param_slot *s = m->slots[i];
         int rc = bind_slot(m, s, err);
         if (rc < 0) return rc;
         if (rc == 0) continue;
+        if (!s->param.head && rc == 1 && m->family->grows && s->param.stage > 0) {
+            n_new++;
+            continue;
+        }
         if (!s->param.head) return misfit(m, &s->param, rc == 1, err);
         if (*head_fits) log_head(m, &s->param, rc == 1);
         *head_fits = false;
@@ -169,7 +191,8 @@ int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
     for (size_t i = 0; !*head_fits && i < m->n_slots; i++)
         if (m->slots[i]->param.head && !m->slots[i]->param.joins)
             m->slots[i]->param.tensor = (graft_tensor){0};
-    return sort_rest(m, err);
+    int rc = n_new ? check_new(m, n_new, *head_fits, err) : 0;
+    return rc < 0 ? rc : sort_rest(m, err);
 }
 
 float *graft_slot_own(const graft_model *m, graft_param_slot *s) {

@@ -51,8 +51,16 @@ static int64_t choose_batch(const graft_job *j) {
     return batch;
 }
 
+static bool reads_words(const graft_job *j) {
+    return graft_model_modality(j->model) == GRAFT_TEXTS && graft_model_text(j->model)->words;
+}
+
 static double choose_rate(const graft_job *j, bool head_only) {
     bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
+    if (reads_words(j) && !sgd) { /* layers of the kind and depth of Kim 2014 */
+        bool mean = graft_model_n_stages(j->model) == 2;
+        return head_only && mean ? 1e-2 : head_only || mean ? 5e-3 : 2e-3;
+    }
     if (head_only) return sgd ? 0.1 : 3e-3;
     /* a tenth of it for pretrained layers: transformers for text want 2e-5 to 5e-5 (Devlin et al. 2019) */
     if (graft_model_modality(j->model) == GRAFT_TEXTS) return 5e-4;
@@ -126,8 +134,10 @@ static graft_param_group group_of(void *user, const char *name) {
     const graft_job *j = user;
     const graft_param *p = graft_model_find_param(j->model, name);
     const graft_fit_options *o = &j->options;
-    double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : j->evidence.is_scratch ? 1.0 : 0.1;
+    bool alike = j->evidence.is_scratch || reads_words(j);
+    double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : alike ? 1.0 : 0.1;
     double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
+    if ((size_t)p->stage >= graft_model_first_new(j->model)) scale = 1.0;
     if (p->head) scale = head_rate(j) / j->recipe.lr;
     return (graft_param_group){.lr_scale = scale,
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0};

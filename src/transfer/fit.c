@@ -6,7 +6,7 @@
 /* With --from-scratch the architecture is opened without its weights: its config.json alone. */
 static int open_model(graft_job *j, graft_err *err) {
     graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
-    const char *path = j->model_path;
+    const char *path = j->vectors_folder ? j->vectors_folder : j->model_path;
     o.family = j->options.family;
     o.seed = j->options.seed;
     o.pooling = j->options.pooling;
@@ -18,6 +18,7 @@ static int open_model(graft_job *j, graft_err *err) {
 }
 
 static int open_data(graft_job *j, graft_err *err) {
+    if (j->data) return 0;
     return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
                                   graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
                                   j->options.seed, err);
@@ -37,7 +38,8 @@ static int open_log(graft_job *j, graft_err *err) {
 }
 
 static int run(graft_job *j, char **result, graft_err *err) {
-    int rc = open_model(j, err);
+    int rc = graft_job_vectors(j, err);
+    if (rc == 0) rc = open_model(j, err);
     if (rc == 0) rc = open_data(j, err);
     if (rc == 0) rc = graft_job_head(j, err);
     if (rc == 0) rc = graft_job_defaults(j, err);
@@ -68,6 +70,7 @@ int graft_fit(char **result, graft_env *env, const char *model, const char *data
     graft_dir_unlock(j.lock);
     graft_data_close(j.data);
     graft_model_close(j.model);
+    graft_job_vectors_done(&j);
     graft_arena_free(j.arena);
     return rc;
 }

@@ -15,7 +15,9 @@ typedef struct graft_measures {
 typedef struct graft_job {
     graft_env *env;
     const char *model_path, *data_path, *out;
-    graft_fit_options options; /* as given; what was left open is in `recipe`, `augment`, `plan` */
+    const char *vectors_folder; /* of the model made of a file of word vectors; NULL: there is none */
+    bool made_out;              /* the folder was made for it */
+    graft_fit_options options;  /* as given; what was left open is in `recipe`, `augment`, `plan` */
     graft_arena *arena;
     graft_model *model;
     graft_data *data;
@@ -40,6 +42,11 @@ typedef struct graft_job {
 
 /** Fills in what the options left open, from the model and the data, and says what was chosen. defaults.c */
 int graft_job_defaults(graft_job *j, graft_err *err);
+/** Where `model` is a file of word vectors: opens and checks the data, and makes a model's folder of the file
+ * and their words, which is opened in its place. words_model.c */
+int graft_job_vectors(graft_job *j, graft_err *err);
+/** Removes that folder, once the model is closed. */
+void graft_job_vectors_done(const graft_job *j);
 /** Names of the classes for the new head: the model's own order when it has the same names, else the data's;
  * replaces the head unless it is the same. labels.c */
 int graft_job_head(graft_job *j, graft_err *err);

@@ -34,10 +34,13 @@ static const char *choose_for_texts(const graft_model *m, int64_t per_class) {
 /* Without a wish: everything when there is nothing to keep; the head alone when there are few pictures a
  * class, whose number cannot pay for more than a linear layer; the last stage too when there are more;
  * everything when there are many (Kornblith et al. 2019: fine-tuning overtakes a linear head at some dozens
- * to hundreds a class). */
-static const char *choose(const graft_model *m, const graft_evidence *e) {
+ * to hundreds a class). Layers that nothing has trained yet train in any case. NULL: out of memory. */
+static const char *choose(graft_arena *arena, const graft_model *m, const graft_evidence *e) {
     if (e->is_scratch) return "full";
     int64_t per_class = e->n_train / (e->n_classes > 0 ? e->n_classes : 1);
+    size_t first = graft_model_first_new(m);
+    if (per_class < 200 && first + 1 < graft_model_n_stages(m))
+        return graft_arena_printf(arena, "from:%s", graft_model_stage_name(m, first));
     if (graft_model_modality(m) == GRAFT_TEXTS) return choose_for_texts(m, per_class);
     if (per_class < 30) return "head";
     return per_class < 200 ? "top:1" : "full";
@@ -57,7 +60,8 @@ static int unknown(const char *plan, graft_err *err) {
 int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
                           const graft_model *m, const char *plan, const graft_evidence *evidence,
                           graft_err *err) {
-    if (!plan) plan = choose(m, evidence);
+    if (!plan) plan = choose(arena, m, evidence);
+    if (!plan) return graft_err_nomem(err);
     const char *colon = strchr(plan, ':');
     size_t name_size = colon ? (size_t)(colon - plan) : strlen(plan);
     *chosen = graft_arena_strdup(arena, plan);

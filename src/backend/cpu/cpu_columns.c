@@ -1,4 +1,5 @@
-/* Some of a matrix's columns, and back among zeros: copies of parts of rows in whatever type they have. */
+/* Some of a matrix's columns, and back among zeros; two matrices beside each other: copies of parts of rows
+ * in whatever type they have. */
 #include "backend/cpu/cpu.h"
 
 #include <string.h>
@@ -78,4 +79,38 @@ int graft_cpu_columns_grad(graft_lowering *l, const graft_node *n, graft_err *er
     int rc = graft_cpu_want_rows(l, n->in[0], dtype, &own.buffers[1], err);
     if (rc == 0) rc = graft_cpu_new_rows(l, n->out[0], dtype, &own.buffers[0], err);
     return rc < 0 ? rc : graft_cpu_emit_own(l, "columns_grad", run_back, own, sizeof d, err);
+}
+
+/* buffers: the results, the first and the second matrix */
+static void put_beside(void *self, size_t i) {
+    const graft_cpu_own *own = self;
+    const columns_dims *d = own->attr;
+    char *rows = own->data[0];
+    const char *parts = own->data[1], *rest = own->data[2];
+    const size_t rest_size = d->row_size - d->part_size;
+    for (size_t t = i * ROWS; t < end_of(i, d->rows); t++) {
+        memcpy(rows + t * d->row_size, parts + t * d->part_size, d->part_size);
+        memcpy(rows + t * d->row_size + d->part_size, rest + t * rest_size, rest_size);
+    }
+}
+
+static int run_beside(void *self) {
+    const graft_cpu_own *own = self;
+    const columns_dims *d = own->attr;
+    graft_cpu_parallel(self, (d->rows + ROWS - 1) / ROWS, put_beside);
+    return 0;
+}
+
+int graft_cpu_beside(graft_lowering *l, const graft_node *n, graft_err *err) {
+    graft_dtype dtype = graft_lower_dtype(l, n->out[0]);
+    const graft_shape *whole = graft_lower_shape(l, n->out[0]), *part = graft_lower_shape(l, n->in[0]);
+    const size_t size = graft_dtype_size(dtype);
+    columns_dims d = {.rows = (size_t)whole->dims[0],
+                      .row_size = (size_t)whole->dims[1] * size,
+                      .part_size = (size_t)part->dims[1] * size};
+    graft_cpu_own own = {.n_buffers = 3, .attr = &d};
+    int rc = graft_cpu_want_rows(l, n->in[0], dtype, &own.buffers[1], err);
+    if (rc == 0) rc = graft_cpu_want_rows(l, n->in[1], dtype, &own.buffers[2], err);
+    if (rc == 0) rc = graft_cpu_new_rows(l, n->out[0], dtype, &own.buffers[0], err);
+    return rc < 0 ? rc : graft_cpu_emit_own(l, "beside", run_beside, own, sizeof d, err);
 }

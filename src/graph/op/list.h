@@ -52,6 +52,7 @@ GRAFT_OP(token_window)      /* x, spans -> y; attr graft_token_window_attr {widt
 GRAFT_OP(token_window_grad) /* dy, spans -> dx */
 GRAFT_OP(columns)           /* x -> y; attr graft_columns_attr {first, count} */
 GRAFT_OP(columns_grad)      /* dy, x (shape only) -> dx */
+GRAFT_OP(beside)            /* a, b -> y */
 GRAFT_OP(unit_rows)         /* x -> y */
 GRAFT_OP(unit_rows_grad)    /* dy, x -> dx */
 GRAFT_OP(lstm)              /* pre, w_hh, b_hh?, spans -> y, gates, cells; attr graft_lstm_attr {reverse} */

@@ -97,6 +97,8 @@ graft_value graft_embedding(graft_graph *g, graft_value table, graft_value ids);
 /* columns.c */
 /** (T,count): columns first ... first + count - 1 of x (T,D). */
 graft_value graft_columns(graft_graph *g, graft_value x, int64_t first, int64_t count);
+/** (T,A+B): the columns of a (T,A), then those of b (T,B). */
+graft_value graft_beside(graft_graph *g, graft_value a, graft_value b);
 /* unit_rows.c */
 /** x (N,D) / max(|row|, 1e-12): rows of length one, rows of zeros stay. */
 graft_value graft_unit_rows(graft_graph *g, graft_value x);

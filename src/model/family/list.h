@@ -6,3 +6,4 @@ GRAFT_FAMILY(bert)         /* MiniLM, BGE and E5 too */
 GRAFT_FAMILY(roberta)      /* XLM-RoBERTa too */
 GRAFT_FAMILY(distilbert)
 GRAFT_FAMILY(gpt2)
+GRAFT_FAMILY(word_vectors) /* what graft vectors model writes */
