@@ -23,9 +23,10 @@ int graft_phase_from(graft_phase **out, size_t *n_phases, graft_arena *arena, co
 }
 
 /* A sentence encoder's last vector was made for likeness, not for the question at hand, and its two uppermost
- * layers learn another question from a few texts: all-MiniLM-L6-v2's head alone stood 4 points behind top:2
- * on 20 texts a class of examples/intents, 12 on 300 questions of TREC, while all layers gained nothing more
- * in eight times the time. */
+ * layers learn another question from a few texts. all-MiniLM-L6-v2, test accuracy of head, top:2 and
+ * full: 84.5, 89.0, 89.0 with 20 texts a class of examples/intents (72.0 and 75.5 with
+ * four), 78.8, 90.8, 90.6 with 300 questions of TREC; full took four to eight times as long. Where full
+ * overtakes was not measured: 2,000 a class is a guess on the careful side. */
 static const char *choose_for_texts(const graft_model *m, int64_t per_class) {
     if (per_class >= 2000) return "full";
     return graft_model_n_stages(m) > 3 ? "top:2" : "full";
