@@ -23,13 +23,13 @@ int graft_phase_from(graft_phase **out, size_t *n_phases, graft_arena *arena, co
 }
 
 /* A sentence encoder's last vector was made for likeness, not for the question at hand, and its two uppermost
- * layers learn another question from a few texts. all-MiniLM-L6-v2, test accuracy of head, top:2 and
- * full: 84.5, 89.0, 89.0 with 20 texts a class of examples/intents (72.0 and 75.5 with
- * four), 78.8, 90.8, 90.6 with 300 questions of TREC; full took four to eight times as long. Where full
- * overtakes was not measured: 2,000 a class is a guess on the careful side. */
-static const char *choose_for_texts(const graft_model *m, int64_t per_class) {
-    if (per_class >= 2000) return "full";
-    return graft_model_n_stages(m) > 3 ? "top:2" : "full";
+ * layers learn another question from a few texts. all-MiniLM-L6-v2, test accuracy of head, top:2 and full
+ * with 20 texts a class of examples/intents: 84.5, 89.0, 86.5 (89.0 at four times the rate); with 300
+ * questions of TREC: 78.8, 90.8, 90.6; full took two to eight times as long. With four texts a class of the
+ * intents: 72.0 and 75.5. Where full overtakes was not measured: 2,000 a class is a guess on the careful
+ * side. */
+static const char *choose_for_encoders(int64_t per_class) {
+    return per_class < 2000 ? "top:2" : "full";
 }
 
 /* Without a wish: everything when there is nothing to keep; the head alone when there are few pictures a
@@ -42,7 +42,8 @@ static const char *choose(graft_arena *arena, const graft_model *m, const graft_
     size_t first = graft_model_first_new(m);
     if (per_class < 200 && first + 1 < graft_model_n_stages(m))
         return graft_arena_printf(arena, "from:%s", graft_model_stage_name(m, first));
-    if (graft_model_modality(m) == GRAFT_TEXTS) return choose_for_texts(m, per_class);
+    if (graft_model_modality(m) == GRAFT_TEXTS && graft_model_n_stages(m) > 3)
+        return choose_for_encoders(per_class);
     if (per_class < 30) return "head";
     return per_class < 200 ? "top:1" : "full";
 }
