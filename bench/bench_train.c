@@ -61,7 +61,7 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
         rc = graft_strategy_phases(&phases, &n_phases, &plan, s->arena, s->model, o->train, &evidence, err);
     if (rc == 0) rc = graft_mark_trained(graph, s->model, phases, true, err);
     if (rc == 0) {
-        rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype,
+        rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype, o->batch,
                                 graft_model_longest(s->model), err);
     }
     if (rc == 0) rc = graft_state_new(&s->state, s->env, err);

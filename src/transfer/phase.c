@@ -23,7 +23,7 @@ static int split(phase *p, const graft_phase *marks, graft_err *err) {
     graft_model_set_dropout(j->model, false);
     if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, j->train_statistics, err);
     if (rc == 0)
-        rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype,
+        rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype, 0,
                                 graft_model_longest(j->model), err);
     return rc;
 }

@@ -80,7 +80,8 @@ static int split(graft_prefix *p, graft_graph **suffix, graft_arena *arena, cons
 }
 
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
-                       const graft_graph *graph, graft_dtype dtype, int64_t longest, graft_err *err) {
+                       const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
+                       graft_err *err) {
     graft_graph *whole = NULL;
     graft_plan plan;
     const graft_output *all;
@@ -101,7 +102,7 @@ int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena 
         graft_arena_free(own);
         return graft_err_nomem(err);
     }
-    *p = (graft_prefix){.arena = own, .batch = longest ? TEXTS : PICTURES};
+    *p = (graft_prefix){.arena = own, .batch = batch ? batch : longest ? TEXTS : PICTURES};
     if (longest) p->tokens = longest > TOKENS ? graft_tokens_room(longest) : TOKENS;
     rc = split(p, suffix, arena, env, whole, dtype, err);
     if (rc < 0) {

@@ -27,10 +27,12 @@ typedef struct graft_prefix {
 } graft_prefix;
 
 /** The parts of a marked graph. Without a frozen node *prefix is NULL and *suffix the whole graph. The suffix
- * lives in the arena; it reads boundary values, and "spans" where it pools or mixes tokens. `longest` is the
+ * lives in the arena; it reads boundary values, and "spans" where it pools or mixes tokens. `batch` is how
+ * many samples the prefix runs at once, 0: as many as in all runs, so that rows are the same; `longest` the
  * most tokens of a text, 0 for pictures. */
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
-                       const graft_graph *graph, graft_dtype dtype, int64_t longest, graft_err *err);
+                       const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
+                       graft_err *err);
 void graft_prefix_free(graft_prefix *p); /* NULL allowed */
 /** Floats of a row of a sample of so many tokens. */
 size_t graft_prefix_row(const graft_prefix *p, int64_t tokens);

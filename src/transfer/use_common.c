@@ -55,8 +55,8 @@ static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, 
     if (rc == 0) rc = graft_strategy_phases(&phases, &n_phases, &plan, r->arena, m, "head", &evidence, err);
     if (rc == 0) rc = graft_mark_trained(graph, m, &phases[0], false, err);
     if (rc == 0)
-        rc = graft_prefix_split(&r->prefix, &r->suffix, r->arena, env, graph, dtype, graft_model_longest(m),
-                                err);
+        rc = graft_prefix_split(&r->prefix, &r->suffix, r->arena, env, graph, dtype, 0,
+                                graft_model_longest(m), err);
     if (rc == 0 && (!r->prefix || r->prefix->n_values != 1 ||
                     r->prefix->values[0].count != (size_t)graft_model_feature_width(m)))
         rc = graft_err_set(err, GRAFT_EINTERNAL, "the features of %s do not lie below its head",
