@@ -24,15 +24,30 @@ static int make_operand(operand *out, graft_lowering *l, graft_dtype dtype, int6
     return rc;
 }
 
+/* Rows that lie a multiple of a page apart fall into the same few lines of the first cache, and a product
+ * that walks down them runs at half its speed: packing the matrix first is a tenth of what that costs
+ * (BERT-base's layers of 3072 in float32). */
+static bool is_aliased(graft_dtype dtype, int64_t columns) {
+    enum { PAGE = 4096 };
+    return columns * (int64_t)graft_dtype_size(dtype) % PAGE == 0;
+}
+
+/* A matrix in the layout that the product likes. */
+static int make_packed(operand *out, graft_lowering *l, graft_dtype dtype, int64_t rows, int64_t columns,
+                       graft_err *err) {
+    graft_shape shape = {2, {rows, columns}};
+    out->dtype = dtype;
+    return graft_cpu_md(&out->md, graft_lower_arena(l), dtype, &shape, true, err);
+}
+
 /* Weights (rows x columns) of a product: in any layout when they are frozen, else as they are stored. */
 static int make_weights(operand *out, graft_lowering *l, graft_value w, graft_dtype dtype, bool is_turned,
                         graft_err *err) {
     const graft_shape *s = graft_lower_shape(l, w);
     int64_t rows = s->dims[is_turned ? 1 : 0], columns = s->dims[is_turned ? 0 : 1];
-    if (!graft_lower_is_frozen(l, w)) return make_operand(out, l, dtype, rows, columns, is_turned, err);
-    graft_shape shape = {2, {rows, columns}};
-    out->dtype = dtype;
-    return graft_cpu_md(&out->md, graft_lower_arena(l), dtype, &shape, true, err);
+    bool packed = graft_lower_is_frozen(l, w) || (!is_turned && is_aliased(dtype, columns));
+    return packed ? make_packed(out, l, dtype, rows, columns, err)
+                  : make_operand(out, l, dtype, rows, columns, is_turned, err);
 }
 
 /* Wants w in the layout `md` of a product's weights. */
@@ -159,12 +174,20 @@ int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) 
     }
     if (rc < 0 || !graft_lower_is_used(l, dw)) return rc;
     rc = make_operand(&lo, l, dtype, ls->dims[1], ls->dims[0], true, err);
-    if (rc == 0) rc = make_operand(&ro, l, dtype, rs->dims[0], rs->dims[1], false, err);
+    bool packed = is_aliased(dtype, rs->dims[1]);
+    if (rc == 0)
+        rc = packed ? make_packed(&ro, l, dtype, rs->dims[0], rs->dims[1], err)
+                    : make_operand(&ro, l, dtype, rs->dims[0], rs->dims[1], false, err);
     if (rc == 0) rc = make_operand(&dwo, l, GRAFT_F32, ls->dims[1], rs->dims[1], false, err);
     if (rc == 0) rc = graft_cpu_new(l, dw, dwo.md, GRAFT_F32, &dwb, err);
     if (rc == 0) rc = make_product(&pd, l, &lo, &ro, NULL, &dwo, NULL, err);
     if (rc < 0) return rc;
+    const_dnnl_memory_desc_t rm = graft_cpu_query(pd, dnnl_query_weights_md, 0);
+    if (packed && (rc = graft_cpu_want(l, right, rm, dtype, &rb, err)) < 0) {
+        dnnl_primitive_desc_destroy(pd);
+        return rc;
+    }
     graft_cpu_arg args[] = {
-        {DNNL_ARG_SRC, lb, lo.md}, {DNNL_ARG_WEIGHTS, rb, ro.md}, {DNNL_ARG_DST, dwb, dwo.md}};
+        {DNNL_ARG_SRC, lb, lo.md}, {DNNL_ARG_WEIGHTS, rb, rm}, {DNNL_ARG_DST, dwb, dwo.md}};
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
 }
