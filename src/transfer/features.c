@@ -150,8 +150,16 @@ typedef struct row_room {
     unsigned char *packed;
 } row_room;
 
+/* Samples loaded at once. The prefix takes as many texts as its tokens hold: of a long batch only the last
+ * run is not full. */
+static int64_t load_of(const graft_features *f) {
+    enum { TEXTS = 1024, LONG_ROWS = 128 };
+    if (f->prefix->tokens == 0) return f->prefix->batch;
+    return f->prefix->by_token ? LONG_ROWS : TEXTS;
+}
+
 static int make_room(row_room *r, const graft_features *f, graft_err *err) {
-    size_t batch = (size_t)f->prefix->batch, most = store_floats(f, f->n_sizes - 1);
+    size_t batch = (size_t)load_of(f), most = store_floats(f, f->n_sizes - 1);
     r->values = malloc(batch * most * sizeof *r->values + 1);
     r->rows = malloc(batch * sizeof *r->rows);
     r->packed = malloc(row_size(f, f->n_sizes - 1));
@@ -185,7 +193,7 @@ static int compute(graft_features *f, const int64_t *samples, int64_t n, int64_t
     graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
     o.samples = samples;
     o.n_samples = n;
-    o.batch = f->prefix->batch;
+    o.batch = load_of(f);
     o.augment = variant >= 0;
     o.seed = f->options.seed;
     o.check = check;
