@@ -57,6 +57,19 @@ exits 0 fit "$model" "$WORK/colours.csv" -o "$WORK/h2" --train head --epochs 3
 holds "rows come from the cache" grep -qE "frozen part: ([0-9]+) rows, \1 of them from the cache" "$WORK/err"
 holds "the answer is the same" cmp "$WORK/h1/model.safetensors" "$WORK/h2/model.safetensors"
 
+# rows by token too, with the cache and without, whatever else is in the batch
+exits 0 fit "$model" "$WORK/colours.csv" -o "$WORK/t1" --train top:1 --epochs 2 -q
+exits 0 fit "$model" "$WORK/colours.csv" -o "$WORK/t2" --train top:1 --epochs 2
+holds "rows by token come from the cache" grep -qE "frozen part: ([0-9]+) rows, \1 of them from the cache" "$WORK/err"
+exits 0 fit "$model" "$WORK/colours.csv" -o "$WORK/t3" --train top:1 --epochs 2 --no-cache -q
+holds "a cached run has the bits of the one that filled it" cmp "$WORK/t1/model.safetensors" "$WORK/t2/model.safetensors"
+holds "and of one without a cache" cmp "$WORK/t1/model.safetensors" "$WORK/t3/model.safetensors"
+printf 'anna lives in rome\nthe ink is blue\n' >"$WORK/other.txt"
+exits 0 embed "$WORK/c" "$WORK/two.txt" "$WORK/other.txt" -o "$WORK/all.npy" --no-cache
+exits 0 embed "$WORK/c" "$WORK/two.txt" -o "$WORK/some.npy" --no-cache
+holds "a row does not depend on its neighbours" \
+    cmp <(tail -c +129 "$WORK/some.npy") <(tail -c +129 "$WORK/all.npy" | head -c "$(($(stat -c %s "$WORK/some.npy") - 128))")
+
 # several classes, numbers, words
 {
     echo 'text,label'
