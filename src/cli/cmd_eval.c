@@ -65,7 +65,9 @@ static void print_classes(const json_t *o) {
            types ? "type" : "class");
     for (size_t i = 0; classes && i < json_array_size(labels); i++)
         print_class(classes, json_string_value(json_array_get(labels, i)));
-    json_object_foreach(types, name, type) print_class(types, name);
+    json_object_foreach(types, name, type) {
+        print_class(types, name);
+    }
 }
 
 static void human(const json_t *o) {

@@ -1,6 +1,7 @@
 /* How many classes a model has and what they are called: the caller's word first, then the config's, then the
  * number of rows of the head in the file. */
 #include "model/model_impl.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { LABELS_FILE_SIZE = 16 << 20, DEFAULT_CLASSES = 2 };
@@ -74,10 +75,7 @@ static int number_labels(graft_model *m, size_t n, graft_err *err) {
 static size_t head_rows(const graft_model *m) {
     char name[128];
     const char *module = graft_model_head_module(m);
-    size_t n = strlen(module);
-    if (n + sizeof ".weight" > sizeof name) return 0;
-    memcpy(name, module, n);
-    memcpy(name + n, ".weight", sizeof ".weight");
+    snprintf(name, sizeof name, "%s.weight", module);
     const graft_tensor *t = graft_model_source(m, name);
     return t && t->shape.rank == 2 && t->shape.dims[0] > 0 ? (size_t)t->shape.dims[0] : 0;
 }

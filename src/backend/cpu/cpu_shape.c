@@ -90,7 +90,7 @@ static int prepare(graft_lowering *l, const graft_node *n, graft_value x, graft_
     int rc = graft_cpu_md_as_is(&from_md, l, from, dtype, err);
     if (rc < 0) return rc;
     int64_t block = d.c == d.c_out ? graft_cpu_block(from_md) : 0;
-    if (block == d.c || block == 4 || block == 8 || block == 16) {
+    if (block > 0 && (block == d.c || block == 4 || block == 8 || block == 16)) {
         rc = graft_cpu_md_blocked(&to_md, l, to_shape, block, dtype, err);
         d.element *= (size_t)block;
         d.c = d.c_out = (d.c + block - 1) / block;

@@ -124,8 +124,8 @@ static graft_value layer(graft_layout *l, const gpt2 *p, graft_value x, graft_va
     graft_graph *g = graft_layout_graph(l);
     char name[GRAFT_TRANSFORMER_NAME];
     const size_t size = sizeof name;
-    double scale =
-        (p->scales ? 1.0 / sqrt((double)(t.width / t.n_heads)) : 1.0) / (p->scales_by_layer ? i + 1 : 1);
+    int64_t head_width = t.width / t.n_heads;
+    double scale = (p->scales ? 1.0 / sqrt((double)head_width) : 1.0) / (p->scales_by_layer ? i + 1 : 1);
     snprintf(name, size, "transformer.h.%d.ln_1", i);
     graft_value y = graft_layout_layer_norm(l, x, name, t.width, t.eps);
     snprintf(name, size, "transformer.h.%d.attn.c_attn", i);

@@ -53,8 +53,8 @@ graft_value graft_transformer_layer(graft_layout *l, const graft_transformer *t,
     graft_value q = graft_layout_linear(l, x, names->query, t->width, t->width);
     graft_value k = graft_layout_linear(l, x, names->key, t->width, t->width);
     graft_value v = graft_layout_linear(l, x, names->value, t->width, t->width);
-    graft_value a =
-        graft_transformer_attend(l, t, q, k, v, spans, false, 1 / sqrt((double)(t->width / t->n_heads)));
+    int64_t head_width = t->width / t->n_heads;
+    graft_value a = graft_transformer_attend(l, t, q, k, v, spans, false, 1 / sqrt((double)head_width));
     a = graft_layout_dropout(l, graft_layout_linear(l, a, names->out, t->width, t->width), t->dropout);
     x = graft_layout_layer_norm(l, graft_add(g, a, x, 0), names->attention_norm, t->width, t->eps);
     graft_value h = graft_layout_linear(l, x, names->up, t->width, t->inner);
