@@ -167,7 +167,7 @@ static graft_value lay_out_texts(graft_layout *l) {
     graft_value states = m->family->read(l, &x, &m->hyper);
     if (m->task == GRAFT_TASK_TAGGING) return states;
     graft_graph_scope(l->g, "pooling");
-    graft_value features = graft_span_pool(l->g, states, x.spans, m->text.pooling);
+    graft_value features = graft_span_pool(l->g, states, x.spans, (int32_t)m->text.pooling);
     return m->text.unit ? graft_unit_rows(l->g, features) : features;
 }
 
