@@ -105,6 +105,9 @@ typedef struct graft_data_choice {
     double max_bad;            /* share of samples that may be unreadable; 0: 0.01 */
     bool strict;               /* the first unreadable sample is an error */
     double validation;         /* share made into a validation part where there is none; 0: 0.2 */
+    double test;       /* share made into a test part where there is none, the same for every seed; 0: none */
+    int64_t per_class; /* labelled samples of a class that training and the made validation part use, fewer a
+                          subset of more; tasks without one class a sample: of all; 0: every one */
 } graft_data_choice;
 
 typedef struct graft_fit_options {

@@ -84,6 +84,20 @@ const graft_opt graft_opts_data[10] = {
      .most = 0.9,
      .given_zero = -1,
      .help = "share kept for validation where the data have no such part; 20%"},
+    {.name = "test",
+     .kind = GRAFT_OPT_REAL,
+     .offset = DATA(test),
+     .value = "SHARE",
+     .least = 0,
+     .most = 0.95,
+     .help = "share kept for a test where the data have no such part, the same for every seed; none"},
+    {.name = "per-class",
+     .kind = GRAFT_OPT_INT,
+     .offset = DATA(per_class),
+     .value = "N",
+     .least = 1,
+     .most = 1e9,
+     .help = "use no more labelled samples of a class than these; all"},
 };
 #undef DATA
 

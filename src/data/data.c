@@ -153,11 +153,16 @@ static int open_inputs(graft_data **out, const graft_env *env, const inputs *in,
     if (!d->path) rc = graft_err_nomem(err);
     d->validation = o->validation == 0 ? 0.2 : o->validation;
     d->max_bad = o->max_bad == 0 ? 0.01 : o->max_bad < 0 ? 0 : o->max_bad;
+    d->test = o->test;
+    d->per_class = o->per_class;
     d->seed = o->seed;
     d->strict = o->strict;
     if (rc == 0 && !(d->validation < 1))
         rc = graft_err_set(err, GRAFT_EUSAGE, "a validation part of %g of the data: give a fraction below 1",
                            d->validation);
+    if (rc == 0 && !(d->test >= 0 && d->test < 1))
+        rc = graft_err_set(err, GRAFT_EUSAGE, "a test part of %g of the data: give a fraction below 1",
+                           d->test);
     if (rc == 0) rc = list_inputs(d, &l, in, o, err);
     free(l.items);
     free(l.pixels);

@@ -23,11 +23,12 @@ typedef enum graft_part {
     GRAFT_TRAIN,
     GRAFT_VAL,
     GRAFT_TEST,
+    GRAFT_SPARE, /* labelled, but left out of the training by `per_class` */
     GRAFT_N_PARTS,
     GRAFT_ALL = GRAFT_N_PARTS
 } graft_part;
 
-/** "train", "val", "test", "all". */
+/** "train", "val", "test", "spare", "all". */
 const char *graft_part_name(graft_part part);
 
 typedef enum graft_sample_state { GRAFT_UNSEEN, GRAFT_SEEN, GRAFT_BAD } graft_sample_state;
@@ -84,9 +85,14 @@ typedef struct graft_data_options {
     bool drop_unknown_labels; /* with a fixed order: leave out (and list) samples of other classes, not EDATA
                                */
     double validation;        /* fraction made into the val part when there is none; 0: 0.2; negative: none */
-    uint64_t seed;            /* of the split */
-    double max_bad;           /* fraction of samples that may be bad; 0: 0.01; negative: none at all */
-    bool strict;              /* the first bad sample is the error */
+    double test;       /* fraction made into the test part when there is none, the same for every seed; 0:
+                          none */
+    int64_t per_class; /* training samples of a class that are used, the made validation part's among
+                          them: fewer are a subset of more; tasks without one class a sample: of all. 0:
+                          every one */
+    uint64_t seed;     /* of the split */
+    double max_bad;    /* fraction of samples that may be bad; 0: 0.01; negative: none at all */
+    bool strict;       /* the first bad sample is the error */
 } graft_data_options;
 #define GRAFT_DATA_OPTIONS_INIT                                                                              \
     { 0 }

@@ -124,7 +124,8 @@ static int warn_groups(const graft_data *d, graft_err *err) {
     unsigned char *parts = calloc((size_t)n_groups, 1);
     if (!parts) return graft_err_nomem(err);
     for (int64_t i = 0; i < d->n; i++)
-        if (d->samples[i].group >= 0) parts[d->samples[i].group] |= (unsigned char)(1u << d->samples[i].part);
+        if (d->samples[i].group >= 0 && d->samples[i].part != GRAFT_SPARE)
+            parts[d->samples[i].group] |= (unsigned char)(1u << d->samples[i].part);
     for (int64_t g = 0; g < n_groups; g++) n_shared += (parts[g] & 1) && (parts[g] & ~1);
     free(parts);
     if (n_shared)
@@ -218,9 +219,13 @@ int graft_data_settle(graft_data *d, graft_err *err) {
     if (rc < 0) return rc;
     graft_members_rebuild(d);
     if ((rc = take_fingerprint(d, err)) < 0) return rc;
-    if (d->has_labels && !d->part_given[GRAFT_VAL] && d->validation > 0 && d->n_members[GRAFT_TRAIN] > 0) {
-        if ((rc = graft_split_make(d, err)) < 0) return rc;
-        graft_members_rebuild(d);
+    bool trains = d->has_labels && d->n_members[GRAFT_TRAIN] > 0;
+    if (trains && !d->part_given[GRAFT_TEST] && d->test > 0 &&
+        (rc = graft_split_make(d, GRAFT_TEST, d->test, err)) < 0)
+        return rc;
+    if (trains && d->per_class > 0 && (rc = graft_split_limit(d, err)) < 0) return rc;
+    if (trains && !d->part_given[GRAFT_VAL] && d->validation > 0) {
+        if ((rc = graft_split_make(d, GRAFT_VAL, d->validation, err)) < 0) return rc;
     } else if ((rc = warn_groups(d, err)) < 0)
         return rc;
     if ((rc = graft_duplicates_across(d, err)) < 0) return rc;

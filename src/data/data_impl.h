@@ -31,7 +31,8 @@ struct graft_data {
     int32_t n_classes;
     bool has_labels;
     bool part_given[GRAFT_N_PARTS];
-    double validation, max_bad;
+    double validation, test, max_bad;
+    int64_t per_class;
     uint64_t seed;
     bool strict;
     int64_t *members[GRAFT_N_PARTS + 1]; /* by part, then all; each has room for n */
@@ -124,7 +125,9 @@ int graft_duplicate_sets(const graft_data *d, int64_t *set, bool with_groups, gr
 /** Fills d->duplicates: the pairs across parts that the data gave. */
 int graft_duplicates_across(graft_data *d, graft_err *err);
 
-/** Moves a fraction of the train part to val: by class, whole sets only. */
-int graft_split_make(graft_data *d, graft_err *err);
+/** Moves a fraction of the train part to `part`: by class, whole sets only. */
+int graft_split_make(graft_data *d, graft_part part, double fraction, graft_err *err);
+/** Moves all training samples of a class but d->per_class to the spare part. */
+int graft_split_limit(graft_data *d, graft_err *err);
 
 #endif

@@ -197,7 +197,7 @@ int graft_duplicates_across(graft_data *d, graft_err *err) {
     if (rc < 0) goto done;
     for (size_t i = 0; i < n; i++) first[i] = -1;
     for (int64_t i = d->n - 1; i >= 0; i--) {
-        if (d->samples[i].part == GRAFT_TEST || d->samples[i].state == GRAFT_BAD) continue;
+        if (d->samples[i].part > GRAFT_VAL || d->samples[i].state == GRAFT_BAD) continue;
         next[i] = first[set[i]];
         first[set[i]] = i;
     }
@@ -209,9 +209,10 @@ int graft_duplicates_across(graft_data *d, graft_err *err) {
     }
     for (int64_t i = 0; i < d->n; i++) {
         bool same;
-        if (d->samples[i].part == GRAFT_TRAIN || d->samples[i].state == GRAFT_BAD) continue;
+        graft_part part = d->samples[i].part;
+        if (part == GRAFT_TRAIN || part == GRAFT_SPARE || d->samples[i].state == GRAFT_BAD) continue;
         int64_t k = twin(d, i, GRAFT_TRAIN, first, next, set[i], &same);
-        if (k < 0 && d->samples[i].part == GRAFT_TEST) k = twin(d, i, GRAFT_VAL, first, next, set[i], &same);
+        if (k < 0 && part == GRAFT_TEST) k = twin(d, i, GRAFT_VAL, first, next, set[i], &same);
         if (k < 0) continue;
         int64_t(*to)[2] = same ? &pairs[n_same++] : &near[n_near++];
         (*to)[0] = i;

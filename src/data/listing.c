@@ -50,7 +50,7 @@ bool graft_part_from_file(const char *name, graft_part *out) {
 }
 
 const char *graft_part_name(graft_part part) {
-    static const char *const names[] = {"train", "val", "test", "all"};
+    static const char *const names[] = {"train", "val", "test", "spare", "all"};
     return (unsigned)part < GRAFT_COUNT(names) ? names[part] : "?";
 }
 

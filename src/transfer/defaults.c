@@ -158,7 +158,11 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
                                    .is_scratch = graft_model_is_scratch(j->model)};
     int64_t n_all = graft_data_n_samples(j->data), given = 0;
     graft_data_members(j->data, GRAFT_TRAIN, &given);
-    j->evidence.n_train = given > 0 ? given : n_all - n_all / 5;
+    int64_t n_train = given > 0 ? given : n_all, per_class = o->data.per_class;
+    if (o->data.test > 0) n_train -= (int64_t)((double)n_train * o->data.test);
+    int64_t n_classes = r->task == GRAFT_TASK_CLASSES ? j->evidence.n_classes : 1;
+    if (per_class > 0 && per_class < n_train / n_classes) n_train = per_class * n_classes;
+    j->evidence.n_train = given > 0 ? n_train : n_train - n_train / 5;
     int rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, o->train,
                                    &j->evidence, err);
     if (rc < 0) return rc;

@@ -8,7 +8,7 @@
 enum { N_PROBES = 5 };
 
 /* What decides the bits of a run, as JSON: in graft.json, and hashed as the run's identity. */
-static json_t *settings_json(const graft_job *j) {
+json_t *graft_job_settings(const graft_job *j) {
     const graft_recipe *r = &j->recipe;
     char augment[256] = "none", fingerprint[33], preprocessing[33];
     if (graft_model_modality(j->model) == GRAFT_PICTURES)
@@ -17,7 +17,7 @@ static json_t *settings_json(const graft_job *j) {
     graft_hash_hex(graft_transform_hash(&j->transform), preprocessing);
     return json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:s,s:"
-        "s,s:I,s:b,s:I,s:I,s:I,s:s}",
+        "s,s:I,s:b,s:I,s:I,s:I,s:s,s:f,s:I}",
         "graft", graft_version(), "plan", j->plan, "augment", augment, "data_fingerprint", fingerprint,
         "preprocessing", preprocessing, "epochs", (json_int_t)r->epochs, "batch", (json_int_t)r->batch,
         "micro_batch", (json_int_t)r->micro_batch, "segments", r->segments, "optimizer", r->optimiser->name,
@@ -28,13 +28,14 @@ static json_t *settings_json(const graft_job *j) {
         j->order == GRAFT_BALANCED ? "balanced" : "shuffle", "class_weights",
         j->class_weights ? "auto" : "none", "cache_variants", (json_int_t)j->variants, "from_scratch",
         j->evidence.is_scratch, "early_stop", (json_int_t)r->early_stop, "eval_every",
-        (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed, "task", graft_task_name(r->task));
+        (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed, "task", graft_task_name(r->task),
+        "test_share", j->options.data.test, "per_class", (json_int_t)j->options.data.per_class);
 }
 
 int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err) {
     graft_arena *arena = graft_arena_new(NULL);
     graft_hasher *h = arena ? graft_hasher_new(arena) : NULL;
-    json_t *settings = settings_json(j);
+    json_t *settings = graft_job_settings(j);
     char *text =
         settings ? json_dumps(settings, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     graft_graph *graph = NULL;
@@ -142,7 +143,7 @@ static json_t *record_json(const graft_job *j) {
     for (size_t i = 0; i < graft_model_n_stages(j->model); i++)
         if (j->phases[j->n_phases - 1].trains[i])
             json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
-    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I}", "settings", settings_json(j), "model",
+    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I}", "settings", graft_job_settings(j), "model",
                      j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
                      "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
                      metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task),
@@ -191,7 +192,7 @@ static json_t *result_json(const graft_job *j, double difference) {
 }
 
 int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
-    json_t *o = settings_json(j);
+    json_t *o = graft_job_settings(j);
     if (o) {
         json_object_del(o, "data_fingerprint"); /* nothing was read yet */
         json_object_set_new(o, "peak_memory", json_integer((json_int_t)j->peak_memory));

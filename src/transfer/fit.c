@@ -37,17 +37,26 @@ static int open_log(graft_job *j, graft_err *err) {
     return rc;
 }
 
-static int run(graft_job *j, char **result, graft_err *err) {
+int graft_job_run(graft_job *j, graft_err *err) {
     int rc = graft_job_vectors(j, err);
     if (rc == 0) rc = open_model(j, err);
     if (rc == 0) rc = open_data(j, err);
     if (rc == 0) rc = graft_job_head(j, err);
     if (rc == 0) rc = graft_job_defaults(j, err);
-    if (rc == 0 && !j->options.dry_run) rc = open_log(j, err);
+    if (rc == 0 && !j->options.dry_run)
+        rc = j->out ? open_log(j, err) : graft_runlog_open(&j->log, NULL, err);
     for (size_t i = 0; i < j->n_phases && rc == 0; i++) rc = graft_job_phase(j, i, err);
-    if (rc < 0) return rc;
-    if (j->options.dry_run) return result ? graft_job_describe(j, result, err) : 0;
-    return graft_job_finish(j, result, err);
+    return rc;
+}
+
+void graft_job_close(graft_job *j) {
+    graft_runlog_close(j->log);
+    json_decref(j->validation.all);
+    json_decref(j->test.all);
+    graft_dir_unlock(j->lock);
+    graft_data_close(j->data);
+    graft_model_close(j->model);
+    graft_job_vectors_done(j);
 }
 
 int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
@@ -63,14 +72,10 @@ int graft_fit(char **result, graft_env *env, const char *model, const char *data
                    .begun = graft_now()};
     if (!j.arena) return graft_err_nomem(err);
     if (result) *result = NULL;
-    int rc = run(&j, result, err);
-    graft_runlog_close(j.log);
-    json_decref(j.validation.all);
-    json_decref(j.test.all);
-    graft_dir_unlock(j.lock);
-    graft_data_close(j.data);
-    graft_model_close(j.model);
-    graft_job_vectors_done(&j);
+    int rc = graft_job_run(&j, err);
+    if (rc == 0 && !j.options.dry_run) rc = graft_job_finish(&j, result, err);
+    if (rc == 0 && j.options.dry_run && result) rc = graft_job_describe(&j, result, err);
+    graft_job_close(&j);
     graft_arena_free(j.arena);
     return rc;
 }

@@ -7,6 +7,7 @@
 /** What one part of the data says of the model. */
 typedef struct graft_measures {
     int64_t n; /* 0: the part is empty */
+    graft_answers answers;
     graft_score score;
     json_t *all; /* every metric */
 } graft_measures;
@@ -14,7 +15,8 @@ typedef struct graft_measures {
 /** One fit from start to end. */
 typedef struct graft_job {
     graft_env *env;
-    const char *model_path, *data_path, *out;
+    const char *model_path, *data_path;
+    const char *out;            /* NULL: a run that leaves no folder */
     const char *vectors_folder; /* of the model made of a file of word vectors; NULL: there is none */
     bool made_out;              /* the folder was made for it */
     graft_fit_options options;  /* as given; what was left open is in `recipe`, `augment`, `plan` */
@@ -52,6 +54,12 @@ void graft_job_vectors_done(const graft_job *j);
 int graft_job_head(graft_job *j, graft_err *err);
 /** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */
 int graft_job_phase(graft_job *j, size_t i, graft_err *err);
+/** Everything up to the end of the last phase: opens, chooses, trains and measures. fit.c */
+int graft_job_run(graft_job *j, graft_err *err);
+/** Closes what a job holds but its arena. */
+void graft_job_close(graft_job *j);
+/** What decides the bits of a run, as JSON. The caller owns one reference; NULL: out of memory. finish.c */
+json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */
 int graft_job_finish(graft_job *j, char **result, graft_err *err);
 /** What a dry run leaves: the settings that a run would have, and its memory, as JSON. */

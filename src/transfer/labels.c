@@ -22,6 +22,8 @@ int graft_data_open_choice(graft_data **out, const graft_env *env, const char *p
     o.n_class_names = (int32_t)n_class_names;
     o.labels_file = class_names ? NULL : choice->labels_file;
     o.validation = choice->validation;
+    o.test = choice->test;
+    o.per_class = choice->per_class;
     o.seed = seed;
     o.max_bad = choice->max_bad;
     o.strict = choice->strict;

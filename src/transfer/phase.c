@@ -113,7 +113,7 @@ static int train(phase *p, graft_err *err) {
     graft_batches training = {0}, validation = {0};
     int64_t n_val = 0;
     graft_data_members(j->data, GRAFT_VAL, &n_val);
-    char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");
+    char *checkpoint = j->out ? graft_path_join(j->arena, j->out, "checkpoint") : NULL;
     graft_trainer_io io = {.env = j->env,
                            .suffix = p->suffix,
                            .state = p->state,
@@ -123,7 +123,7 @@ static int train(phase *p, graft_err *err) {
                            .log = j->log};
     if (j->class_weights) graft_data_class_weights(j->data, GRAFT_TRAIN, j->class_weights);
     j->recipe.class_weights = j->class_weights;
-    int rc = checkpoint ? graft_job_identity(j, &io.identity, err) : graft_err_nomem(err);
+    int rc = checkpoint || !j->out ? graft_job_identity(j, &io.identity, err) : graft_err_nomem(err);
     if (rc == 0) rc = open_batches(&training, p, GRAFT_TRAIN, true, err);
     if (rc == 0 && n_val) rc = open_batches(&validation, p, GRAFT_VAL, false, err);
     if (rc == 0) rc = graft_trainer_run(&j->training, j->arena, &io, &j->recipe, err);
@@ -135,7 +135,6 @@ static int train(phase *p, graft_err *err) {
 static int measure(phase *p, graft_part part, graft_measures *out, graft_err *err) {
     graft_job *j = p->job;
     graft_batches batches = {0};
-    graft_answers answers;
     int64_t n = 0;
     size_t n_labels = 0;
     const char *const *labels = graft_model_labels(j->model, &n_labels);
@@ -143,13 +142,13 @@ static int measure(phase *p, graft_part part, graft_measures *out, graft_err *er
     if (n == 0) return 0;
     int rc = open_batches(&batches, p, part, false, err);
     if (rc == 0)
-        rc = graft_evaluate(&answers, j->arena, j->env, p->suffix, p->state, &batches, j->recipe.task, labels,
-                            j->recipe.dtype, err);
-    if (rc == 0) rc = graft_answers_score(&out->score, &answers, j->recipe.task, labels, err);
+        rc = graft_evaluate(&out->answers, j->arena, j->env, p->suffix, p->state, &batches, j->recipe.task,
+                            labels, j->recipe.dtype, err);
+    if (rc == 0) rc = graft_answers_score(&out->score, &out->answers, j->recipe.task, labels, err);
     if (rc == 0) {
         json_decref(out->all);
-        rc = graft_answers_json(&out->all, &answers, j->recipe.task, labels, err);
-        out->n = answers.n;
+        rc = graft_answers_json(&out->all, &out->answers, j->recipe.task, labels, err);
+        out->n = out->answers.n;
     }
     graft_batches_close(&batches);
     return rc;

@@ -77,8 +77,10 @@ int graft_job_vectors(graft_job *j, graft_err *err) {
     if (graft_path_is_dir(j->model_path))
         return graft_err_set(err, GRAFT_EUSAGE, "--encoder goes with a file of word vectors; %s is a folder",
                              j->model_path);
-    if (!*j->out)
-        return graft_err_set(err, GRAFT_EUSAGE, "word vectors need a folder to work in: give -o OUT");
+    if (!j->out || !*j->out)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "word vectors need a folder to work in: give -o OUT, or make a model of them "
+                             "first (graft vectors model)");
     char *folder = graft_path_join(j->arena, j->out, "vectors");
     if (!folder) return graft_err_nomem(err);
     int rc = graft_data_open_choice(&j->data, j->env, j->data_path, &o->data, GRAFT_TEXTS,

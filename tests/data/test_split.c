@@ -161,6 +161,60 @@ static void a_test_part_stays_what_it_is(void **state) {
     graft_data_close(d);
 }
 
+static uint64_t contents(const graft_data *d, graft_part part) {
+    int64_t n;
+    const int64_t *members = graft_data_members(d, part, &n);
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += graft_data_sample(d, members[i])->content.lo;
+    return sum;
+}
+
+static void a_made_test_part_is_the_same_for_every_seed(void **state) {
+    bench *b = *state;
+    uint64_t test[2], val[2];
+    bench_class(b, "d/a", 1, 20, 8);
+    bench_class(b, "d/b", 100, 20, 8);
+    for (size_t i = 0; i < 2; i++) {
+        graft_data_options o = {.test = 0.25, .seed = i + 1};
+        graft_data *d = bench_open(b, "d", &o);
+        assert_int_equal(graft_data_check(d, &b->err), 0);
+        assert_int_equal(bench_n(d, GRAFT_TEST), 10);
+        assert_int_equal(bench_n(d, GRAFT_VAL), 6);
+        assert_int_equal(bench_n(d, GRAFT_TRAIN), 24);
+        assert_int_equal(graft_data_count(d, GRAFT_TEST, 0), 5);
+        test[i] = contents(d, GRAFT_TEST);
+        val[i] = contents(d, GRAFT_VAL);
+        graft_data_close(d);
+    }
+    assert_true(test[0] == test[1]);
+    assert_true(val[0] != val[1]);
+    bench_refused(b, "d", &(graft_data_options){.test = -1}, GRAFT_EUSAGE, "below 1");
+}
+
+static bool is_used(const graft_data *d, int64_t i) {
+    graft_part part = graft_data_sample(d, i)->part;
+    return part == GRAFT_TRAIN || part == GRAFT_VAL;
+}
+
+static void few_samples_a_class_are_among_the_more(void **state) {
+    bench *b = *state;
+    bench_class(b, "d/a", 1, 20, 8);
+    bench_class(b, "d/b", 100, 5, 8);
+    graft_data *more = bench_open(b, "d", &(graft_data_options){.per_class = 10, .seed = 3});
+    graft_data *few = bench_open(b, "d", &(graft_data_options){.per_class = 5, .seed = 3});
+    assert_int_equal(graft_data_check(more, &b->err), 0);
+    assert_int_equal(graft_data_check(few, &b->err), 0);
+    assert_non_null(strstr(b->log, "1 classes have fewer than 10 training pictures"));
+    assert_int_equal(bench_n(more, GRAFT_SPARE), 10);
+    assert_int_equal(bench_n(few, GRAFT_SPARE), 15);
+    assert_int_equal(bench_n(more, GRAFT_VAL), 3);
+    assert_int_equal(bench_n(few, GRAFT_VAL), 2);
+    assert_int_equal(bench_n(few, GRAFT_TRAIN), 8);
+    for (int64_t i = 0; i < graft_data_n_samples(few); i++) assert_true(is_used(more, i) || !is_used(few, i));
+    graft_data_close(more);
+    graft_data_close(few);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         BENCH_TEST(every_class_gives_its_fraction),
@@ -170,6 +224,8 @@ int main(void) {
         BENCH_TEST(the_same_content_is_never_on_both_sides),
         BENCH_TEST(one_group_for_everything_leaves_no_validation),
         BENCH_TEST(a_test_part_stays_what_it_is),
+        BENCH_TEST(a_made_test_part_is_the_same_for_every_seed),
+        BENCH_TEST(few_samples_a_class_are_among_the_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

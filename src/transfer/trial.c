@@ -1,0 +1,57 @@
+/* One training run that leaves no folder. */
+#include "transfer/trial.h"
+#include "transfer/fit.h"
+
+/* The model goes, its names stay. */
+static int keep_labels(graft_trial *t, const graft_job *j, graft_err *err) {
+    const char *const *labels = graft_model_labels(j->model, &t->n_labels);
+    const char **own = graft_arena_array(j->arena, t->n_labels + 1, sizeof *own);
+    if (!own) return graft_err_nomem(err);
+    for (size_t i = 0; i < t->n_labels; i++)
+        if (!(own[i] = graft_arena_strdup(j->arena, labels[i]))) return graft_err_nomem(err);
+    t->labels = own;
+    return 0;
+}
+
+static int take(graft_trial *t, const graft_job *j, graft_err *err) {
+    *t = (graft_trial){.plan = j->plan,
+                       .task = j->recipe.task,
+                       .training = j->training,
+                       .validation = j->validation.answers,
+                       .test = j->test.answers,
+                       .validation_score = j->validation.score,
+                       .test_score = j->test.score,
+                       .validation_metrics = json_incref(j->validation.all),
+                       .test_metrics = json_incref(j->test.all),
+                       .settings = graft_job_settings(j),
+                       .peak_memory = j->peak_memory,
+                       .seconds = graft_now() - j->begun};
+    graft_data_members(j->data, GRAFT_TRAIN, &t->n_train);
+    int rc = t->settings ? keep_labels(t, j, err) : graft_err_nomem(err);
+    if (rc < 0) graft_trial_done(t);
+    return rc;
+}
+
+int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
+                    const graft_fit_options *options, graft_err *err) {
+    graft_job j = {.env = env,
+                   .model_path = model,
+                   .data_path = data,
+                   .options = *options,
+                   .arena = arena,
+                   .lock = -1,
+                   .begun = graft_now()};
+    j.options.dry_run = false;
+    *out = (graft_trial){0};
+    int rc = graft_job_run(&j, err);
+    if (rc == 0) rc = take(out, &j, err);
+    graft_job_close(&j);
+    return rc;
+}
+
+void graft_trial_done(graft_trial *t) {
+    json_decref(t->validation_metrics);
+    json_decref(t->test_metrics);
+    json_decref(t->settings);
+    t->validation_metrics = t->test_metrics = t->settings = NULL;
+}
