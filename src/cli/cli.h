@@ -74,7 +74,7 @@ const graft_command *graft_command_find(const char *name); /* NULL: none of that
 /** The groups that commands share: --json, -q, --threads (a graft_common) and how data are read (a
  * graft_data_choice). */
 extern const graft_opt graft_opts_common[4];
-extern const graft_opt graft_opts_data[10];
+extern const graft_opt graft_opts_data[12];
 
 /** Parses argv[0..n) into `options`, a copy of c->initial, and c's args into `args`, which has room for n.
  * *help: --help was asked for, the rest was not looked at. EUSAGE says what is wrong. */

@@ -28,7 +28,7 @@ const graft_opt graft_opts_common[4] = {
 };
 
 #define DATA(field) offsetof(graft_data_choice, field)
-const graft_opt graft_opts_data[10] = {
+const graft_opt graft_opts_data[12] = {
     {.name = "input",
      .kind = GRAFT_OPT_TEXT,
      .offset = DATA(input_column),
