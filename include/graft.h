@@ -141,11 +141,12 @@ typedef struct graft_fit_options {
     uint64_t seed;
     uint64_t memory; /* bytes; 0: what the machine has */
     graft_precision precision;
-    int64_t cache_variants; /* augmented variants a sample in the bottleneck cache; 0: chosen; negative: no
-                               cache */
-    bool from_scratch;      /* the model's weights are not used, only its architecture */
-    bool restart;           /* an interrupted run in `out` is not taken up */
-    bool dry_run;           /* plan, memory and schedule are said, nothing is trained */
+    int64_t cache_variants;  /* augmented variants a sample in the bottleneck cache; 0: chosen; negative: no
+                                cache */
+    bool from_scratch;       /* the model's weights are not used, only its architecture */
+    const char *tensorboard; /* folder for TensorBoard's event files, written as the run goes; NULL: none */
+    bool restart;            /* an interrupted run in `out` is not taken up */
+    bool dry_run;            /* plan, memory and schedule are said, nothing is trained */
 } graft_fit_options;
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
     { .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1 }

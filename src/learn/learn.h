@@ -171,6 +171,8 @@ int graft_runlog_open(graft_runlog **out, const char *path, graft_err *err);
 int graft_runlog_keep(graft_runlog *log, int64_t n, graft_err *err);
 /** Writes {"event": name, ...fields}; takes over `fields`. */
 int graft_runlog_write(graft_runlog *log, const char *event, json_t *fields, graft_err *err);
+/** Writes the numbers of every "epoch" event to TensorBoard's event files in `folder` too. */
+int graft_runlog_tensorboard(graft_runlog *log, const char *folder, graft_err *err);
 int64_t graft_runlog_count(const graft_runlog *log);
 void graft_runlog_close(graft_runlog *log);
 

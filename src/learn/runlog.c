@@ -1,5 +1,6 @@
 /* The run's log: one JSON object a line, written at once, so that a kill costs at most the line under way. */
 #include "learn/learn.h"
+#include "learn/tensorboard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,8 @@ struct graft_runlog {
     int fd; /* -1: events go nowhere */
     int64_t count;
     char *path;
+    char *tensorboard_folder;       /* NULL: none */
+    graft_tensorboard *tensorboard; /* opened at the first epoch, which is where older files end */
 };
 
 enum { CEILING = 1 << 30 };
@@ -74,6 +77,13 @@ int graft_runlog_keep(graft_runlog *log, int64_t n, graft_err *err) {
     return log->fd < 0 ? 0 : cut(log, n, err);
 }
 
+static int show(graft_runlog *log, const json_t *fields, graft_err *err) {
+    int64_t epoch = json_integer_value(json_object_get(fields, "epoch"));
+    int rc =
+        log->tensorboard ? 0 : graft_tensorboard_open(&log->tensorboard, log->tensorboard_folder, epoch, err);
+    return rc < 0 ? rc : graft_tensorboard_write(log->tensorboard, epoch, fields, err);
+}
+
 int graft_runlog_write(graft_runlog *log, const char *event, json_t *fields, graft_err *err) {
     int rc = 0;
     char *text = NULL;
@@ -90,9 +100,15 @@ int graft_runlog_write(graft_runlog *log, const char *event, json_t *fields, gra
         }
     }
     if (rc == 0) log->count++;
+    if (rc == 0 && log->tensorboard_folder && strcmp(event, "epoch") == 0) rc = show(log, fields, err);
     free(text);
     json_decref(fields);
     return rc;
+}
+
+int graft_runlog_tensorboard(graft_runlog *log, const char *folder, graft_err *err) {
+    log->tensorboard_folder = strdup(folder);
+    return log->tensorboard_folder ? graft_dir_make(folder, err) : graft_err_nomem(err);
 }
 
 int64_t graft_runlog_count(const graft_runlog *log) {
@@ -102,6 +118,8 @@ int64_t graft_runlog_count(const graft_runlog *log) {
 void graft_runlog_close(graft_runlog *log) {
     if (!log) return;
     if (log->fd >= 0) close(log->fd);
+    graft_tensorboard_close(log->tensorboard);
+    free(log->tensorboard_folder);
     free(log->path);
     free(log);
 }

@@ -34,6 +34,7 @@ static int open_log(graft_job *j, graft_err *err) {
     if (rc == 0) rc = graft_runlog_open(&j->log, path, err);
     /* a folder of a finished run begins a new log; one with a resume point goes on in the old */
     if (rc == 0 && !graft_checkpoint_exists(checkpoint)) rc = graft_runlog_keep(j->log, 0, err);
+    if (rc == 0 && j->options.tensorboard) rc = graft_runlog_tensorboard(j->log, j->options.tensorboard, err);
     return rc;
 }
 
