@@ -2,13 +2,13 @@
 
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-foreach(module jansson zlib libzip libxxhash libjpeg spng libwebp libutf8proc libpcre2-8)
+foreach(module jansson zlib libzip libxxhash libjpeg spng libwebp libutf8proc libpcre2-8 sqlite3)
   string(TOUPPER ${module} variable)
   pkg_check_modules(${variable} REQUIRED IMPORTED_TARGET ${module})
 endforeach()
 add_library(graft_libraries INTERFACE)
 target_link_libraries(graft_libraries INTERFACE PkgConfig::JANSSON PkgConfig::ZLIB PkgConfig::LIBZIP PkgConfig::LIBXXHASH
-  PkgConfig::LIBJPEG PkgConfig::SPNG PkgConfig::LIBWEBP PkgConfig::LIBUTF8PROC PkgConfig::LIBPCRE2-8 Threads::Threads m)
+  PkgConfig::LIBJPEG PkgConfig::SPNG PkgConfig::LIBWEBP PkgConfig::LIBUTF8PROC PkgConfig::LIBPCRE2-8 PkgConfig::SQLITE3 Threads::Threads m)
 
 find_package(OpenMP REQUIRED COMPONENTS C)
 if(GRAFT_SANITIZE MATCHES "thread")

@@ -117,12 +117,14 @@ typedef struct graft_fit_options {
     const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
-    int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    const char *train;  /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
-    int64_t epochs;     /* 0: chosen from the data's size */
-    int64_t batch;      /* 0: 32, less for few samples */
-    double lr;          /* base rate; 0: the optimiser's for this plan */
-    double head_lr;     /* rate of the head; 0: lr */
+    int64_t max_length;  /* texts: tokens, longer ones are cut; 0: what the model's files say */
+    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    int64_t epochs;      /* 0: chosen from the data's size */
+    double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
+    int64_t batch;       /* 0: 32, less for few samples */
+    double lr;           /* base rate; 0: the optimiser's for this plan */
+    double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
+    double head_lr;      /* rate of the head; 0: lr */
     double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
                                   one, else 1 */
     double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */
@@ -157,6 +159,29 @@ typedef struct graft_fit_options {
  * where it stopped when the same call is made again, and ends with the same bits. */
 GRAFT_API int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
                         const graft_fit_options *options, graft_err *err);
+
+/** A search; zero or its initialiser is a sensible one. */
+typedef struct graft_tune_options {
+    graft_fit_options fit; /* what all trials share */
+    const char
+        *search;    /* "train=head|top:1 lr=1e-4..1e-2"; NULL: plan, rates, label smoothing, augmentation */
+    int64_t trials; /* drawn at the first rung; 0: 18 */
+    double seconds; /* no trial begins later, but for the last rung's first; 0: no limit */
+} graft_tune_options;
+#define GRAFT_TUNE_OPTIONS_INIT                                                                              \
+    { .fit = GRAFT_FIT_OPTIONS_INIT }
+
+/** Searches the settings of graft_fit by successive halving: every trial trains for a ninth of the epochs,
+ * the better third for a third, the better third of those for all; judged by the validation part. Trials are
+ * kept in `out`/runs.sqlite as they end, and read from there when the search is called again. The best
+ * settings then are fitted into `out`. *result (may be NULL) is a JSON object: best, trained, reused, failed,
+ * seconds, fit. Errors as graft_fit's; EDATA when every trial failed. */
+GRAFT_API int graft_tune(char **result, graft_env *env, const char *model, const char *data, const char *out,
+                         const graft_tune_options *options, graft_err *err);
+
+/** Trials that a file of graft_tune holds, or that of a folder: {"n", "runs": [...]}, the best of each search
+ * first. */
+GRAFT_API int graft_runs_json(char **result, const char *path, graft_err *err);
 
 typedef struct graft_use_options {
     graft_data_choice data;

@@ -12,6 +12,7 @@
 struct graft_env {
     graft_env_options options;
     int threads;
+    const graft_env *parent; /* whose cancelling is meant too; NULL: none */
     atomic_bool cancelled;
 };
 
@@ -90,6 +91,13 @@ int graft_env_new(graft_env **out, const graft_env_options *options, graft_err *
     return 0;
 }
 
+int graft_env_new_silent(graft_env **out, const graft_env *parent, graft_err *err) {
+    const graft_env_options options = {.threads = graft_env_threads(parent)};
+    int rc = graft_env_new(out, &options, err);
+    if (rc == 0) (*out)->parent = parent;
+    return rc;
+}
+
 void graft_env_free(graft_env *env) {
     free(env);
 }
@@ -103,7 +111,9 @@ int graft_env_threads(const graft_env *env) {
 }
 
 bool graft_env_is_cancelled(const graft_env *env) {
-    return env && atomic_load_explicit(&env->cancelled, memory_order_relaxed);
+    for (; env; env = env->parent)
+        if (atomic_load_explicit(&env->cancelled, memory_order_relaxed)) return true;
+    return false;
 }
 
 int graft_env_check(const graft_env *env, graft_err *err) {

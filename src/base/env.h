@@ -4,6 +4,9 @@
 
 #include "graft.h"
 
+/** An env for work within work: the same threads, cancelled with its parent (which outlives it; NULL: none),
+ * but without log or progress. Freed with graft_env_free. */
+int graft_env_new_silent(graft_env **out, const graft_env *parent, graft_err *err);
 /** Threads to compute with, at least 1. */
 int graft_env_threads(const graft_env *env);
 bool graft_env_is_cancelled(const graft_env *env);

@@ -15,7 +15,8 @@ typedef enum graft_rng_use {
     GRAFT_RNG_AUGMENT, /* one sample's augmentation */
     GRAFT_RNG_MIX,     /* mixup and cutmix of one batch */
     GRAFT_RNG_DROPOUT,
-    GRAFT_RNG_TEST
+    GRAFT_RNG_TEST,
+    GRAFT_RNG_SEARCH /* settings of a trial; epoch: its number, sample: hash of the axis */
 } graft_rng_use;
 
 typedef struct graft_rng {

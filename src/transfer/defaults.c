@@ -3,6 +3,7 @@
  * Howard and Ruder 2018: discriminative rates), and small sets want many passes. */
 #include "transfer/fit.h"
 
+#include <math.h>
 #include <string.h>
 
 static int find_rows(graft_job *j, bool head_only, graft_err *err) {
@@ -125,7 +126,8 @@ static int choose_statistics(graft_job *j, graft_err *err) {
 static double head_rate(const graft_job *j) {
     if (j->options.head_lr > 0) return j->options.head_lr;
     bool unit = graft_model_modality(j->model) == GRAFT_TEXTS && graft_model_text(j->model)->unit;
-    return unit && !(j->options.lr > 0) ? 0.03 : j->recipe.lr;
+    if (!unit || j->options.lr > 0) return j->recipe.lr;
+    return j->options.lr_scale > 0 ? 0.03 * j->options.lr_scale : 0.03;
 }
 
 /* Head and backbone train at rates of their own; norms and biases do not decay (He et al. 2019, "Bag of
@@ -167,10 +169,12 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
                                    &j->evidence, err);
     if (rc < 0) return rc;
     bool head_only = is_head_only(j);
+    double scale = o->lr_scale > 0 ? o->lr_scale : 1.0;
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
     r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);
     r->epochs = o->epochs > 0 ? o->epochs : choose_epochs(j, head_only);
-    r->lr = o->lr > 0 ? o->lr : choose_rate(j, head_only);
+    if (o->epochs_share > 0) r->epochs = (int64_t)ceil((double)r->epochs * o->epochs_share);
+    r->lr = o->lr > 0 ? o->lr : choose_rate(j, head_only) * scale;
     r->momentum = 0.9;
     r->nesterov = true;
     r->beta1 = 0.9;
