@@ -143,13 +143,6 @@ static graft_param_group group_of(void *user, const char *name) {
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0};
 }
 
-static bool is_head_only(const graft_job *j) {
-    size_t n = graft_model_n_stages(j->model);
-    for (size_t i = 0; i + 1 < n; i++)
-        if (j->phases[0].trains[i]) return false;
-    return true;
-}
-
 int graft_job_defaults(graft_job *j, graft_err *err) {
     const graft_fit_options *o = &j->options;
     graft_recipe *r = &j->recipe;
@@ -166,7 +159,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     int rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, o->train,
                                    &j->evidence, err);
     if (rc < 0) return rc;
-    bool head_only = is_head_only(j);
+    bool head_only = graft_phase_is_head_only(&j->phases[0], j->model);
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
     r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);
     r->epochs = o->epochs > 0 ? o->epochs : choose_epochs(j, head_only);

@@ -1,4 +1,4 @@
-/* From a plan's text to phases, and from a phase to marks on a graph. */
+/* From a plan's text to phases. */
 #include "transfer/strategies.h"
 
 #include <string.h>
@@ -8,19 +8,6 @@ static const graft_strategy *const strategies[] = {
 #include "transfer/strategy/list.h"
 };
 #undef GRAFT_STRATEGY
-
-int graft_phase_from(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
-                     size_t first, graft_err *err) {
-    size_t n = graft_model_n_stages(m);
-    graft_phase *phase = graft_arena_alloc(arena, sizeof *phase);
-    bool *trains = graft_arena_array(arena, n, sizeof *trains);
-    if (!phase || !trains) return graft_err_nomem(err);
-    for (size_t i = first; i < n; i++) trains[i] = true;
-    *phase = (graft_phase){.trains = trains, .share = 1.0};
-    *out = phase;
-    *n_phases = 1;
-    return 0;
-}
 
 /* A sentence encoder's last vector was made for likeness, not for the question at hand, and its two uppermost
  * layers learn another question from a few texts. all-MiniLM-L6-v2, test accuracy of head, top:2 and full
@@ -63,32 +50,26 @@ static int unknown(const char *plan, graft_err *err) {
     return rc;
 }
 
-int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
-                          const graft_model *m, const char *plan, const graft_evidence *evidence,
-                          graft_err *err) {
-    if (!plan) plan = choose(arena, m, evidence);
-    if (!plan) return graft_err_nomem(err);
+static int add_phases(graft_phases *p, const char *plan, graft_err *err) {
     const char *colon = strchr(plan, ':');
     size_t name_size = colon ? (size_t)(colon - plan) : strlen(plan);
-    *chosen = graft_arena_strdup(arena, plan);
-    if (!*chosen) return graft_err_nomem(err);
     for (size_t i = 0; i < GRAFT_COUNT(strategies); i++) {
         const graft_strategy *s = strategies[i];
         if (strlen(s->name) == name_size && strncmp(s->name, plan, name_size) == 0)
-            return s->phases(out, n_phases, arena, m, colon ? colon + 1 : NULL, evidence, err);
+            return s->phases(p, colon ? colon + 1 : NULL, err);
     }
     return unknown(plan, err);
 }
 
-int graft_mark_trained(graft_graph *g, const graft_model *m, const graft_phase *phase, bool train_statistics,
-                       graft_err *err) {
-    size_t n = graft_graph_n_values(g);
-    for (size_t v = 0; v < n; v++) {
-        graft_value_info *info = graft_graph_value_mut(g, (graft_value)v);
-        if (info->kind != GRAFT_PARAM) continue;
-        const graft_param *p = graft_model_find_param(m, info->name);
-        if (!p) return graft_err_set(err, GRAFT_EINTERNAL, "the model has no parameter '%s'", info->name);
-        info->trained = phase->trains[p->stage] && (train_statistics || p->kind != GRAFT_PARAM_STATISTIC);
-    }
-    return 0;
+int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
+                          const graft_model *m, const char *plan, const graft_evidence *evidence,
+                          graft_err *err) {
+    graft_phases p = {.arena = arena, .model = m, .evidence = evidence};
+    if (!plan) plan = choose(arena, m, evidence);
+    if (!plan || !(*chosen = graft_arena_strdup(arena, plan))) return graft_err_nomem(err);
+    int rc = add_phases(&p, plan, err);
+    for (size_t i = 0; i < p.n; i++) graft_phase_mark_statistics(&p.items[i], m);
+    *out = p.items;
+    *n_phases = p.n;
+    return rc;
 }
