@@ -34,6 +34,18 @@ int graft_phases_from(graft_phases *p, size_t first, graft_err *err) {
     return 0;
 }
 
+int graft_phases_kind(graft_phases *p, bool (*is)(const graft_param *), const char *none, graft_err *err) {
+    graft_phase *phase = graft_phases_add(p, err);
+    size_t head = graft_model_n_stages(p->model) - 1, n = 0;
+    if (!phase) return GRAFT_ENOMEM;
+    for (size_t i = 0; i < graft_model_n_params(p->model); i++) {
+        const graft_param *param = graft_model_param(p->model, i);
+        phase->trains[i] = param->stage == (int)head || is(param);
+        n += phase->trains[i] && param->stage != (int)head;
+    }
+    return n ? 0 : graft_err_set(err, GRAFT_EUSAGE, "--train %s", none);
+}
+
 /* Index of the gain of the norm that the running statistic belongs to; -1: it has none. */
 static int64_t gain_of(const graft_model *m, const char *statistic) {
     char name[512];

@@ -13,6 +13,11 @@
 graft_phase *graft_phases_add(graft_phases *p, graft_err *err);
 /** Adds one phase in which every stage from `first` on trains. */
 int graft_phases_from(graft_phases *p, size_t first, graft_err *err);
+/** Adds one phase in which the parameters that `is` picks and the head train; EUSAGE with the text `none`
+ * when it picks none below the head. */
+int graft_phases_kind(graft_phases *p, bool (*is)(const graft_param *), const char *none, graft_err *err);
+/** Adds the phases of another plan, which has no schedule. */
+int graft_phases_plan(graft_phases *p, const char *plan, graft_err *err);
 /** Every parameter of the stage trains. */
 void graft_phase_mark_stage(graft_phase *phase, const graft_model *m, size_t stage);
 

@@ -23,7 +23,9 @@ typedef struct graft_evidence {
 typedef struct graft_phase {
     bool *trains; /* [n_params], by index in the model's table. Running statistics: those of norms whose gain
                      trains */
-    double share; /* of the epochs */
+    const char *plan; /* what it does, as a plan of one phase: "head", "top:1" */
+    int64_t epochs;   /* as the plan says; 0: its share of those that are left */
+    double share;     /* against the other phases without a number of epochs */
 } graft_phase;
 
 /** The phases of a plan while its strategy makes them. */
@@ -37,13 +39,19 @@ typedef struct graft_phases {
 
 typedef struct graft_strategy {
     const char *name, *usage, *help; /* "top", "top:N", "the last N stages and the head" */
+    const char *alias;               /* a shorter name; NULL: none */
     /** Adds the phases for `argument` (what follows the colon; NULL when nothing does). Statistics need no
      * mark. Arrays in p->arena; EUSAGE names what would have been possible. */
     int (*phases)(graft_phases *p, const char *argument, graft_err *err);
 } graft_strategy;
 
-/** Phases of a plan text such as "head", "top:1", "from:stage3", "full"; NULL: chosen from the evidence.
- * *chosen is the plan's text in the arena. */
+/** Phases of a plan text; NULL: chosen from the evidence. *chosen is the plan's text in the arena.
+ *
+ *     plan     = phases { "@" epochs "," phases } [ "@" epochs ]      head@3,top:1@5,full
+ *     phases   = name [ ":" argument ]                                a row of strategy/
+ *              | pattern { "," pattern }                              row "params", its name left out
+ *
+ * Every phase trains something (EUSAGE), and a head that nothing has trained yet is trained in some phase. */
 int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
                           const graft_model *m, const char *plan, const graft_evidence *evidence,
                           graft_err *err);
