@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/distance.h"
 #include "base/env.h"
 #include "base/err.h"
 #include "base/file.h"

@@ -222,3 +222,14 @@ int graft_json_text(const json_t *o, const char *key, const char *absent, const 
     *out = v ? json_string_value(v) : absent;
     return 0;
 }
+
+json_t *graft_json_exact(double x) {
+    char text[40];
+    snprintf(text, sizeof text, "%a", x);
+    return json_string(text);
+}
+
+double graft_json_inexact(const json_t *o, const char *key) {
+    const char *text = json_string_value(json_object_get(o, key));
+    return text ? strtod(text, NULL) : 0.0;
+}

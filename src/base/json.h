@@ -35,4 +35,9 @@ int graft_json_bool(const json_t *o, const char *key, bool absent, bool *out, co
 int graft_json_text(const json_t *o, const char *key, const char *absent, const char **out,
                     const char *origin, graft_err *err);
 
+/** A double as hexadecimal text, which comes back bit for bit. The caller owns one reference. */
+json_t *graft_json_exact(double x);
+/** The double that graft_json_exact made, under `key`; 0 when there is none. */
+double graft_json_inexact(const json_t *o, const char *key);
+
 #endif

@@ -46,6 +46,12 @@ int graft_best_restore(const graft_best *b, graft_state *state, graft_err *err) 
     return rc;
 }
 
+int graft_best_shelve(const graft_best *b, graft_shelf *shelf, const graft_state *state, graft_err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < b->n && rc == 0; i++) rc = graft_shelf_take(shelf, state, b->names[i], err);
+    return rc;
+}
+
 size_t graft_best_size(const graft_best *b) {
     size_t total = 0;
     for (size_t i = 0; i < b->n; i++) total += b->counts[i] * sizeof(float);

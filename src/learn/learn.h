@@ -32,6 +32,7 @@ typedef struct graft_loss {
 typedef struct graft_param_group {
     double lr_scale;     /* times the schedule's rate */
     double weight_decay; /* 0 for norms, biases */
+    double steps_before; /* updates that it had in earlier phases: Adam's bias correction counts them */
 } graft_param_group;
 
 typedef struct graft_optimiser {
@@ -75,6 +76,9 @@ struct graft_recipe {
     double label_smoothing;     /* 0..1 */
     const float *class_weights; /* [K] or NULL */
     int64_t epochs;
+    int64_t epochs_before, updates_before; /* of earlier phases of the run: batches and dropout go on from
+                                              there; the schedule begins anew */
+    int64_t epochs_all;                    /* of all phases, to be told; 0: there is one */
     graft_task task;
     int64_t n_classes;              /* outputs: classes, tags, or 1 number */
     const char *const *class_names; /* tagging: [n_classes], entities are read from them; else may be NULL */
@@ -176,6 +180,23 @@ int graft_runlog_tensorboard(graft_runlog *log, const char *folder, graft_err *e
 int64_t graft_runlog_count(const graft_runlog *log);
 void graft_runlog_close(graft_runlog *log);
 
+/* ---- Shelf: named values on the host
+ * ------------------------------------------------------------------------------- */
+
+/** What one phase of a run hands to the next: parameters, moments, float32 by name. */
+typedef struct graft_shelf graft_shelf;
+
+int graft_shelf_new(graft_shelf **out, graft_err *err);
+void graft_shelf_free(graft_shelf *s); /* NULL allowed */
+/** Where the values of `name` lie, zero at first; the shape stays (ESHAPE). Until the shelf is freed. */
+int graft_shelf_room(float **out, graft_shelf *s, const char *name, const graft_shape *shape, graft_err *err);
+/** Copies the current value that the state has of `name`. */
+int graft_shelf_take(graft_shelf *s, const graft_state *state, const char *name, graft_err *err);
+/** NULL when there is none of that name. Until another name is added. */
+const graft_tensor *graft_shelf_find(const graft_shelf *s, const char *name);
+/** All, in the order of their adding. Likewise. */
+size_t graft_shelf_items(const graft_shelf *s, const graft_tensor **out);
+
 /* ---- Trainer
  * ----------------------------------------------------------------------------------------------------------
  */
@@ -211,6 +232,7 @@ typedef struct graft_trainer_io {
      * epoch to epoch, and never more than a twentieth of the time. */
     double checkpoint_seconds;
     graft_runlog *log;
+    graft_shelf *last; /* NULL, or takes the trained parameters as the last update left them */
 } graft_trainer_io;
 
 /** Trains, evaluates, keeps the best (score, then loss), stops early where asked. A cancelled or killed
@@ -220,6 +242,11 @@ typedef struct graft_trainer_io {
  * went wrong; the best weights so far stay in the state. */
 int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io,
                       const graft_recipe *recipe, graft_err *err);
+
+/** History as JSON, bit for bit; the caller owns one reference, NULL when out of memory. */
+json_t *graft_history_json(const graft_training *t);
+/** Appends what it holds to t->history, which has room for it. */
+void graft_history_read(graft_training *t, const json_t *history);
 
 /** Whether a run left a resume point in `checkpoint_dir`. */
 bool graft_checkpoint_exists(const char *checkpoint_dir);

@@ -10,43 +10,23 @@
 static const char STATE_PREFIX[] = "state/", BEST_PREFIX[] = "best/", RUN_NAME[] = "run",
                   FILE_NAME[] = "resume.safetensors";
 
-/* Doubles as hexadecimal text: they come back bit for bit. */
-static json_t *exact(double x) {
-    char text[40];
-    snprintf(text, sizeof text, "%a", x);
-    return json_string(text);
-}
-
-static double inexact(const json_t *o, const char *key) {
-    const char *text = json_string_value(json_object_get(o, key));
-    return text ? strtod(text, NULL) : 0.0;
-}
-
 static int64_t whole(const json_t *o, const char *key) {
     return json_integer_value(json_object_get(o, key));
-}
-
-static json_t *epoch_json(const graft_epoch *e) {
-    return json_pack("{s:I,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "epoch", (json_int_t)e->epoch, "seconds",
-                     exact(e->seconds), "lr", exact(e->lr), "train_loss", exact(e->train_loss),
-                     "train_accuracy", exact(e->train_accuracy), "evaluated", e->evaluated, "loss",
-                     exact(e->loss), "score", exact(e->score));
 }
 
 static json_t *run_json(const graft_trainer_io *io, const graft_run *run) {
     char identity[33];
     graft_hash_hex(io->identity, identity);
-    json_t *history = json_array();
-    for (int64_t i = 0; i < run->result.n_epochs; i++)
-        json_array_append_new(history, epoch_json(&run->result.history[i]));
-    return json_pack(
-        "{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "identity", identity, "epoch",
-        (json_int_t)run->epoch, "batch", (json_int_t)run->batch, "update", (json_int_t)run->update, "stale",
-        (json_int_t)run->stale, "loss_sum", exact(run->loss_sum), "seconds", exact(run->seconds),
-        "epoch_seconds", exact(run->epoch_seconds), "hits", (json_int_t)run->hits, "judged",
-        (json_int_t)run->judged, "seen", (json_int_t)run->seen, "events", (json_int_t)run->events,
-        "best_epoch", (json_int_t)run->result.best_epoch, "best_score", exact(run->result.best_score),
-        "best_loss", exact(run->result.best_loss), "history", history);
+    json_t *history = graft_history_json(&run->result);
+    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "identity",
+                     identity, "epoch", (json_int_t)run->epoch, "batch", (json_int_t)run->batch, "update",
+                     (json_int_t)run->update, "stale", (json_int_t)run->stale, "loss_sum",
+                     graft_json_exact(run->loss_sum), "seconds", graft_json_exact(run->seconds),
+                     "epoch_seconds", graft_json_exact(run->epoch_seconds), "hits", (json_int_t)run->hits,
+                     "judged", (json_int_t)run->judged, "seen", (json_int_t)run->seen, "events",
+                     (json_int_t)run->events, "best_epoch", (json_int_t)run->result.best_epoch, "best_score",
+                     graft_json_exact(run->result.best_score), "best_loss",
+                     graft_json_exact(run->result.best_loss), "history", history);
 }
 
 static bool is_gradient(const char *name) {
@@ -199,28 +179,17 @@ static void read_run(graft_run *run, const json_t *o) {
     run->batch = whole(o, "batch");
     run->update = whole(o, "update");
     run->stale = whole(o, "stale");
-    run->loss_sum = inexact(o, "loss_sum");
-    run->seconds = inexact(o, "seconds");
-    run->epoch_seconds = inexact(o, "epoch_seconds");
+    run->loss_sum = graft_json_inexact(o, "loss_sum");
+    run->seconds = graft_json_inexact(o, "seconds");
+    run->epoch_seconds = graft_json_inexact(o, "epoch_seconds");
     run->hits = whole(o, "hits");
     run->judged = whole(o, "judged");
     run->seen = whole(o, "seen");
     run->events = whole(o, "events");
     t->best_epoch = whole(o, "best_epoch");
-    t->best_score = inexact(o, "best_score");
-    t->best_loss = inexact(o, "best_loss");
-    const json_t *history = json_object_get(o, "history");
-    for (size_t i = 0; i < json_array_size(history); i++) {
-        const json_t *e = json_array_get(history, i);
-        t->history[t->n_epochs++] = (graft_epoch){.epoch = whole(e, "epoch"),
-                                                  .seconds = inexact(e, "seconds"),
-                                                  .lr = inexact(e, "lr"),
-                                                  .train_loss = inexact(e, "train_loss"),
-                                                  .train_accuracy = inexact(e, "train_accuracy"),
-                                                  .evaluated = json_is_true(json_object_get(e, "evaluated")),
-                                                  .loss = inexact(e, "loss"),
-                                                  .score = inexact(e, "score")};
-    }
+    t->best_score = graft_json_inexact(o, "best_score");
+    t->best_loss = graft_json_inexact(o, "best_loss");
+    graft_history_read(t, json_object_get(o, "history"));
 }
 
 /* Values back into the state and the best weights; all are known to be there. */

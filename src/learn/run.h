@@ -98,6 +98,8 @@ typedef struct graft_best {
 
 int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, graft_err *err);
 int graft_best_take(graft_best *b, graft_arena *arena, const graft_state *state, graft_err *err);
+/** The parameters' current values onto the shelf. */
+int graft_best_shelve(const graft_best *b, graft_shelf *shelf, const graft_state *state, graft_err *err);
 int graft_best_restore(const graft_best *b, graft_state *state, graft_err *err);
 /** Makes room for values when there is none yet. */
 int graft_best_reserve(graft_best *b, graft_arena *arena, graft_err *err);

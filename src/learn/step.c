@@ -178,7 +178,7 @@ static int run_micro(graft_stepper *s, const graft_batch *b, int64_t first, int6
     set_rate(s, p, update, n_updates);
     int32_t *seed = graft_program_input(p, "seed", NULL);
     if (seed) {
-        seed[0] = (int32_t)(update * s->recipe->batch + first);
+        seed[0] = (int32_t)((s->recipe->updates_before + update) * s->recipe->batch + first);
         seed[1] = (int32_t)(uint32_t)(s->recipe->seed ^ s->recipe->seed >> 32);
     }
     if ((rc = graft_program_run(p, err)) < 0) return rc;

@@ -128,8 +128,8 @@ static int diverged(trainer *t, const char *what, graft_err *err) {
     return graft_err_set(err, GRAFT_EDATA,
                          "%s not finite at epoch %lld, batch %lld (first parameter that is not: %s)%s; try a "
                          "lower learning rate, a warm-up or clipping",
-                         what, (long long)t->run.epoch + 1, (long long)t->run.batch,
-                         culprit ? culprit : "none, the model's outputs overflow",
+                         what, (long long)(t->recipe->epochs_before + t->run.epoch) + 1,
+                         (long long)t->run.batch, culprit ? culprit : "none, the model's outputs overflow",
                          t->best.values ? "; the best weights so far are kept" : "");
 }
 
@@ -138,8 +138,8 @@ static int diverged(trainer *t, const char *what, graft_err *err) {
 static void tell(const trainer *t) {
     char phase[64], metrics[96];
     const graft_run *r = &t->run;
-    snprintf(phase, sizeof phase, "epoch %lld of %lld", (long long)r->epoch + 1,
-             (long long)t->recipe->epochs);
+    snprintf(phase, sizeof phase, "epoch %lld of %lld", (long long)(t->recipe->epochs_before + r->epoch) + 1,
+             (long long)(t->recipe->epochs_all ? t->recipe->epochs_all : t->recipe->epochs));
     double seen = r->seen > 0 ? (double)r->seen : 1.0;
     int n = snprintf(metrics, sizeof metrics, "loss %.4f", r->loss_sum / seen);
     if (r->judged && n > 0 && (size_t)n < sizeof metrics)
@@ -155,7 +155,7 @@ static void tell(const trainer *t) {
 static int train_epoch(trainer *t, graft_err *err) {
     graft_batches *batches = t->io->train;
     graft_batch b = {0};
-    int rc = batches->begin(batches->self, t->run.epoch, t->run.batch, err);
+    int rc = batches->begin(batches->self, t->recipe->epochs_before + t->run.epoch, t->run.batch, err);
     while (rc == 0 && (rc = batches->next(batches->self, &b, err)) == 1) {
         if ((rc = graft_stepper_run(&t->stepper, &b, t->run.update, t->n_updates, err)) < 0) break;
         t->run.batch++;
@@ -212,9 +212,10 @@ static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
 
 static int log_epoch(const trainer *t, const graft_epoch *e, graft_err *err) {
     if (!t->io->log) return 0;
-    json_t *o = json_pack("{s:I,s:f,s:f,s:f,s:f,s:I}", "epoch", (json_int_t)e->epoch, "seconds", e->seconds,
-                          "lr", e->lr, "loss", e->train_loss, "accuracy", e->train_accuracy, "updates",
-                          (json_int_t)t->run.update);
+    json_t *o =
+        json_pack("{s:I,s:f,s:f,s:f,s:f,s:I}", "epoch", (json_int_t)(t->recipe->epochs_before + e->epoch),
+                  "seconds", e->seconds, "lr", e->lr, "loss", e->train_loss, "accuracy", e->train_accuracy,
+                  "updates", (json_int_t)(t->recipe->updates_before + t->run.update));
     if (o && e->evaluated) {
         json_object_set_new(o, "val_loss", json_real(e->loss));
         char name[64];
@@ -271,6 +272,7 @@ int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_train
     }
     if (rc == GRAFT_EINTERRUPTED) save(&t); /* between two updates, or before an evaluation */
     result->peak_memory = held(&t);
+    if (rc == 0 && io->last) rc = graft_best_shelve(&t.best, io->last, io->state, err);
     if (rc == 0) rc = graft_best_restore(&t.best, io->state, err);
     result->n_steps = t.run.update;
     result->seconds = t.run.seconds;

@@ -137,6 +137,8 @@ size_t graft_model_n_params(const graft_model *m);
 const graft_param *graft_model_param(const graft_model *m, size_t i);
 /** NULL when there is none of that name. */
 const graft_param *graft_model_find_param(const graft_model *m, const char *name);
+/** Index in the table; -1 when there is none of that name. */
+int64_t graft_model_param_index(const graft_model *m, const char *name);
 /** Index of the stage of a parameter; -1 when there is no such parameter. */
 int graft_model_param_stage(const graft_model *m, const char *name);
 

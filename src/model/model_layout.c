@@ -258,8 +258,12 @@ const graft_param *graft_model_param(const graft_model *m, size_t i) {
     return i < m->n_slots ? &m->slots[i]->param : NULL;
 }
 
+int64_t graft_model_param_index(const graft_model *m, const char *name) {
+    return graft_map_get_str(m->index, name);
+}
+
 const graft_param *graft_model_find_param(const graft_model *m, const char *name) {
-    int64_t i = graft_map_get_str(m->index, name);
+    int64_t i = graft_model_param_index(m, name);
     return i < 0 ? NULL : &m->slots[i]->param;
 }
 

@@ -145,13 +145,6 @@ static graft_param_group group_of(void *user, const char *name) {
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0};
 }
 
-static bool is_head_only(const graft_job *j) {
-    size_t n = graft_model_n_stages(j->model);
-    for (size_t i = 0; i + 1 < n; i++)
-        if (j->phases[0].trains[i]) return false;
-    return true;
-}
-
 int graft_job_defaults(graft_job *j, graft_err *err) {
     const graft_fit_options *o = &j->options;
     graft_recipe *r = &j->recipe;
@@ -162,13 +155,13 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     graft_data_members(j->data, GRAFT_TRAIN, &given);
     int64_t n_train = given > 0 ? given : n_all, per_class = o->data.per_class;
     if (o->data.test > 0) n_train -= (int64_t)((double)n_train * o->data.test);
-    int64_t n_classes = r->task == GRAFT_TASK_CLASSES ? j->evidence.n_classes : 1;
+    int64_t n_classes = graft_data_task(j->data) == GRAFT_TASK_CLASSES ? j->evidence.n_classes : 1;
     if (per_class > 0 && per_class < n_train / n_classes) n_train = per_class * n_classes;
     j->evidence.n_train = given > 0 ? n_train : n_train - n_train / 5;
     int rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, o->train,
                                    &j->evidence, err);
     if (rc < 0) return rc;
-    bool head_only = is_head_only(j);
+    bool head_only = graft_phase_is_head_only(&j->phases[0], j->model);
     double scale = o->lr_scale > 0 ? o->lr_scale : 1.0;
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
     r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);

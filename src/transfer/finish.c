@@ -141,7 +141,7 @@ static json_t *history_json(const graft_training *t, graft_task task) {
 static json_t *record_json(const graft_job *j) {
     json_t *trained = json_array();
     for (size_t i = 0; i < graft_model_n_stages(j->model); i++)
-        if (j->phases[j->n_phases - 1].trains[i])
+        if (graft_phase_trained_in(&j->phases[j->n_phases - 1], j->model, i) > 0)
             json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
     return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I}", "settings", graft_job_settings(j), "model",
                      j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),

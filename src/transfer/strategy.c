@@ -1,6 +1,7 @@
-/* From a plan's text to phases, and from a phase to marks on a graph. */
+/* From a plan's text to phases. */
 #include "transfer/strategies.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define GRAFT_STRATEGY(name) &graft_strategy_##name,
@@ -8,19 +9,6 @@ static const graft_strategy *const strategies[] = {
 #include "transfer/strategy/list.h"
 };
 #undef GRAFT_STRATEGY
-
-int graft_phase_from(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
-                     size_t first, graft_err *err) {
-    size_t n = graft_model_n_stages(m);
-    graft_phase *phase = graft_arena_alloc(arena, sizeof *phase);
-    bool *trains = graft_arena_array(arena, n, sizeof *trains);
-    if (!phase || !trains) return graft_err_nomem(err);
-    for (size_t i = first; i < n; i++) trains[i] = true;
-    *phase = (graft_phase){.trains = trains, .share = 1.0};
-    *out = phase;
-    *n_phases = 1;
-    return 0;
-}
 
 /* A sentence encoder's last vector was made for likeness, not for the question at hand, and its two uppermost
  * layers learn another question from a few texts. all-MiniLM-L6-v2, test accuracy of head, top:2 and full
@@ -52,43 +40,127 @@ static const char *choose(graft_arena *arena, const graft_model *m, const graft_
     return per_class < 200 ? "top:1" : "full";
 }
 
-static int unknown(const char *plan, graft_err *err) {
+/* The row whose name the first `size` characters of a plan are; NULL: none. */
+static const graft_strategy *find(const char *plan, size_t size) {
+    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++) {
+        const char *names[] = {strategies[i]->name, strategies[i]->alias};
+        for (size_t k = 0; k < GRAFT_COUNT(names); k++)
+            if (names[k] && strlen(names[k]) == size && strncmp(names[k], plan, size) == 0)
+                return strategies[i];
+    }
+    return NULL;
+}
+
+static int unknown(const graft_model *m, const char *plan, graft_err *err) {
     graft_buf usages;
+    if (graft_model_find_stage(m, plan) >= 0)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "--train %s: a stage alone is no plan: from:%s, surgical:%s, or '%s,head'", plan,
+                             plan, plan, plan);
     graft_buf_init(&usages, 0);
     for (size_t i = 0; i < GRAFT_COUNT(strategies); i++)
         graft_buf_printf(&usages, "%s%s", i ? ", " : "", strategies[i]->usage);
-    int rc = graft_err_set(err, GRAFT_EUSAGE, "unknown plan '%s' for --train, one of: %s", plan,
-                           usages.failed ? "" : usages.data);
+    int rc = graft_err_set(err, GRAFT_EUSAGE,
+                           "unknown plan '%s' for --train, one of: %s, and schedules such as "
+                           "head@3,full",
+                           plan, usages.failed ? "" : usages.data);
     graft_buf_done(&usages);
     return rc;
+}
+
+int graft_phases_plan(graft_phases *p, const char *plan, graft_err *err) {
+    size_t before = p->n;
+    const char *colon = strchr(plan, ':');
+    const graft_strategy *s = find(plan, colon ? (size_t)(colon - plan) : strlen(plan));
+    bool named = s != NULL;
+    if (!named && !colon && strpbrk(plan, "*?[.,!")) s = &graft_strategy_params;
+    if (!s) return unknown(p->model, plan, err);
+    int rc = s->phases(p, named && colon ? colon + 1 : named ? NULL : plan, err);
+    for (size_t i = before; i < p->n && rc == 0; i++) {
+        if (!p->items[i].plan) p->items[i].plan = graft_arena_strdup(p->arena, plan);
+        if (!p->items[i].plan) rc = graft_err_nomem(err);
+    }
+    return rc;
+}
+
+/* ---- Schedules ---------------------------------------------------------------------------------------------- */
+
+enum { MOST_EPOCHS = 1000000, MOST_PHASES = 1000 };
+
+/* The length of the first entry of a schedule; what follows @ in it is a number and ends it. *at is where the
+ * @ stands, `length` when there is none. */
+static size_t entry(const char *plan, size_t *at) {
+    for (const char *c = plan; (c = strchr(c, '@')); c++) {
+        size_t digits = strspn(c + 1, "0123456789");
+        if (!digits || (c[1 + digits] && c[1 + digits] != ',')) continue;
+        *at = (size_t)(c - plan);
+        return *at + 1 + digits;
+    }
+    return *at = strlen(plan);
+}
+
+static int add_entry(graft_phases *p, const char *text, const char *epochs, graft_err *err) {
+    size_t before = p->n;
+    long n = epochs ? strtol(epochs, NULL, 10) : 0;
+    if (epochs && (n < 1 || n > MOST_EPOCHS))
+        return graft_err_set(err, GRAFT_EUSAGE, "--train: %s@%s wants at least one epoch, and at most %d",
+                             text, epochs, MOST_EPOCHS);
+    int rc = graft_phases_plan(p, text, err);
+    if (rc < 0 || !epochs) return rc;
+    if (p->n != before + 1)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "--train: %s is a schedule itself and takes no @%s: give --epochs", text,
+                             epochs);
+    p->items[before].epochs = n;
+    return 0;
+}
+
+static int add_schedule(graft_phases *p, const char *plan, graft_err *err) {
+    for (;;) {
+        size_t at = 0, length = entry(plan, &at);
+        char *text = graft_arena_strndup(p->arena, plan, at),
+             *epochs = at < length ? graft_arena_strndup(p->arena, plan + at + 1, length - at - 1) : NULL;
+        if (!text || (at < length && !epochs)) return graft_err_nomem(err);
+        int rc = add_entry(p, text, epochs, err);
+        if (rc < 0 || !plan[length]) return rc;
+        plan += length + 1;
+        if (p->n > MOST_PHASES)
+            return graft_err_set(err, GRAFT_EUSAGE, "--train: a schedule of more than %d phases",
+                                 MOST_PHASES);
+    }
+}
+
+/* ---- What cannot be meant ----------------------------------------------------------------------------------- */
+
+static int check(const graft_phases *p, graft_err *err) {
+    const graft_model *m = p->model;
+    size_t n_stages = graft_model_n_stages(m);
+    bool head = false;
+    for (size_t i = 0; i < p->n; i++) {
+        int64_t n = 0, in_head = graft_phase_trained_in(&p->items[i], m, n_stages - 1);
+        for (size_t k = 0; k < n_stages; k++) n += graft_phase_trained_in(&p->items[i], m, k);
+        if (n == 0)
+            return graft_err_set(err, GRAFT_EUSAGE,
+                                 "--train %s freezes everything, the head too: nothing is left to train",
+                                 p->items[i].plan);
+        head |= in_head > 0;
+    }
+    if (head || !graft_model_head_is_new(m)) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE,
+                         "--train %s freezes the head, which is new and would stay random: leave the head in",
+                         p->items[0].plan);
 }
 
 int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
                           const graft_model *m, const char *plan, const graft_evidence *evidence,
                           graft_err *err) {
+    graft_phases p = {.arena = arena, .model = m, .evidence = evidence};
     if (!plan) plan = choose(arena, m, evidence);
-    if (!plan) return graft_err_nomem(err);
-    const char *colon = strchr(plan, ':');
-    size_t name_size = colon ? (size_t)(colon - plan) : strlen(plan);
-    *chosen = graft_arena_strdup(arena, plan);
-    if (!*chosen) return graft_err_nomem(err);
-    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++) {
-        const graft_strategy *s = strategies[i];
-        if (strlen(s->name) == name_size && strncmp(s->name, plan, name_size) == 0)
-            return s->phases(out, n_phases, arena, m, colon ? colon + 1 : NULL, evidence, err);
-    }
-    return unknown(plan, err);
-}
-
-int graft_mark_trained(graft_graph *g, const graft_model *m, const graft_phase *phase, bool train_statistics,
-                       graft_err *err) {
-    size_t n = graft_graph_n_values(g);
-    for (size_t v = 0; v < n; v++) {
-        graft_value_info *info = graft_graph_value_mut(g, (graft_value)v);
-        if (info->kind != GRAFT_PARAM) continue;
-        const graft_param *p = graft_model_find_param(m, info->name);
-        if (!p) return graft_err_set(err, GRAFT_EINTERNAL, "the model has no parameter '%s'", info->name);
-        info->trained = phase->trains[p->stage] && (train_statistics || p->kind != GRAFT_PARAM_STATISTIC);
-    }
-    return 0;
+    if (!plan || !(*chosen = graft_arena_strdup(arena, plan))) return graft_err_nomem(err);
+    int rc = add_schedule(&p, plan, err);
+    for (size_t i = 0; i < p.n; i++) graft_phase_mark_statistics(&p.items[i], m);
+    if (rc == 0) rc = check(&p, err);
+    *out = p.items;
+    *n_phases = p.n;
+    return rc;
 }

@@ -19,30 +19,51 @@ typedef struct graft_evidence {
     bool is_scratch; /* the model has no pretrained weights */
 } graft_evidence;
 
-/** One phase: which stages train. Stages are those of the model, stem first, head last. */
+/** One phase: which parameters train. */
 typedef struct graft_phase {
-    bool *trains; /* [n_stages] */
-    double share; /* of the epochs */
+    bool *trains; /* [n_params], by index in the model's table. Running statistics: those of norms whose gain
+                     trains */
+    const char *plan; /* what it does, as a plan of one phase: "head", "top:1" */
+    int64_t epochs;   /* as the plan says; 0: its share of those that are left */
+    double share;     /* against the other phases without a number of epochs */
 } graft_phase;
+
+/** The phases of a plan while its strategy makes them. */
+typedef struct graft_phases {
+    graft_arena *arena;
+    const graft_model *model;
+    const graft_evidence *evidence;
+    graft_phase *items;
+    size_t n, room;
+} graft_phases;
 
 typedef struct graft_strategy {
     const char *name, *usage, *help; /* "top", "top:N", "the last N stages and the head" */
-    /** Phases for `argument` (what follows the colon; NULL when nothing does). Arrays in the arena; EUSAGE
-     * names what would have been possible. */
-    int (*phases)(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
-                  const char *argument, const graft_evidence *evidence, graft_err *err);
+    const char *alias;               /* a shorter name; NULL: none */
+    /** Adds the phases for `argument` (what follows the colon; NULL when nothing does). Statistics need no
+     * mark. Arrays in p->arena; EUSAGE names what would have been possible. */
+    int (*phases)(graft_phases *p, const char *argument, graft_err *err);
 } graft_strategy;
 
-/** Phases of a plan text such as "head", "top:1", "from:stage3", "full"; NULL: chosen from the evidence.
- * *chosen is the plan's text in the arena. */
+/** Phases of a plan text; NULL: chosen from the evidence. *chosen is the plan's text in the arena.
+ *
+ *     plan     = phases { "@" epochs "," phases } [ "@" epochs ]      head@3,top:1@5,full
+ *     phases   = name [ ":" argument ]                                a row of strategy/
+ *              | pattern { "," pattern }                              row "params", its name left out
+ *
+ * Every phase trains something (EUSAGE), and a head that nothing has trained yet is trained in some phase. */
 int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
                           const graft_model *m, const char *plan, const graft_evidence *evidence,
                           graft_err *err);
 
-/** Sets the `trained` marks of a graph of `m`: parameters of stages that train; running statistics too when
- *  `train_statistics` (else their batch norms keep frozen statistics). */
+/** Sets the `trained` marks of a graph of `m`; those of running statistics only when `train_statistics` (else
+ * every batch norm keeps frozen statistics). */
 int graft_mark_trained(graft_graph *g, const graft_model *m, const graft_phase *phase, bool train_statistics,
                        graft_err *err);
+/** Values of a stage's parameters that train, running statistics apart. */
+int64_t graft_phase_trained_in(const graft_phase *phase, const graft_model *m, size_t stage);
+/** Whether nothing below the last stage trains. */
+bool graft_phase_is_head_only(const graft_phase *phase, const graft_model *m);
 
 /* ---- Bottleneck cache
  * ---------------------------------------------------------------------------------------------- */

@@ -27,7 +27,9 @@ static json_t *stage_json(const inspection *x, size_t stage) {
     json_t *o = json_pack("{s:s,s:I,s:I,s:I}", "name", graft_model_stage_name(x->model, stage), "parameters",
                           parameters, "statistics", statistics, "tensors", tensors);
     if (o && x->phases)
-        json_object_set_new(o, "trained", json_boolean(x->phases[x->n_phases - 1].trains[stage]));
+        json_object_set_new(
+            o, "trained",
+            json_boolean(graft_phase_trained_in(&x->phases[x->n_phases - 1], x->model, stage) > 0));
     return o;
 }
 
@@ -35,9 +37,8 @@ static json_t *stages_json(const inspection *x, json_int_t *total, json_int_t *t
     json_t *stages = json_array();
     for (size_t i = 0; i < graft_model_n_stages(x->model); i++) {
         json_t *stage = stage_json(x, i);
-        json_int_t n = json_integer_value(json_object_get(stage, "parameters"));
-        *total += n;
-        if (x->phases && x->phases[x->n_phases - 1].trains[i]) *trained += n;
+        *total += json_integer_value(json_object_get(stage, "parameters"));
+        if (x->phases) *trained += graft_phase_trained_in(&x->phases[x->n_phases - 1], x->model, i);
         if (json_array_append_new(stages, stage) < 0) {
             json_decref(stages);
             return NULL;

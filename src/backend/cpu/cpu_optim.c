@@ -114,7 +114,8 @@ static void adam_piece(void *self, size_t i) {
 static int run_adam(void *self) {
     const graft_cpu_own *own = self;
     const graft_adam_attr *a = own->attr;
-    double lr = (double)scalar(own, 4, 0.0F) * a->lr_scale, step = (double)scalar(own, 5, 1.0F);
+    double lr = (double)scalar(own, 4, 0.0F) * a->lr_scale,
+           step = (double)scalar(own, 5, 1.0F) + a->steps_before;
     graft_adam_span s = {.w = own->data[0],
                          .dw = own->data[1],
                          .m = own->data[2],

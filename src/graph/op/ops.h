@@ -212,6 +212,7 @@ typedef struct graft_adam_attr {
     /* AdamW (Loshchilov and Hutter 2019): decay multiplies w by 1 - lr decay; else it is added to the
      * gradient */
     int64_t decoupled;
+    double steps_before; /* updates that w had before `step` began to count */
 } graft_adam_attr;
 void graft_sgd(graft_graph *g, graft_value w, graft_value dw, graft_value lr, graft_value g_scale,
                graft_sgd_attr a);

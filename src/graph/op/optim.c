@@ -90,7 +90,8 @@ static void sgd_reference(const graft_op_call *c) {
 static void adam_reference(const graft_op_call *c) {
     const graft_adam_attr *a = c->attr;
     const double *dw = c->in[1];
-    double rate = c->in[4][0] * a->lr_scale, t = c->in[5][0], scale = c->in[6] != NULL ? c->in[6][0] : 1;
+    double rate = c->in[4][0] * a->lr_scale, t = c->in[5][0] + a->steps_before,
+           scale = c->in[6] != NULL ? c->in[6][0] : 1;
     double correct1 = 1 - pow(a->beta1, t), correct2 = 1 - pow(a->beta2, t);
     for (int64_t i = 0; i < graft_rule_count(&c->out_shape[0]); i++) {
         double w = c->in[0][i], g = scale * dw[i];
@@ -179,9 +180,18 @@ static const graft_adam_attr adam_decay = {
 static const graft_adam_attr adam_w = {
     .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .weight_decay = 0.1, .lr_scale = 1, .decoupled = 1};
 
+static const graft_adam_attr adam_later = {
+    .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .lr_scale = 1, .steps_before = 12};
+
 static const graft_op_case adam_cases[] = {
     {.name = "first step",
      .attr = &adam_plain,
+     .n_in = 7,
+     .in = {FILTER, FILTER, FILTER, FILTER, ONE, ONE, NOTHING},
+     .low = {[5] = 1},
+     .high = {[3] = 1, [4] = 0.01, [5] = 1}},
+    {.name = "first step of a later phase",
+     .attr = &adam_later,
      .n_in = 7,
      .in = {FILTER, FILTER, FILTER, FILTER, ONE, ONE, NOTHING},
      .low = {[5] = 1},

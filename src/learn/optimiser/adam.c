@@ -8,7 +8,8 @@ static void update(graft_graph *g, graft_value w, graft_value dw, graft_value lr
                                  .beta2 = recipe->beta2,
                                  .eps = recipe->eps,
                                  .weight_decay = group->weight_decay,
-                                 .lr_scale = group->lr_scale});
+                                 .lr_scale = group->lr_scale,
+                                 .steps_before = group->steps_before});
 }
 
 const graft_optimiser graft_optimiser_adam = {

@@ -9,6 +9,7 @@ static void update(graft_graph *g, graft_value w, graft_value dw, graft_value lr
                                  .eps = recipe->eps,
                                  .weight_decay = group->weight_decay,
                                  .lr_scale = group->lr_scale,
+                                 .steps_before = group->steps_before,
                                  .decoupled = 1});
 }
 

@@ -1,13 +1,9 @@
 /* The head alone: the backbone is a fixed feature extractor, and its features are cached. */
 #include "transfer/strategies.h"
 
-static int phases(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
-                  const char *argument, const graft_evidence *evidence, graft_err *err) {
-    (void)evidence;
-    if (argument)
-        return graft_err_set(err, GRAFT_EUSAGE, "--train head takes nothing after a colon, not '%s'",
-                             argument);
-    return graft_phase_from(out, n_phases, arena, m, graft_model_n_stages(m) - 1, err);
+static int phases(graft_phases *p, const char *argument, graft_err *err) {
+    int rc = graft_strategy_takes_nothing("head", argument, err);
+    return rc < 0 ? rc : graft_phases_from(p, graft_model_n_stages(p->model) - 1, err);
 }
 
 const graft_strategy graft_strategy_head = {

@@ -3,10 +3,8 @@
 
 #include <stdlib.h>
 
-static int phases(graft_phase **out, size_t *n_phases, graft_arena *arena, const graft_model *m,
-                  const char *argument, const graft_evidence *evidence, graft_err *err) {
-    (void)evidence;
-    size_t n_backbone = graft_model_n_stages(m) - 1;
+static int phases(graft_phases *p, const char *argument, graft_err *err) {
+    size_t n_backbone = graft_model_n_stages(p->model) - 1;
     char *end = NULL;
     long n = argument ? strtol(argument, &end, 10) : 1;
     if (argument && (end == argument || *end)) {
@@ -16,7 +14,7 @@ static int phases(graft_phase **out, size_t *n_phases, graft_arena *arena, const
         return graft_err_set(err, GRAFT_EUSAGE,
                              "--train top:%ld: this model has 1 to %zu stages below its head", n, n_backbone);
     }
-    return graft_phase_from(out, n_phases, arena, m, n_backbone - (size_t)n, err);
+    return graft_phases_from(p, n_backbone - (size_t)n, err);
 }
 
 const graft_strategy graft_strategy_top = {
