@@ -232,6 +232,11 @@ typedef struct graft_trainer_io {
      * epoch to epoch, and never more than a twentieth of the time. */
     double checkpoint_seconds;
     graft_runlog *log;
+    /** Of a run that is not taken up: the log keeps so many events and goes on with {"event": "phase"} of
+     * these fields (NULL: none; borrowed), and its seconds count from here. */
+    int64_t events_before;
+    json_t *opening;
+    double seconds_before;
     graft_shelf *last; /* NULL, or takes the trained parameters as the last update left them */
 } graft_trainer_io;
 
@@ -250,6 +255,8 @@ void graft_history_read(graft_training *t, const json_t *history);
 
 /** Whether a run left a resume point in `checkpoint_dir`. */
 bool graft_checkpoint_exists(const char *checkpoint_dir);
+/** Removes the resume point, where there is one. */
+int graft_checkpoint_remove(const char *checkpoint_dir, graft_err *err);
 
 /** What a model answered to the samples of one pass, in the order of the batches, and the truth. */
 struct graft_answers {

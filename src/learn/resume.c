@@ -3,9 +3,10 @@
  * with another identity does not take it up. */
 #include "learn/run.h"
 
-#include <math.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char STATE_PREFIX[] = "state/", BEST_PREFIX[] = "best/", RUN_NAME[] = "run",
                   FILE_NAME[] = "resume.safetensors";
@@ -116,6 +117,15 @@ bool graft_checkpoint_exists(const char *checkpoint_dir) {
     bool exists = path && graft_path_is_file(path);
     graft_arena_free(arena);
     return exists;
+}
+
+int graft_checkpoint_remove(const char *checkpoint_dir, graft_err *err) {
+    graft_arena *arena = graft_arena_new(NULL);
+    char *path = arena ? graft_path_join(arena, checkpoint_dir, FILE_NAME) : NULL;
+    int rc = path ? 0 : graft_err_nomem(err);
+    if (rc == 0 && unlink(path) < 0 && errno != ENOENT) rc = graft_err_errno(err, "remove", path);
+    graft_arena_free(arena);
+    return rc;
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------------ */

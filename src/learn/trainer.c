@@ -61,6 +61,17 @@ static int make_room(trainer *t, graft_err *err) {
     return t->room && t->run.result.history ? 0 : graft_err_nomem(err);
 }
 
+/* What a run that is taken up had written stays, up to its resume point; any other begins its own. */
+static int open_log(trainer *t, graft_err *err) {
+    const graft_trainer_io *io = t->io;
+    if (!t->run.result.resumed) t->run.seconds = io->seconds_before;
+    if (!io->log) return 0;
+    if (t->run.result.resumed) return graft_runlog_keep(io->log, t->run.events, err);
+    int rc = graft_runlog_keep(io->log, io->events_before, err);
+    if (rc < 0 || !io->opening) return rc;
+    return graft_runlog_write(io->log, "phase", json_copy(io->opening), err);
+}
+
 static int open_trainer(trainer *t, graft_err *err) {
     const graft_trainer_io *io = t->io;
     graft_training *result = &t->run.result;
@@ -74,8 +85,7 @@ static int open_trainer(trainer *t, graft_err *err) {
         rc = graft_checkpoint_load(&result->resumed, io, t->recipe, &t->run, &t->best, t->arena, err);
         if (rc == 0) rc = check_disk(t, err);
     }
-    if (rc == 0 && io->log && result->resumed) rc = graft_runlog_keep(io->log, t->run.events, err);
-    return rc;
+    return rc < 0 ? rc : open_log(t, err);
 }
 
 /* Bytes of the programs' arena, of the state and of the best weights as they are now. */

@@ -145,6 +145,10 @@ int graft_model_param_stage(const graft_model *m, const char *name);
 /** Replaces a parameter's value (training's result). `count` must be its element count (ESHAPE); EUSAGE when
  * there is none of that name. Graphs made before see the new value when they are compiled after. */
 int graft_model_set(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);
+/** Whether the value is that of the file, byte for byte, in the file's own element type. */
+bool graft_model_is_read(const graft_model *m, const char *name);
+/** Takes the file's value again; false when the file has none. */
+bool graft_model_restore(graft_model *m, const char *name);
 /** Counts `batches` more for the running mean `name`: its norm's num_batches_tracked, where the file has one
  * or the model is new, is that much higher when it is saved. Any other name counts nothing. */
 void graft_model_count_batches(graft_model *m, const char *name, int64_t batches);

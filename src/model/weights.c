@@ -200,6 +200,7 @@ float *graft_slot_own(const graft_model *m, graft_param_slot *s) {
     size_t n = graft_init_count(&s->param.shape);
     s->own = graft_arena_array(m->arena, n, sizeof *s->own);
     if (!s->own) return NULL;
+    s->read = s->param.tensor;
     s->param.tensor = (graft_tensor){.name = s->param.name,
                                      .dtype = GRAFT_F32,
                                      .shape = s->param.shape,
@@ -262,6 +263,22 @@ int graft_model_set(graft_model *m, const char *name, const float *values, size_
     memcpy(own, values, count * sizeof *own);
     if (s->param.head) m->head_is_new = false;
     return 0;
+}
+
+bool graft_model_is_read(const graft_model *m, const char *name) {
+    int64_t i = graft_map_get_str(m->index, name);
+    return i >= 0 && !m->slots[i]->own && m->slots[i]->param.tensor.data;
+}
+
+bool graft_model_restore(graft_model *m, const char *name) {
+    int64_t i = graft_map_get_str(m->index, name);
+    if (i < 0) return false;
+    graft_param_slot *s = m->slots[i];
+    if (s->own && s->read.data) {
+        s->param.tensor = s->read;
+        s->own = NULL; /* the arena keeps the memory until the model is closed */
+    }
+    return graft_model_is_read(m, name);
 }
 
 void graft_model_count_batches(graft_model *m, const char *name, int64_t batches) {

@@ -56,6 +56,15 @@ static bool reads_words(const graft_job *j) {
     return graft_model_modality(j->model) == GRAFT_TEXTS && graft_model_text(j->model)->words;
 }
 
+/* Whether a phase trains norms and biases alone below the head. */
+static bool is_light(const graft_job *j, const graft_phase *phase) {
+    for (size_t i = 0; i < graft_model_n_params(j->model); i++) {
+        const graft_param *p = graft_model_param(j->model, i);
+        if (phase->trains[i] && p->kind == GRAFT_PARAM_WEIGHT && !p->head) return false;
+    }
+    return true;
+}
+
 static double choose_rate(const graft_job *j, bool head_only) {
     bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
     if (reads_words(j) && !sgd) { /* layers of the kind and depth of Kim 2014 */
@@ -137,12 +146,92 @@ static graft_param_group group_of(void *user, const char *name) {
     const graft_param *p = graft_model_find_param(j->model, name);
     const graft_fit_options *o = &j->options;
     bool alike = j->evidence.is_scratch || reads_words(j);
+    if (j->n_phases && is_light(j, &j->phases[j->relay.next])) alike = true;
     double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : alike ? 1.0 : 0.1;
     double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
     if ((size_t)p->stage >= graft_model_first_new(j->model)) scale = 1.0;
     if (p->head) scale = head_rate(j) / j->recipe.lr;
     return (graft_param_group){.lr_scale = scale,
-                               .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0};
+                               .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0,
+                               .steps_before = graft_relay_steps(&j->relay, j->model, name)};
+}
+
+/* ---- Phases ------------------------------------------------------------------------------------------------- */
+
+static int make_choices(graft_job *j, graft_err *err) {
+    j->choices = graft_arena_array(j->arena, j->n_phases + 1, sizeof *j->choices);
+    j->records = graft_arena_array(j->arena, j->n_phases + 1, sizeof *j->records);
+    if (!j->choices || !j->records) return graft_err_nomem(err);
+    j->head_only = true;
+    for (size_t i = 0; i < j->n_phases; i++) {
+        j->choices[i].head_only = graft_phase_is_head_only(&j->phases[i], j->model);
+        j->head_only = j->head_only && j->choices[i].head_only;
+    }
+    return 0;
+}
+
+/* Where a plan trains more than the head later on, --lr speaks of that: the head by itself has a rate of its
+ * own, and no augmentation unless one was asked for. */
+static void choose_phase(graft_job *j, size_t i, bool random, bool mixes) {
+    const graft_fit_options *o = &j->options;
+    graft_phase_choice *c = &j->choices[i];
+    bool probes = c->head_only && !j->head_only;
+    double asked = probes ? o->head_lr : o->lr;
+    c->lr = asked > 0 ? asked : choose_rate(j, c->head_only) * (o->lr_scale > 0 ? o->lr_scale : 1.0);
+    c->warmup = o->warmup >= 0 ? o->warmup : c->head_only || j->recipe.schedule->warms_up ? 0.0 : 0.1;
+    c->augments = random && (!probes || o->augment);
+    c->variants = c->augments ? (o->cache_variants > 0 ? o->cache_variants : 4) : 0;
+    /* mixing works on pictures, so it needs them in every epoch */
+    c->use_cache = o->cache_variants >= 0 && !(mixes && c->augments) &&
+                   (c->head_only || !c->augments || o->cache_variants > 0);
+}
+
+/* Epochs that the plan does not say: shares of what --epochs leaves, else as many as the phase would get by
+ * itself. */
+static int share_epochs(graft_job *j, graft_err *err) {
+    int64_t given = 0, open = 0, done = 0;
+    double shares = 0.0, before = 0.0;
+    for (size_t i = 0; i < j->n_phases; i++) {
+        given += j->phases[i].epochs;
+        open += j->phases[i].epochs == 0;
+        shares += j->phases[i].epochs == 0 ? j->phases[i].share : 0.0;
+    }
+    int64_t left = j->options.epochs - given;
+    if (j->options.epochs > 0 && ((open == 0 && left != 0) || left < open))
+        return graft_err_set(
+            err, GRAFT_EUSAGE,
+            "--epochs %lld does not fit --train %s, whose phases say %lld epochs and leave %lld "
+            "phases open: leave --epochs out, or give %s",
+            (long long)j->options.epochs, j->plan, (long long)given, (long long)open,
+            open ? "more" : "the phases other numbers");
+    for (size_t i = 0; i < j->n_phases; i++) {
+        graft_phase_choice *c = &j->choices[i];
+        c->epochs = j->phases[i].epochs;
+        if (c->epochs) continue;
+        if (j->options.epochs > 0) { /* at least one each, the rest by their shares */
+            before += j->phases[i].share;
+            int64_t until = (int64_t)((double)(left - open) * before / shares + 0.5);
+            c->epochs = 1 + until - done;
+            done = until;
+        } else {
+            c->epochs = choose_epochs(j, c->head_only);
+        }
+    }
+    for (size_t i = 0; i < j->n_phases && j->options.epochs_share > 0; i++)
+        j->choices[i].epochs = (int64_t)ceil((double)j->choices[i].epochs * j->options.epochs_share);
+    return 0;
+}
+
+void graft_job_recipe(graft_job *j, size_t i) {
+    const graft_phase_choice *c = &j->choices[i];
+    graft_recipe *r = &j->recipe;
+    r->epochs = c->epochs;
+    r->lr = c->lr;
+    r->warmup = c->warmup;
+    r->epochs_before = j->relay.epochs;
+    r->updates_before = j->relay.updates;
+    r->epochs_all = j->relay.epochs;
+    for (size_t k = j->relay.next; k < j->n_phases; k++) r->epochs_all += j->choices[k].epochs;
 }
 
 int graft_job_defaults(graft_job *j, graft_err *err) {
@@ -161,19 +250,15 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     int rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, o->train,
                                    &j->evidence, err);
     if (rc < 0) return rc;
-    bool head_only = graft_phase_is_head_only(&j->phases[0], j->model);
-    double scale = o->lr_scale > 0 ? o->lr_scale : 1.0;
+    if ((rc = make_choices(j, err)) < 0) return rc;
+    bool head_only = j->head_only;
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
     r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);
-    r->epochs = o->epochs > 0 ? o->epochs : choose_epochs(j, head_only);
-    if (o->epochs_share > 0) r->epochs = (int64_t)ceil((double)r->epochs * o->epochs_share);
-    r->lr = o->lr > 0 ? o->lr : choose_rate(j, head_only) * scale;
     r->momentum = 0.9;
     r->nesterov = true;
     r->beta1 = 0.9;
     r->beta2 = 0.999;
     r->eps = 1e-8;
-    r->warmup = o->warmup >= 0 ? o->warmup : head_only || r->schedule->warms_up ? 0.0 : 0.1;
     r->clip_norm = o->clip_norm >= 0 ? o->clip_norm : 1.0;
     bool classes = r->task == GRAFT_TASK_CLASSES;
     r->label_smoothing = o->label_smoothing >= 0             ? o->label_smoothing
@@ -197,12 +282,12 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     bool texts = graft_model_modality(j->model) == GRAFT_TEXTS;
     bool random = !texts && graft_augment_is_active(&j->transform.augment);
     bool mixes = random && (j->transform.augment.mixup > 0 || j->transform.augment.cutmix > 0);
-    j->variants = random ? (o->cache_variants > 0 ? o->cache_variants : 4) : 0;
-    /* mixing works on pictures, so it needs them in every epoch */
-    j->use_cache = o->cache_variants >= 0 && !mixes && (head_only || !random || o->cache_variants > 0);
+    for (size_t i = 0; i < j->n_phases; i++) choose_phase(j, i, random, mixes);
+    if ((rc = share_epochs(j, err)) < 0) return rc;
+    graft_job_recipe(j, j->n_phases - 1);
     graft_env_log(j->env, GRAFT_LOG_INFO,
                   "training %s%s: %lld epochs of batches of %lld, %s at %g (%s), seed %llu", j->plan,
-                  o->train ? "" : " (chosen)", (long long)r->epochs, (long long)r->batch, r->optimiser->name,
-                  r->lr, r->schedule->name, (unsigned long long)r->seed);
+                  o->train ? "" : " (chosen)", (long long)r->epochs_all, (long long)r->batch,
+                  r->optimiser->name, r->lr, r->schedule->name, (unsigned long long)r->seed);
     return 0;
 }

@@ -7,6 +7,18 @@
 
 enum { N_PROBES = 5 };
 
+static json_t *choices_json(const graft_job *j) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < j->n_phases; i++) {
+        const graft_phase_choice *c = &j->choices[i];
+        json_array_append_new(a,
+                              json_pack("{s:s,s:I,s:f,s:f,s:b,s:I}", "plan", j->phases[i].plan, "epochs",
+                                        (json_int_t)c->epochs, "lr", c->lr, "warmup", c->warmup, "augments",
+                                        c->augments, "cache_variants", (json_int_t)c->variants));
+    }
+    return a;
+}
+
 /* What decides the bits of a run, as JSON: in graft.json, and hashed as the run's identity. */
 json_t *graft_job_settings(const graft_job *j) {
     const graft_recipe *r = &j->recipe;
@@ -15,38 +27,54 @@ json_t *graft_job_settings(const graft_job *j) {
         graft_augment_explain(&j->transform.augment, augment, sizeof augment);
     graft_hash_hex(graft_data_fingerprint(j->data), fingerprint);
     graft_hash_hex(graft_transform_hash(&j->transform), preprocessing);
-    return json_pack(
+    const graft_phase_choice *last = &j->choices[j->n_phases - 1];
+    json_int_t epochs = 0;
+    for (size_t i = 0; i < j->n_phases; i++) epochs += j->choices[i].epochs;
+    json_t *o = json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:s,s:"
         "s,s:I,s:b,s:I,s:I,s:I,s:s,s:f,s:I}",
         "graft", graft_version(), "plan", j->plan, "augment", augment, "data_fingerprint", fingerprint,
-        "preprocessing", preprocessing, "epochs", (json_int_t)r->epochs, "batch", (json_int_t)r->batch,
-        "micro_batch", (json_int_t)r->micro_batch, "segments", r->segments, "optimizer", r->optimiser->name,
-        "schedule", r->schedule->name, "lr", r->lr, "head_lr", j->options.head_lr, "backbone_lr_scale",
-        j->options.backbone_lr_scale, "weight_decay", j->options.weight_decay, "warmup", r->warmup,
+        "preprocessing", preprocessing, "epochs", epochs, "batch", (json_int_t)r->batch, "micro_batch",
+        (json_int_t)r->micro_batch, "segments", r->segments, "optimizer", r->optimiser->name, "schedule",
+        r->schedule->name, "lr", last->lr, "head_lr", j->options.head_lr, "backbone_lr_scale",
+        j->options.backbone_lr_scale, "weight_decay", j->options.weight_decay, "warmup", last->warmup,
         "clip_norm", r->clip_norm, "label_smoothing", r->label_smoothing, "validation",
         j->options.data.validation, "trained_statistics", j->train_statistics, "sampler",
         j->order == GRAFT_BALANCED ? "balanced" : "shuffle", "class_weights",
-        j->class_weights ? "auto" : "none", "cache_variants", (json_int_t)j->variants, "from_scratch",
+        j->class_weights ? "auto" : "none", "cache_variants", (json_int_t)last->variants, "from_scratch",
         j->evidence.is_scratch, "early_stop", (json_int_t)r->early_stop, "eval_every",
         (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed, "task", graft_task_name(r->task),
         "test_share", j->options.data.test, "per_class", (json_int_t)j->options.data.per_class);
+    if (o && j->n_phases > 1) json_object_set_new(o, "phases", choices_json(j));
+    return o;
 }
 
-int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err) {
+int graft_job_hash(graft_job *j, graft_err *err) {
+    graft_arena *arena = graft_arena_new(NULL);
+    graft_graph *graph = NULL;
+    if (!arena) return graft_err_nomem(err);
+    int rc = graft_model_graph(&graph, arena, j->model, 0, 0, err);
+    if (rc == 0) rc = graft_graph_hash(graph, &j->source, err);
+    graft_arena_free(arena);
+    return rc;
+}
+
+int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err *err) {
     graft_arena *arena = graft_arena_new(NULL);
     graft_hasher *h = arena ? graft_hasher_new(arena) : NULL;
     json_t *settings = graft_job_settings(j);
+    if (i == j->n_phases) {
+        json_object_del(settings, "micro_batch"); /* each phase has its own */
+        json_object_del(settings, "segments");
+    }
     char *text =
         settings ? json_dumps(settings, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    graft_graph *graph = NULL;
-    graft_hash model;
     int rc = h && text ? 0 : graft_err_nomem(err);
-    if (rc == 0) rc = graft_model_graph(&graph, arena, j->model, 0, 0, err);
-    if (rc == 0) rc = graft_graph_hash(graph, &model, err);
     if (rc == 0) {
         graft_hasher_text(h, text);
-        graft_hasher_add(h, &model, sizeof model);
+        graft_hasher_add(h, &j->source, sizeof j->source);
         graft_hasher_add(h, &j->recipe.dtype, sizeof j->recipe.dtype);
+        graft_hasher_add(h, &i, sizeof i);
         *out = graft_hasher_end(h);
     }
     free(text);
@@ -137,17 +165,24 @@ static json_t *history_json(const graft_training *t, graft_task task) {
     return a;
 }
 
+/* Whether the weights that were kept differ from the file's in a stage. */
+static bool is_trained(const graft_job *j, size_t stage) {
+    for (size_t i = 0; i <= j->relay.best_phase; i++)
+        if (graft_phase_trained_in(&j->phases[i], j->model, stage) > 0) return true;
+    return false;
+}
+
 /* graft.json: how the model came about. */
 static json_t *record_json(const graft_job *j) {
     json_t *trained = json_array();
     for (size_t i = 0; i < graft_model_n_stages(j->model); i++)
-        if (graft_phase_trained_in(&j->phases[j->n_phases - 1], j->model, i) > 0)
+        if (is_trained(j, i))
             json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
-    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I}", "settings", graft_job_settings(j), "model",
+    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:o}", "settings", graft_job_settings(j), "model",
                      j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
                      "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
                      metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task),
-                     "best_epoch", (json_int_t)j->training.best_epoch);
+                     "best_epoch", (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j));
 }
 
 /* The few that a card shows. */

@@ -33,7 +33,9 @@ static int open_log(graft_job *j, graft_err *err) {
     if (rc == 0 && j->options.restart) rc = graft_dir_remove(checkpoint, err);
     if (rc == 0) rc = graft_runlog_open(&j->log, path, err);
     /* a folder of a finished run begins a new log; one with a resume point goes on in the old */
-    if (rc == 0 && !graft_checkpoint_exists(checkpoint)) rc = graft_runlog_keep(j->log, 0, err);
+    char *relay = rc == 0 ? graft_path_join(j->arena, checkpoint, GRAFT_RELAY_FILE) : NULL;
+    if (rc == 0 && !graft_checkpoint_exists(checkpoint) && !(relay && graft_path_is_file(relay)))
+        rc = graft_runlog_keep(j->log, 0, err);
     if (rc == 0 && j->options.tensorboard) rc = graft_runlog_tensorboard(j->log, j->options.tensorboard, err);
     return rc;
 }
@@ -46,11 +48,14 @@ int graft_job_run(graft_job *j, graft_err *err) {
     if (rc == 0) rc = graft_job_defaults(j, err);
     if (rc == 0 && !j->options.dry_run)
         rc = j->out ? open_log(j, err) : graft_runlog_open(&j->log, NULL, err);
-    for (size_t i = 0; i < j->n_phases && rc == 0; i++) rc = graft_job_phase(j, i, err);
+    if (rc == 0 && !j->options.dry_run) rc = graft_job_hash(j, err);
+    if (rc == 0 && !j->options.dry_run) rc = graft_relay_open(j, err);
+    while (rc == 0 && j->relay.next < j->n_phases) rc = graft_job_phase(j, j->relay.next, err);
     return rc;
 }
 
 void graft_job_close(graft_job *j) {
+    graft_relay_close(&j->relay);
     graft_runlog_close(j->log);
     json_decref(j->validation.all);
     json_decref(j->test.all);

@@ -12,6 +12,38 @@ typedef struct graft_measures {
     json_t *all; /* every metric */
 } graft_measures;
 
+/** How one phase is trained, where phases differ. */
+typedef struct graft_phase_choice {
+    int64_t epochs;
+    double lr, warmup;
+    bool head_only, augments;
+    bool use_cache;   /* rows are kept; else the prefix runs in front of each batch */
+    int64_t variants; /* of cached rows; 0: none */
+} graft_phase_choice;
+
+/** What one phase was. */
+typedef struct graft_phase_record {
+    int64_t first_epoch, n_epochs, n_steps; /* epochs of the whole run, from 1 */
+    int64_t best_epoch;                     /* of the whole run; 0: none was evaluated */
+    double best_score, best_loss;
+    bool stopped;                            /* early: the next phase began at its best epoch */
+    int64_t norm_batches, best_norm_batches; /* that its norms saw until its end, until its best epoch */
+} graft_phase_record;
+
+/** Where the relay lies in the folder of resume points. */
+#define GRAFT_RELAY_FILE "phases.safetensors"
+
+/** What phases hand to each other. relay.c */
+typedef struct graft_relay {
+    size_t next;          /* the phase to run */
+    size_t best_phase;    /* of those that were run */
+    graft_shelf *best;    /* values at the best epoch so far, but those that still are the file's */
+    graft_shelf *moments; /* of the optimiser, as the last phase that had them left them */
+    bool *touched;        /* [n_params] trained so far */
+    int64_t *steps;       /* [n_params] updates so far; NULL: there is one phase */
+    int64_t epochs, updates, events;
+} graft_relay;
+
 /** One fit from start to end. */
 typedef struct graft_job {
     graft_env *env;
@@ -28,10 +60,14 @@ typedef struct graft_job {
     const char *plan; /* text of the plan */
     graft_phase *phases;
     size_t n_phases;
+    graft_phase_choice *choices; /* [n_phases] */
+    graft_phase_record *records; /* [n_phases] */
+    graft_relay relay;
+    bool head_only; /* nothing below the head trains in any phase */
     bool train_statistics;
-    int64_t variants; /* of cached rows; 0: none */
-    bool use_cache;   /* rows are kept; else the prefix runs in front of each batch */
-    graft_recipe recipe;
+    bool settled;        /* the data: every sample was seen */
+    graft_hash source;   /* of the model as it was before training */
+    graft_recipe recipe; /* of the phase under way */
     float *class_weights;
     graft_order order;
     graft_runlog *log;
@@ -54,6 +90,33 @@ void graft_job_vectors_done(const graft_job *j);
 int graft_job_head(graft_job *j, graft_err *err);
 /** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */
 int graft_job_phase(graft_job *j, size_t i, graft_err *err);
+/** Makes what phases hand on, and takes up a run of several phases that was stopped: j->relay.next says where
+ * it goes on. */
+int graft_relay_open(graft_job *j, graft_err *err);
+void graft_relay_close(graft_relay *r);
+/** Updates that a parameter had so far. */
+double graft_relay_steps(const graft_relay *r, const graft_model *m, const char *name);
+/** The relay in the run's folder: written after a phase, and taken up where one is there and whole and this
+ * run's. relay_file.c */
+int graft_relay_save(const graft_job *j, graft_err *err);
+int graft_relay_load(graft_job *j, graft_err *err);
+/** Moments of parameters that phase i trains, into a state without programs. */
+int graft_relay_moments(const graft_job *j, size_t i, graft_state *state, graft_err *err);
+/** Takes over what phase i came to. `state` holds its best weights, `last` the last ones. The model then has
+ * the values that the next phase begins with, or the best of all after the last one. Where to go on is kept
+ * in the run's folder. */
+int graft_relay_take(graft_job *j, size_t i, const graft_graph *suffix, const graft_state *state,
+                     const graft_shelf *last, const graft_training *t, graft_err *err);
+/** Index of the parameter that a state of the optimiser belongs to ("conv.weight/exp_avg"); -1: of none. */
+int64_t graft_relay_owner(const graft_model *m, const char *moment);
+/** Phases as JSON: plan, epochs, rates, what each came to. The caller owns one reference. */
+json_t *graft_job_phases(const graft_job *j);
+/** Recipe of phase i: what is the phase's own put into j->recipe. defaults.c */
+void graft_job_recipe(graft_job *j, size_t i);
+/** Measures the model as it is on validation and test parts, through phase i's prefix. phase.c */
+int graft_job_measure(graft_job *j, size_t i, graft_err *err);
+/** The folder of resume points of phase i; NULL: out of memory, or the run has no folder. */
+char *graft_job_checkpoint(const graft_job *j, size_t i);
 /** Everything up to the end of the last phase: opens, chooses, trains and measures. fit.c */
 int graft_job_run(graft_job *j, graft_err *err);
 /** Closes what a job holds but its arena. */
@@ -67,8 +130,10 @@ int graft_job_describe(const graft_job *j, char **result, graft_err *err);
 /** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over (NULL: out
  * of memory). */
 int graft_print_json(char **out, json_t *o, graft_err *err);
-/** Identity of everything that decides the run. */
-int graft_job_identity(const graft_job *j, graft_hash *out, graft_err *err);
+/** Identity of everything that decides phase i; n_phases: the run but for its micro-batches. */
+int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err *err);
+/** Hash of the model's structure and values into j->source. */
+int graft_job_hash(graft_job *j, graft_err *err);
 
 /** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
 const char *graft_task_name(graft_task task);

@@ -13,6 +13,9 @@ typedef struct phase {
     graft_state *state;
     graft_features *features;
     graft_transform plain; /* without augmentation */
+    size_t index;
+    const graft_phase_choice *choice;
+    graft_shelf *last; /* weights after the last update; NULL: nothing follows */
 } phase;
 
 static int split(phase *p, const graft_phase *marks, graft_err *err) {
@@ -31,12 +34,12 @@ static int split(phase *p, const graft_phase *marks, graft_err *err) {
 /* Every sample is seen once here: while rows are filled, or on its own. */
 static int see_samples(phase *p, graft_err *err) {
     graft_job *j = p->job;
-    if (!p->prefix || !j->use_cache) return graft_data_check(j->data, err);
+    if (!p->prefix || !p->choice->use_cache) return j->settled ? 0 : graft_data_check(j->data, err);
     graft_features_options o = {.dtype = j->recipe.dtype,
-                                .variants = j->variants,
+                                .variants = p->choice->variants,
                                 .seed = j->options.seed,
                                 .use_cache = j->options.cache_variants >= 0,
-                                .check = true};
+                                .check = !j->settled};
     int rc = graft_features_new(&p->features, j->env, j->data, &j->transform, p->prefix, &o, err);
     if (rc == 0) {
         int64_t cached = 0, all = 0;
@@ -54,7 +57,7 @@ static int open_batches(graft_batches *out, phase *p, graft_part part, bool trai
                                        .batch = j->recipe.batch,
                                        .order = train ? j->order : GRAFT_IN_ORDER,
                                        .seed = j->options.seed,
-                                       .variants = train ? j->variants : 0};
+                                       .variants = train ? p->choice->variants : 0};
         return graft_row_batches_open(out, p->features, j->data, &p->plain, p->prefix, &o, err);
     }
     graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
@@ -64,7 +67,8 @@ static int open_batches(graft_batches *out, phase *p, graft_part part, bool trai
     o.order = train ? j->order : GRAFT_IN_ORDER;
     o.augment = o.mix = train;
     o.seed = j->options.seed;
-    int rc = graft_loader_open(&inner, j->data, train ? &j->transform : &p->plain, &o, err);
+    bool augments = train && p->choice->augments;
+    int rc = graft_loader_open(&inner, j->data, augments ? &j->transform : &p->plain, &o, err);
     if (rc < 0) return rc;
     if (p->prefix) {
         rc = graft_prefix_batches_open(out, &inner, p->prefix, err);
@@ -93,10 +97,11 @@ static int plan_memory(phase *p, graft_err *err) {
         rc = graft_learn_fit_memory(&j->recipe, j->env, p->suffix, limit > own ? limit - own : 0, err);
     if (rc == 0) rc = graft_learn_memory(&needs, j->env, p->suffix, &j->recipe, err);
     if (rc < 0) return rc;
-    j->peak_memory = needs + own;
-    graft_env_log(j->env, j->peak_memory > limit ? GRAFT_LOG_WARNING : GRAFT_LOG_INFO,
-                  "peak memory of programs and weights: %.1f MiB%s", (double)j->peak_memory / 0x1p20,
-                  j->peak_memory > limit ? ", more than is free: --memory makes it fit" : "");
+    needs += own;
+    if (needs > j->peak_memory) j->peak_memory = needs;
+    graft_env_log(j->env, needs > limit ? GRAFT_LOG_WARNING : GRAFT_LOG_INFO,
+                  "peak memory of programs and weights: %.1f MiB%s", (double)needs / 0x1p20,
+                  needs > limit ? ", more than is free: --memory makes it fit" : "");
     if (j->recipe.micro_batch < j->recipe.batch || j->recipe.segments) {
         graft_env_log(
             j->env, GRAFT_LOG_INFO,
@@ -108,27 +113,45 @@ static int plan_memory(phase *p, graft_err *err) {
     return 0;
 }
 
-static int train(phase *p, graft_err *err) {
+/* What the run's log says where a phase begins; NULL: out of memory. */
+static json_t *opening(const phase *p) {
+    const graft_job *j = p->job;
+    const graft_phase *marks = &j->phases[p->index];
+    json_int_t trained = 0;
+    for (size_t s = 0; s < graft_model_n_stages(j->model); s++)
+        trained += graft_phase_trained_in(marks, j->model, s);
+    return json_pack("{s:I,s:I,s:s,s:I,s:I,s:f,s:I}", "phase", (json_int_t)p->index + 1, "of",
+                     (json_int_t)j->n_phases, "plan", marks->plan, "first_epoch",
+                     (json_int_t)j->relay.epochs + 1, "epochs", (json_int_t)j->recipe.epochs, "lr",
+                     j->recipe.lr, "trained_parameters", trained);
+}
+
+static int train(phase *p, graft_training *out, graft_err *err) {
     graft_job *j = p->job;
     graft_batches training = {0}, validation = {0};
     int64_t n_val = 0;
     graft_data_members(j->data, GRAFT_VAL, &n_val);
-    char *checkpoint = j->out ? graft_path_join(j->arena, j->out, "checkpoint") : NULL;
     graft_trainer_io io = {.env = j->env,
                            .suffix = p->suffix,
                            .state = p->state,
                            .train = &training,
                            .validation = n_val ? &validation : NULL,
-                           .checkpoint_dir = checkpoint,
-                           .log = j->log};
+                           .checkpoint_dir = graft_job_checkpoint(j, p->index),
+                           .log = j->log,
+                           .events_before = j->relay.events,
+                           .opening = opening(p),
+                           .seconds_before = j->training.seconds,
+                           .last = p->last};
     if (j->class_weights) graft_data_class_weights(j->data, GRAFT_TRAIN, j->class_weights);
     j->recipe.class_weights = j->class_weights;
-    int rc = checkpoint || !j->out ? graft_job_identity(j, &io.identity, err) : graft_err_nomem(err);
+    int rc = io.opening && (io.checkpoint_dir || !j->out) ? 0 : graft_err_nomem(err);
+    if (rc == 0) rc = graft_job_identity(j, p->index, &io.identity, err);
     if (rc == 0) rc = open_batches(&training, p, GRAFT_TRAIN, true, err);
     if (rc == 0 && n_val) rc = open_batches(&validation, p, GRAFT_VAL, false, err);
-    if (rc == 0) rc = graft_trainer_run(&j->training, j->arena, &io, &j->recipe, err);
+    if (rc == 0) rc = graft_trainer_run(out, p->arena, &io, &j->recipe, err);
     graft_batches_close(&training);
     graft_batches_close(&validation);
+    json_decref(io.opening);
     return rc;
 }
 
@@ -180,52 +203,65 @@ static int make_tokens(phase *p, graft_err *err) {
     return rc;
 }
 
-/* How many batches the norms saw until the epoch that is kept, as PyTorch counts them. */
-static int64_t batches_seen(const graft_job *j) {
-    const graft_training *t = &j->training;
-    const graft_recipe *r = &j->recipe;
-    int64_t kept = t->best_epoch ? t->best_epoch : t->n_epochs;
-    if (t->n_epochs == 0) return 0;
-    return t->n_steps / t->n_epochs * kept * ((r->batch + r->micro_batch - 1) / r->micro_batch);
+/* ---- A phase ------------------------------------------------------------------------------------------------ */
+
+static int open_phase(phase *p, graft_job *j, size_t i, graft_err *err) {
+    *p = (phase){.job = j, .index = i, .choice = &j->choices[i], .arena = graft_arena_new(NULL)};
+    if (!p->arena) return graft_err_nomem(err);
+    graft_job_recipe(j, i);
+    int rc = graft_transform_of(&p->plain, j->model, NULL, err);
+    if (rc == 0) rc = make_tokens(p, err);
+    return rc < 0 ? rc : split(p, &j->phases[i], err);
 }
 
-/* Trained values go home. */
-static int write_back(phase *p, graft_err *err) {
-    size_t n = graft_graph_n_values(p->suffix);
-    int64_t batches = batches_seen(p->job);
-    int rc = 0;
-    for (size_t v = 0; v < n && rc == 0; v++) {
-        const graft_value_info *info = graft_graph_value(p->suffix, (graft_value)v);
-        int64_t count = 0;
-        if (info->kind != GRAFT_PARAM || !info->trained || !graft_shape_count(&info->shape, &count)) continue;
-        float *values = malloc((size_t)count * sizeof *values + 1);
-        rc = values ? graft_state_read(p->state, info->name, values, (size_t)count, err)
-                    : graft_err_nomem(err);
-        if (rc == 0) rc = graft_model_set(p->job->model, info->name, values, (size_t)count, err);
-        free(values);
-        if (rc == 0) graft_model_count_batches(p->job->model, info->name, batches);
-    }
+static void close_phase(phase *p) {
+    graft_shelf_free(p->last);
+    graft_features_free(p->features);
+    graft_state_free(p->state);
+    graft_prefix_free(p->prefix);
+    graft_arena_free(p->arena);
+}
+
+static int measure_all(phase *p, graft_err *err) {
+    int rc = measure(p, GRAFT_VAL, &p->job->validation, err);
+    return rc < 0 ? rc : measure(p, GRAFT_TEST, &p->job->test, err);
+}
+
+int graft_job_measure(graft_job *j, size_t i, graft_err *err) {
+    phase p;
+    int rc = open_phase(&p, j, i, err);
+    if (rc == 0) rc = see_samples(&p, err);
+    if (rc == 0) rc = graft_state_new(&p.state, j->env, err);
+    if (rc == 0) rc = measure_all(&p, err);
+    close_phase(&p);
+    return rc;
+}
+
+static int run_phase(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    graft_training training = {0};
+    bool is_last = p->index + 1 == j->n_phases;
+    int rc = see_samples(p, err);
+    j->settled = rc == 0;
+    if (rc == 0 && !is_last) rc = graft_shelf_new(&p->last, err);
+    if (rc == 0) rc = graft_state_new(&p->state, j->env, err);
+    if (rc == 0) rc = graft_relay_moments(j, p->index, p->state, err);
+    if (rc == 0) rc = train(p, &training, err);
+    if (rc == 0) rc = graft_relay_take(j, p->index, p->suffix, p->state, p->last, &training, err);
+    if (rc == 0 && is_last && j->relay.best_phase == p->index) rc = measure_all(p, err);
     return rc;
 }
 
 int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
-    phase p = {.job = j, .arena = graft_arena_new(NULL)};
-    if (!p.arena) return graft_err_nomem(err);
-    int rc = graft_transform_of(&p.plain, j->model, NULL, err);
-    if (rc == 0) rc = make_tokens(&p, err);
-    if (rc == 0) rc = split(&p, &j->phases[i], err);
+    phase p;
+    if (j->n_phases > 1)
+        graft_env_log(j->env, GRAFT_LOG_INFO, "phase %zu of %zu: %s, %lld epochs at %g", i + 1, j->n_phases,
+                      j->phases[i].plan, (long long)j->choices[i].epochs, j->choices[i].lr);
+    int rc = open_phase(&p, j, i, err);
     if (rc == 0) rc = plan_memory(&p, err);
-    if (rc == 0 && !j->options.dry_run) {
-        rc = see_samples(&p, err);
-        if (rc == 0) rc = graft_state_new(&p.state, j->env, err);
-        if (rc == 0) rc = train(&p, err);
-        if (rc == 0) rc = measure(&p, GRAFT_VAL, &j->validation, err);
-        if (rc == 0) rc = measure(&p, GRAFT_TEST, &j->test, err);
-        if (rc == 0) rc = write_back(&p, err);
-    }
-    graft_features_free(p.features);
-    graft_state_free(p.state);
-    graft_prefix_free(p.prefix);
-    graft_arena_free(p.arena);
-    return rc;
+    if (rc == 0 && !j->options.dry_run) rc = run_phase(&p, err);
+    close_phase(&p);
+    if (j->options.dry_run) j->relay.next = i + 1;
+    bool elsewhere = i + 1 == j->n_phases && j->relay.best_phase != i && !j->options.dry_run;
+    return rc == 0 && elsewhere ? graft_job_measure(j, j->relay.best_phase, err) : rc;
 }

@@ -55,7 +55,7 @@ int graft_cpu_batch_norm_grad(graft_lowering *l, const graft_node *n, graft_err 
     const graft_norm_attr *a = n->attr;
     graft_value x = n->in[0], dy = n->in[1], dx = n->out[0];
     bool weights = graft_lower_is_used(l, n->out[1]) || graft_lower_is_used(l, n->out[2]);
-    unsigned flags = dnnl_use_global_stats | dnnl_use_scale | dnnl_use_shift;
+    unsigned flags = dnnl_use_global_stats | dnnl_use_scale | (weights ? dnnl_use_shift : 0U);
     graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
     const_dnnl_memory_desc_t xm;
     dnnl_memory_desc_t vm;
@@ -76,7 +76,8 @@ int graft_cpu_batch_norm_grad(graft_lowering *l, const graft_node *n, graft_err 
     if (hint) dnnl_primitive_desc_destroy(hint);
     if (rc < 0) return rc;
     rc = graft_cpu_take(l, n, 0, dyb, xm, dtype, &dxb, err);
-    if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[1], vm, GRAFT_F32, &dscale, err);
+    /* oneDNN wants a place for the scale's gradient even where it computes dx alone */
+    if (rc == 0) rc = graft_cpu_new(l, n->out[1], vm, GRAFT_F32, &dscale, err);
     if (rc == 0 && weights) rc = graft_cpu_new(l, n->out[2], vm, GRAFT_F32, &dshift, err);
     if (rc < 0) {
         dnnl_primitive_desc_destroy(pd);
