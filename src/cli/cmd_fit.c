@@ -22,9 +22,7 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.train),
      .value = "PLAN",
-     .help =
-         "what is trained, the rest is frozen: head, top:N, from:STAGE, full; chosen from the data unless "
-         "given"},
+     .help = "what is trained, the rest is frozen; chosen from the data unless given; see below"},
     {.name = "family",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.family),
@@ -278,7 +276,18 @@ const graft_command graft_command_fit = {
         "word vectors (.vec, .bin, .ftz, .txt); DATA are\n"
         "class folders (with or without train, val and test), a CSV, TSV or JSONL, IDX, NPY or NPZ, and for "
         "texts\nalso CoNLL columns and __label__ lines. The "
-        "same\ncommand takes up a run that was interrupted and ends with the same bits.\n",
+        "same\ncommand takes up a run that was interrupted and ends with the same bits.\n"
+        "\nPLAN is one of\n"
+        "  head               the head alone, on features that are kept\n"
+        "  top:N              the last N stages and the head (stages: graft inspect MODEL)\n"
+        "  from:STAGE, full   a stage and everything after it; everything\n"
+        "  surgical:STAGE     one stage and the head\n"
+        "  norm-only          scales and shifts of norms, and the head\n"
+        "  bias-only          biases and the head (BitFit)\n"
+        "  'layer4.*,!*.bias' parameters or stages by name, and the head; a pattern after ! takes away\n"
+        "  lp-ft[:PLAN]       linear-probe-then-finetune: the head first, then PLAN (full)\n"
+        "  gradual:N          a stage more every N epochs, from the head down (ULMFiT)\n"
+        "  head@3,top:1@5,full  one after the other, with epochs; what has none takes what --epochs leaves\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),
     .min_args = 2,
