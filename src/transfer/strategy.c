@@ -57,13 +57,19 @@ static int unknown(const graft_model *m, const char *plan, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE,
                              "--train %s: a stage alone is no plan: from:%s, surgical:%s, or '%s,head'", plan,
                              plan, plan, plan);
+    const char *near = NULL;
+    size_t least = strlen(plan) / 3 + 1;
     graft_buf_init(&usages, 0);
-    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++)
-        graft_buf_printf(&usages, "%s%s", i ? ", " : "", strategies[i]->usage);
-    int rc = graft_err_set(err, GRAFT_EUSAGE,
-                           "unknown plan '%s' for --train, one of: %s, and schedules such as "
-                           "head@3,full",
-                           plan, usages.failed ? "" : usages.data);
+    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++) {
+        const graft_strategy *s = strategies[i];
+        size_t d = graft_text_distance(plan, s->name);
+        if (d < least || (d == least && !near)) near = s->name, least = d;
+        graft_buf_printf(&usages, "%s%s", i ? ", " : "", s->usage);
+    }
+    int rc = graft_err_set(
+        err, GRAFT_EUSAGE,
+        "unknown plan '%s' for --train%s%s%s, one of: %s, and schedules such as head@3,full", plan,
+        near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "", usages.failed ? "" : usages.data);
     graft_buf_done(&usages);
     return rc;
 }
