@@ -51,6 +51,10 @@ static const graft_strategy *find(const char *plan, size_t size) {
     return NULL;
 }
 
+bool graft_strategy_is_row(const char *text) {
+    return find(text, strcspn(text, ":")) != NULL;
+}
+
 static int unknown(const graft_model *m, const char *plan, graft_err *err) {
     graft_buf usages;
     if (graft_model_find_stage(m, plan) >= 0)

@@ -176,6 +176,7 @@ static void what_no_plan_can_mean_is_told(void **state) {
         {"stage4,stage7", "stage3"},
         {"*.running_mean", "running statistics alone"},
         {"stage4,!stage*", "leave one of them out"},
+        {"head,full", "say their epochs"},
         {"stage4,,head", "an empty pattern"},
         {"!*", "nothing is left to train"},
         {"!head", "new and would stay random"},
