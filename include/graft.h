@@ -110,8 +110,18 @@ typedef struct graft_data_choice {
                           subset of more; tasks without one class a sample: of all; 0: every one */
 } graft_data_choice;
 
+/** What keeps few samples from being learnt by heart, and a pretrained model from forgetting. */
+typedef struct graft_regular {
+    double layer_decay; /* rate of a stage as a share of the rate of the one above it, from the head's down;
+                           0: 1. Times backbone_lr_scale where layers are pretrained */
+    double ema;   /* decay of an exponential average of the weights, which is evaluated and kept; 0: none */
+    double swa;   /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
+    double l2_sp; /* strength of the pull of pretrained layers to their pretrained values; 0: none */
+} graft_regular;
+
 typedef struct graft_fit_options {
     graft_data_choice data;
+    graft_regular regular;
     const char *family;  /* of a bare checkpoint; NULL: recognised */
     const char *head;    /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
     const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */

@@ -144,6 +144,12 @@ int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const gra
 /** Every batch norm whose running mean is marked trained uses the batch's statistics and assigns the running
  * ones; the others keep theirs. norms.c */
 int graft_graph_train_norms(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** The same with momentum 1: the running statistics become those of the last batch. norms.c */
+int graft_graph_measure_norms(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** Parameters marked trained go by `<name><ending>`, and so by other storage of a state, which begins as
+ * their source says. rename.c */
+int graft_graph_rename_trained(graft_graph **out, graft_arena *arena, const graft_graph *g,
+                               const char *ending, graft_err *err);
 /** Marks in place what may be computed in bf16: results of ops whose row allows it. precision.c */
 int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
 /** Adds the nodes that compute d(loss)/d(wrt[i]) into grads[i] (GRAFT_NONE when loss does not depend on it).

@@ -90,13 +90,24 @@ struct graft_recipe {
     uint64_t seed;       /* dropout */
     int64_t eval_every;  /* epochs between evaluations; 0: 1 */
     int64_t early_stop;  /* evaluations without improvement before stopping; 0: never */
+    double ema; /* decay of the weights' exponential average, which is what is evaluated and kept; 0: none */
+    double swa; /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
+    double l2_sp; /* alpha of alpha / 2 |w - start(w)|^2, a term of the loss; 0: none */
+    /** The value that a parameter is drawn to, which outlives the run; NULL: to none. May itself be NULL. */
+    const graft_tensor *(*start)(void *user, const char *param);
     /** Rate and decay of a parameter by its name. */
     graft_param_group (*group)(void *user, const char *param);
     void *user;
 };
 
-/** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. */
+/** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. Where the last epochs are
+ * averaged, the rate stays what it is when they begin: weights that hardly move have no average. */
 double graft_recipe_rate(const graft_recipe *r, int64_t step, int64_t n_steps);
+/** First of the epochs (from 0) that are averaged; `epochs` where none is. */
+int64_t graft_recipe_first_averaged(const graft_recipe *r);
+/** Decay of the exponential average at update `update` (from 0): min(ema, (1 + t) / (10 + t)), so that it is
+ * young while the run is, and a short run is not judged by the weights it began with. */
+double graft_recipe_ema(const graft_recipe *r, int64_t update);
 
 /* ---- Assembly
  * -------------------------------------------------------------------------------------------------- */

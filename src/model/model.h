@@ -142,6 +142,8 @@ int64_t graft_model_param_index(const graft_model *m, const char *name);
 /** Index of the stage of a parameter; -1 when there is no such parameter. */
 int graft_model_param_stage(const graft_model *m, const char *name);
 
+/** The value that the model's file has for a parameter, whatever training made of it; NULL: it has none. */
+const graft_tensor *graft_model_pretrained(const graft_model *m, const char *name);
 /** Replaces a parameter's value (training's result). `count` must be its element count (ESHAPE); EUSAGE when
  * there is none of that name. Graphs made before see the new value when they are compiled after. */
 int graft_model_set(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);

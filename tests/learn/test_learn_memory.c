@@ -133,7 +133,7 @@ static void a_resume_point_survives_any_failing_allocation(void **state) {
     t.recipe.epochs = 1;
     t.io.checkpoint_dir = in_room(r, "checkpoint");
     assert_ok(toy_run(&t, &err));
-    assert_ok(graft_best_init(&best, r->arena, t.graph, &err));
+    assert_ok(graft_best_init(&best, r->arena, t.graph, false, &err));
     assert_ok(graft_best_take(&best, r->arena, t.state, &err));
     assert_ok(graft_checkpoint_save(&t.io, &run, &best, &err));
     const char *path = in_room(r, "checkpoint/resume.safetensors");

@@ -35,6 +35,8 @@ GRAFT_CPU_KERNEL(crf_nll_grad)
 GRAFT_CPU_KERNEL(sgd)
 GRAFT_CPU_KERNEL(adam)
 GRAFT_CPU_KERNEL(clip_scale)
+GRAFT_CPU_KERNEL(lerp)
+GRAFT_CPU_KERNEL(pull)
 
 GRAFT_CPU_KERNEL(activation)
 GRAFT_CPU_KERNEL(activation_grad)

@@ -38,6 +38,8 @@ GRAFT_OP(mse_grad)           /* dloss?, y, target, weight */
 GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
 GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
 GRAFT_OP(clip_scale)         /* gradients... -> scale */
+GRAFT_OP(lerp)               /* a, b, share -> (1 - share) a + share b */
+GRAFT_OP(pull)               /* dw, w, w0 -> dw + alpha (w - w0); attr graft_pull_attr {alpha} */
 
 GRAFT_OP(activation)        /* x -> y; attr graft_activation_attr {act} */
 GRAFT_OP(activation_grad)   /* dy, x -> dx */

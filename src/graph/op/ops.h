@@ -225,4 +225,14 @@ typedef struct graft_clip_attr {
 /** (1,): min(1, max_norm / (||all gradients|| + 1e-6)), as PyTorch's clip_grad_norm_. */
 graft_value graft_clip_scale(graft_graph *g, const graft_value *grads, size_t n_grads, double max_norm);
 
+/* toward.c */
+/** (1 - share) a + share b of equal shape, which may be computed in a's place; share (1,) F32. With share 1
+ * it has b's bits. */
+graft_value graft_lerp(graft_graph *g, graft_value a, graft_value b, graft_value share);
+typedef struct graft_pull_attr {
+    double alpha;
+} graft_pull_attr;
+/** dw + alpha (w - w0): the gradient with that of alpha / 2 |w - w0|^2. */
+graft_value graft_pull(graft_graph *g, graft_value dw, graft_value w, graft_value w0, double alpha);
+
 #endif
