@@ -77,6 +77,10 @@ graft_task graft_model_task(const graft_model *m);
 int graft_model_set_task(graft_model *m, graft_task task, graft_err *err);
 /** Graphs made from now on drop what the config says (true: for training), or nothing. */
 void graft_model_set_dropout(graft_model *m, bool drops);
+/** What such graphs drop: `dropout` wherever the config has a share of its own, and of what the head reads
+ * (negative: as the config says); `drop_path` of the residual branches of whole samples, growing evenly from
+ * the first to the last, which has that share (0: none). */
+void graft_model_set_drops(graft_model *m, double dropout, double drop_path);
 /** How texts become input and features; only of a text model. */
 const graft_text_rules *graft_model_text(const graft_model *m);
 /** The tokenizer that lies beside the weights; borrowed. EDATA when there is none. */

@@ -27,6 +27,7 @@ GRAFT_OP(flatten)
 GRAFT_OP(flatten_grad)       /* dy, x (shape only) -> dx; a view */
 GRAFT_OP(dropout)            /* x, seed -> y */
 GRAFT_OP(dropout_grad)       /* dy, seed -> dx */
+GRAFT_OP(drop_path)          /* x, seed, spans? -> y; attr graft_dropout_attr */
 GRAFT_OP(attention)          /* q, k, v, spans, seed? -> y, lse (T,heads) */
 GRAFT_OP(attention_grad)     /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
 GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */

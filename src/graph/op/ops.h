@@ -141,12 +141,19 @@ graft_value graft_subsample_pad(graft_graph *g, graft_value x, int32_t stride, i
 graft_value graft_flatten(graft_graph *g, graft_value x);
 /* dropout.c */
 typedef struct graft_dropout_attr {
-    double p;     /* the part that is dropped, 0 <= p < 1 */
-    int64_t salt; /* tells the dropouts of one graph apart: their number before this one */
+    double p;      /* the part that is dropped, 0 <= p < 1 */
+    int64_t salt;  /* tells the dropouts of one graph apart: their number before this one */
+    int64_t lasts; /* drops what is frozen too: training begins with it (plan.c) */
 } graft_dropout_attr;
 /** x / (1 - p) where a hash of (seed input, this dropout's place in the graph, sample, element) keeps it,
  * else 0 (mix.h). seed is an input (2,) I32, to be set anew before each step. */
 graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p);
+/** The same, which lasts: a plan never takes it into the frozen prefix, where nothing is dropped. */
+graft_value graft_dropout_lasting(graft_graph *g, graft_value x, graft_value seed, double p);
+/* drop_path.c */
+/** A residual branch x (N,...), or x (T,D) with spans (N,2) (else GRAFT_NONE), that is x / (1 - p) for a
+ * sample that a hash of (seed, this node's place in the graph, sample) keeps, else 0. */
+graft_value graft_drop_path(graft_graph *g, graft_value x, graft_value seed, graft_value spans, double p);
 
 /* attention.c */
 typedef struct graft_attention_attr {
