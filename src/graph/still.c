@@ -34,3 +34,16 @@ int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const gra
     graft_rewrite_ends(&r);
     return graft_rewrite_end(&r, out, 0, err);
 }
+
+graft_value graft_graph_operand(const graft_graph *g, graft_value v) {
+    const graft_value_info *info = graft_graph_value(g, v);
+    bool is_operand = false;
+    while (info && info->kind == GRAFT_RESULT) {
+        const graft_node *n = graft_graph_node_at(g, (size_t)info->node);
+        if (is_operand && n->op != &graft_op_dropout) break;
+        is_operand = true;
+        v = n->in[0];
+        info = graft_graph_value(g, v);
+    }
+    return v;
+}

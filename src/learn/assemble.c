@@ -75,6 +75,7 @@ static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forw
         return graft_err_set(err, GRAFT_EINTERNAL, "the graph to train has no output 'logits'");
     graft_graph_scope(g, "loss");
     graft_value loss = graft_learn_has_crf(g) ? add_crf(a, g, logits) : add_loss(a, g, logits);
+    if ((rc = graft_terms_add(&loss, a->arena, g, suffix, a->recipe, err)) < 0) return rc;
     graft_graph_output(g, "loss", loss);
     *n_forward = graft_graph_n_nodes(g);
     return graft_graph_grad(g, loss, a->params, a->n_params, a->grads, err);

@@ -43,11 +43,13 @@ int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suf
     graft_step_graphs graphs;
     graft_evaluator e = {0};
     plan p = {0};
+    const graft_recipe step = graft_recipe_of_step(r);
+    int64_t step_tokens = r->tokens ? graft_tokens_room(step.tokens * step.micro_batch / step.batch + 1) : 0;
     int64_t tokens = r->tokens ? graft_tokens_room(r->tokens * r->micro_batch / r->batch + 1) : 0;
     int rc = arena ? graft_recipe_check(r, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_state_new(&p.state, env, err);
-    if (rc == 0) rc = graft_learn_assemble(&graphs, arena, suffix, r, err);
-    if (rc == 0) rc = add_program(&p, graphs.step, r->micro_batch, tokens, err);
+    if (rc == 0) rc = graft_learn_assemble(&graphs, arena, suffix, &step, err);
+    if (rc == 0) rc = add_program(&p, graphs.step, step.micro_batch, step_tokens, err);
     if (rc == 0 && graphs.update) rc = add_program(&p, graphs.update, 1, 0, err);
     const graft_graph *judged = suffix;
     if (rc == 0 && (r->ema > 0.0 || r->swa > 0.0)) {

@@ -23,6 +23,15 @@ double graft_recipe_ema(const graft_recipe *r, int64_t update) {
     return fmin(r->ema, (1.0 + t) / (10.0 + t));
 }
 
+graft_recipe graft_recipe_of_step(const graft_recipe *r) {
+    graft_recipe step = *r;
+    int64_t times = r->r_drop > 0.0 ? 2 : 1;
+    step.batch *= times;
+    step.micro_batch *= times;
+    step.tokens *= times;
+    return step;
+}
+
 int graft_recipe_check(const graft_recipe *r, graft_err *err) {
     const struct {
         const char *name;
@@ -46,6 +55,9 @@ int graft_recipe_check(const graft_recipe *r, graft_err *err) {
         {"patience of the early stop", (double)r->early_stop, 0.0, 1e9},
         {"decay of the average", r->ema, 0.0, 1.0},
         {"share of epochs that are averaged", r->swa, 0.0, 1.0},
+        {"strength of R-Drop", r->r_drop, 0.0, 1e9},
+        {"strength of BSS", r->bss, 0.0, 1e9},
+        {"strength of DELTA", r->delta, 0.0, 1e9},
         {"strength of the pull to the start", r->l2_sp, 0.0, 1e9},
     };
     if (!r->loss || !r->optimiser || !r->schedule || !r->group)

@@ -53,10 +53,33 @@ int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_sta
 int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches *batches, graft_err *err);
 void graft_evaluator_done(graft_evaluator *e);
 
+/** Adds the recipe's further terms to *loss, a scalar of g, which was made of `suffix`. EUSAGE says what one
+ * of them lacks. terms.c */
+int graft_terms_add(graft_value *loss, graft_arena *arena, graft_graph *g, const graft_graph *suffix,
+                    const graft_recipe *r, graft_err *err);
+
+enum { GRAFT_TWIN_INPUTS = 12 };
+
+/** Room for a batch in which each sample stands twice. twins.c */
+typedef struct graft_twins {
+    graft_tensor inputs[GRAFT_TWIN_INPUTS]; /* of samples, then of tokens */
+    void *data[GRAFT_TWIN_INPUTS + 4];
+    size_t sizes[GRAFT_TWIN_INPUTS + 4];
+} graft_twins;
+
+/** `out` is b with samples 2i and 2i + 1 being b's sample i; borrowed until the next call. */
+int graft_twins_put(graft_twins *t, graft_batch *out, const graft_batch *b, int64_t n_classes,
+                    graft_err *err);
+void graft_twins_done(graft_twins *t);
+
+/** The recipe as the step's program sees it: with twins its batches are twice as large. */
+graft_recipe graft_recipe_of_step(const graft_recipe *r);
+
 /** One update of the weights from one batch. */
 typedef struct graft_stepper {
     graft_arena *arena;
-    const graft_recipe *recipe;
+    graft_recipe recipe; /* of the step */
+    graft_twins twins;
     graft_shapes step;
     bool crf;
     graft_program *update; /* NULL without accumulation */

@@ -2,6 +2,7 @@
  * layer-wise decayed rates, L2-SP, and the averages of the weights, statistics of batch norms included. */
 #include "learn/run.h"
 #include "model/model_room.h"
+#include "support/evaluate.h"
 #include "transfer/fit.h"
 
 #define REGULAR "tests/parity/regular/"
@@ -61,6 +62,8 @@ static void read_recipe(golden_case *c) {
                        .micro_batch = c->micro_batch ? c->micro_batch : soft->shape.dims[1],
                        .l2_sp = number(c->json, "l2_sp"),
                        .ema = number(c->json, "ema"),
+                       .delta = number(c->json, "delta"),
+                       .bss = number(c->json, "bss"),
                        .dtype = GRAFT_F32,
                        .group = group_of,
                        .start = start_of,
@@ -149,7 +152,7 @@ static void compare(const golden_case *c, const graft_state *state, const char *
         const char *name = graft_arena_printf(c->r->arena, "%s%s", t->name + prefix + 1, ending);
         assert_ok(graft_state_read(state, name, values, n, &err));
         double d = worst(values, t->data, n);
-        if (d > 1e-5) fail_msg("%s: %s differs by %.2e", c->name, name, d);
+        if (d > 1e-4) fail_msg("%s: %s differs by %.2e", c->name, name, d);
         largest = fmax(largest, d);
         n_seen++;
     }
@@ -204,7 +207,7 @@ static golden_set read_golden(room *r) {
 static void regularised_steps_equal_those_of_pytorch(void **state) {
     golden_set g = read_golden(*state);
     const json_t *cases = json_object_get(g.all, "cases");
-    assert_true(json_array_size(cases) >= 7);
+    assert_true(json_array_size(cases) >= 9);
     for (size_t i = 0; i < json_array_size(cases); i++) replay(*state, &g, json_array_get(cases, i), 0);
 }
 
@@ -213,6 +216,38 @@ static void a_pull_joins_gathered_gradients_once(void **state) {
     const json_t *cases = json_object_get(g.all, "cases");
     for (size_t i = 0; i < json_array_size(cases); i++)
         if (number(json_array_get(cases, i), "l2_sp") > 0) replay(*state, &g, json_array_get(cases, i), 1);
+}
+
+/* d(loss)/d(x) as the graph has it, with `weight` for every row; both against the golden term's. */
+static void check_term(room *r, golden_set *g, const char *name, const char *x_name, bool twins) {
+    const graft_tensor *x = tensor_named(&g->values, graft_arena_printf(r->arena, "%s/%s", name, x_name)),
+                       *loss = tensor_named(&g->values, graft_arena_printf(r->arena, "%s/loss", name)),
+                       *dx = tensor_named(&g->values, graft_arena_printf(r->arena, "%s/d%s", name, x_name));
+    int64_t n = x->shape.dims[0], count = n * x->shape.dims[1];
+    graft_graph *graph = graft_graph_new(r->arena);
+    graft_value v = graft_graph_param(graph, "x", x, x->shape), d = GRAFT_NONE, part = GRAFT_NONE;
+    graft_value weight = graft_graph_input(graph, "weight", GRAFT_F32, (graft_shape){1, {n}});
+    if (!twins) part = graft_graph_input(graph, "part", GRAFT_F32, (graft_shape){1, {1}});
+    graft_value term =
+        twins ? graft_twin_kl(graph, v, weight) : graft_spectral_tail(graph, v, weight, part, 2);
+    graft_err err = {0};
+    assert_ok(graft_graph_grad(graph, term, &v, 1, &d, &err));
+    double *weights = graft_arena_array(r->arena, (size_t)n, sizeof *weights), one = 1;
+    for (int64_t i = 0; i < n; i++) weights[i] = 1.0 / (double)n;
+    const evaluate_binding bindings[] = {{"weight", weights}, {"part", &one}};
+    evaluation e = evaluate(r->arena, graph, 1, bindings, twins ? 1 : 2);
+    float gold, *gradient = graft_arena_array(r->arena, (size_t)count, sizeof *gradient);
+    memcpy(&gold, loss->data, sizeof gold);
+    assert_true(fabs(e.values[term][0] - (double)gold) < 1e-6 * fabs((double)gold));
+    for (int64_t i = 0; i < count; i++) gradient[i] = (float)e.values[d][i];
+    assert_true(worst(gradient, dx->data, (size_t)count) < 1e-6);
+}
+
+static void terms_equal_those_of_pytorch(void **state) {
+    golden_set g = read_golden(*state);
+    check_term(*state, &g, "twin_kl", "logits", true);
+    check_term(*state, &g, "tail_wide", "x", false);
+    check_term(*state, &g, "tail_tall", "x", false);
 }
 
 static void rates_fall_with_the_distance_to_the_head(void **state) {
@@ -251,6 +286,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(regularised_steps_equal_those_of_pytorch),
         room_test(a_pull_joins_gathered_gradients_once),
+        room_test(terms_equal_those_of_pytorch),
         room_test(rates_fall_with_the_distance_to_the_head),
         room_test(the_average_is_young_while_the_run_is),
         room_test(the_last_epochs_are_averaged_at_the_rate_they_begin_with),

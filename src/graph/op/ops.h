@@ -180,6 +180,22 @@ graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value tar
 /** sum_i weight_i (1/K) sum_c (y - t)^2 */
 graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
 
+/* auxiliary.c: further terms of a loss, scalars [], of few numbers: no backend has kernels of its own */
+/** sum_i (weight_2i + weight_2i+1) / 2 (KL(p|q) + KL(q|p)) of the softmax of rows 2i and 2i + 1. */
+graft_value graft_twin_kl(graft_graph *g, graft_value logits, graft_value weight);
+typedef struct graft_spectral_tail_attr {
+    int64_t k;
+} graft_spectral_tail_attr;
+/** part times the sum of the k smallest squared singular values of the rows of x (N,D) whose weight (N) is
+ * above 0; part (1) is an input. */
+graft_value graft_spectral_tail(graft_graph *g, graft_value x, graft_value weight, graft_value part,
+                                int64_t k);
+typedef struct graft_scale_attr {
+    double alpha;
+} graft_scale_attr;
+/** alpha x, of few numbers. */
+graft_value graft_scale(graft_graph *g, graft_value x, double alpha);
+
 /* lstm.c */
 typedef struct graft_lstm_attr {
     int64_t reverse; /* from the last token of a span to the first */

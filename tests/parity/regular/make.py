@@ -19,12 +19,15 @@ RESNET = os.path.join(os.path.dirname(HERE), "resnet")
 STEPS = 4
 SGD = dict(kind="sgd", lr=0.02, momentum=0.9, weight_decay=0.0, nesterov=False)
 ADAMW = dict(kind="adamw", lr=0.003, betas=[0.9, 0.999], eps=1e-3, weight_decay=0.05)
-PLAIN = dict(model="hf_basic", batch_norm="frozen", clip_norm=None, layer_decay=None, l2_sp=None, ema=None, swa_first=None)
+PLAIN = dict(model="hf_basic", batch_norm="frozen", clip_norm=None, layer_decay=None, l2_sp=None, ema=None, swa_first=None,
+             delta=None, bss=None)
 CASES = {
     "layer_decay": dict(PLAIN, optimizer=ADAMW, layer_decay=0.7),
     "discriminative": dict(PLAIN, optimizer=SGD, layer_decay=1 / 2.6),
     "l2_sp": dict(PLAIN, optimizer=SGD, l2_sp=0.5),
     "l2_sp_clip": dict(PLAIN, optimizer=ADAMW, l2_sp=0.5, clip_norm=0.5),
+    "delta": dict(PLAIN, optimizer=SGD, delta=0.01),
+    "bss": dict(PLAIN, optimizer=ADAMW, bss=0.2),
     "ema": dict(PLAIN, optimizer=SGD, batch_norm="train", ema=0.3),
     "swa": dict(PLAIN, optimizer=SGD, swa_first=1),
     "swa_norms": dict(PLAIN, optimizer=SGD, batch_norm="train", swa_first=1),
@@ -48,14 +51,15 @@ def groups_of(model, case):
 
 
 class Logits(torch.nn.Module):
-    """The logits alone, as update_bn asks for."""
+    """The logits alone, as update_bn asks for; the features beside them."""
 
     def __init__(self, model):
         super().__init__()
         self.model = model
 
     def forward(self, x):
-        return self.model(x).logits
+        self.features = self.model.resnet(x).pooler_output.flatten(1)
+        return self.model.classifier(self.features)
 
 
 def run(model, case, inputs, labels, dtype):
@@ -68,6 +72,7 @@ def run(model, case, inputs, labels, dtype):
                 module.eval()
     optimizer = make_optimizer(case["optimizer"], groups_of(model.model, case))
     start = {n: p.detach().clone() for n, p in model.model.named_parameters()}
+    pretrained = copy.deepcopy(model).eval()
     average = None
     if case["ema"] is not None:
         def blend(mean, now, t):
@@ -84,6 +89,12 @@ def run(model, case, inputs, labels, dtype):
             for n, p in model.model.named_parameters():
                 if not n.startswith("classifier"):
                     loss = loss + 0.5 * case["l2_sp"] * ((p - start[n]) ** 2).sum()
+        if case["delta"] is not None:
+            with torch.no_grad():
+                pretrained(inputs[step % len(inputs)].to(dtype))
+            loss = loss + case["delta"] * 0.5 * ((model.features - pretrained.features) ** 2).sum(1).mean()
+        if case["bss"] is not None:
+            loss = loss + case["bss"] * torch.linalg.svdvals(model.features)[-1] ** 2
         loss.backward()
         if case["clip_norm"] is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), case["clip_norm"])
@@ -100,11 +111,29 @@ def run(model, case, inputs, labels, dtype):
     return average.module.model.state_dict()
 
 
+def terms():
+    """Values and gradients of the terms alone: R-Drop's with rows 2i and 2i+1 as two answers, BSS's with k 2."""
+    out = {}
+    g = torch.Generator().manual_seed(77)
+    z = (2 * torch.randn((6, 5), generator=g, dtype=torch.float32)).double().requires_grad_()
+    p, q = F.log_softmax(z[0::2], -1), F.log_softmax(z[1::2], -1)
+    both = F.kl_div(p, q, reduction="none", log_target=True) + F.kl_div(q, p, reduction="none", log_target=True)
+    loss = both.sum(-1).mean() / 2
+    loss.backward()
+    out |= {"twin_kl/logits": z, "twin_kl/loss": loss, "twin_kl/dlogits": z.grad}
+    for name, shape in {"wide": (6, 20), "tall": (9, 4)}.items():
+        x = torch.randn(shape, generator=g, dtype=torch.float32).double().requires_grad_()
+        loss = (torch.linalg.svdvals(x)[-2:] ** 2).sum()
+        loss.backward()
+        out |= {f"tail_{name}/x": x, f"tail_{name}/loss": loss, f"tail_{name}/dx": x.grad}
+    return out
+
+
 def main():
     transformers.utils.logging.set_verbosity_error()
     batches = load_file(f"{RESNET}/train/batches.safetensors")
     inputs, labels = batches["inputs"], batches["labels"]
-    tensors, cases = {}, []
+    tensors, cases = terms(), []
     for name, case in CASES.items():
         model = transformers.ResNetForImageClassification.from_pretrained(f"{RESNET}/{case['model']}")
         before = model.state_dict()
