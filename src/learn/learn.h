@@ -62,9 +62,10 @@ typedef struct graft_term {
 
 /** A term that is added to the loss times its strength. */
 typedef struct graft_regulariser {
-    const char *name; /* its option */
-    size_t strength;  /* where a graft_recipe has it, a double; 0 there: the term is left out */
-    bool needs_start;
+    const char *name;     /* its option */
+    size_t strength;      /* where a graft_recipe has it, a double; 0 there: the term is left out */
+    bool needs_start;     /* reads start_features */
+    bool shapes_features; /* left out where the features are frozen, as in a phase of the head alone */
     /** Why it cannot be added, or NULL. May be NULL. */
     const char *(*refuse)(const graft_recipe *r, const graft_graph *suffix);
     /** Adds a scalar. An input "part" (1) is the share of the batch's samples that the step sees. */

@@ -19,7 +19,7 @@ int64_t graft_recipe_first_averaged(const graft_recipe *r) {
 }
 
 double graft_recipe_ema(const graft_recipe *r, int64_t update) {
-    double t = (double)update;
+    double t = (double)(r->updates_before + update);
     return fmin(r->ema, (1.0 + t) / (10.0 + t));
 }
 

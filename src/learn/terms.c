@@ -40,9 +40,6 @@ static int add_start_features(graft_value *out, graft_arena *arena, graft_graph 
     if (!map) return graft_err_nomem(err);
     rc = graft_graph_append(g, part, map, err);
     *out = map[graft_graph_find(part, "start_features")];
-    if (rc == 0 && *out == GRAFT_NONE)
-        return graft_err_set(err, GRAFT_EUSAGE,
-                             "features are to be held to the pretrained ones, and none of them trains");
     return rc;
 }
 
@@ -56,7 +53,8 @@ int graft_terms_add(graft_value *loss, graft_arena *arena, graft_graph *g, const
                      .weight = graft_graph_find(g, "weight")};
     for (const graft_regulariser *const *row = graft_regularisers(); *row; row++) {
         double strength = graft_regulariser_strength(*row, r);
-        if (!(strength > 0.0)) continue;
+        bool frozen = graft_graph_value(g, at.features)->kind == GRAFT_INPUT;
+        if (!(strength > 0.0) || (frozen && (*row)->shapes_features)) continue;
         const char *why = (*row)->refuse ? (*row)->refuse(r, suffix) : NULL;
         if (why) return graft_err_set(err, GRAFT_EUSAGE, "--%s cannot be used here: %s", (*row)->name, why);
         int rc = 0;

@@ -317,8 +317,7 @@ int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_train
     }
     if (rc == GRAFT_EINTERRUPTED) save(&t); /* between two updates, or before an evaluation */
     result->peak_memory = held(&t);
-    if (rc == 0 && averages(recipe) && !io->validation)
-        rc = graft_best_take(&t.best, arena, io->state, err);
+    if (rc == 0 && averages(recipe) && !io->validation) rc = graft_best_take(&t.best, arena, io->state, err);
     if (rc == 0 && io->last) rc = graft_best_shelve(&t.best, io->last, io->state, err);
     if (rc == 0) rc = graft_best_restore(&t.best, io->state, err);
     result->n_steps = t.run.update;

@@ -62,8 +62,7 @@ static const graft_tensor *start_of(void *user, const char *name) {
 /* Whether some phase trains a layer below the head. */
 static bool trains_backbone(const graft_job *j) {
     for (size_t i = 0; i < j->n_phases; i++)
-        for (size_t s = 0; s + 1 < graft_model_n_stages(j->model); s++)
-            if (j->phases[i].trains[s]) return true;
+        if (!graft_phase_is_head_only(&j->phases[i], j->model)) return true;
     return false;
 }
 

@@ -14,5 +14,8 @@ static graft_value build(graft_graph *g, const graft_term *at) {
     return graft_spectral_tail(g, at->features, at->weight, part, 1);
 }
 
-const graft_regulariser graft_regulariser_bss = {
-    .name = "bss", .strength = offsetof(graft_recipe, bss), .refuse = refuse, .build = build};
+const graft_regulariser graft_regulariser_bss = {.name = "bss",
+                                                 .strength = offsetof(graft_recipe, bss),
+                                                 .refuse = refuse,
+                                                 .shapes_features = true,
+                                                 .build = build};

@@ -17,5 +17,6 @@ static graft_value build(graft_graph *g, const graft_term *at) {
 const graft_regulariser graft_regulariser_delta = {.name = "delta",
                                                    .strength = offsetof(graft_recipe, delta),
                                                    .refuse = refuse,
+                                                   .shapes_features = true,
                                                    .needs_start = true,
                                                    .build = build};
