@@ -110,8 +110,23 @@ typedef struct graft_data_choice {
                           subset of more; tasks without one class a sample: of all; 0: every one */
 } graft_data_choice;
 
+/** What keeps few samples from being learnt by heart, and a pretrained model from forgetting. */
+typedef struct graft_regular {
+    double layer_decay; /* rate of a stage as a share of the rate of the one above it, from the head's down;
+                           0: 1. Times backbone_lr_scale where layers are pretrained */
+    double ema;     /* decay of an exponential average of the weights, which is evaluated and kept; 0: none */
+    double swa;     /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
+    double l2_sp;   /* strength of the pull of pretrained layers to their pretrained values; 0: none */
+    double dropout; /* negative: as the model's config says */
+    double drop_path; /* share of the last residual branch's samples that skip it, less below it; 0: none */
+    double r_drop;    /* strength of the agreement of two dropouts' answers; 0: none */
+    double bss;   /* strength of the penalty on the smallest singular value of a batch's features; 0: none */
+    double delta; /* strength of the pull of features to those of the pretrained model; 0: none */
+} graft_regular;
+
 typedef struct graft_fit_options {
     graft_data_choice data;
+    graft_regular regular;
     const char *family;  /* of a bare checkpoint; NULL: recognised */
     const char *head;    /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
     const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */
@@ -151,7 +166,11 @@ typedef struct graft_fit_options {
     bool dry_run;            /* plan, memory and schedule are said, nothing is trained */
 } graft_fit_options;
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
-    { .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1 }
+    {                                                                                                        \
+        .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1, .regular = {               \
+            .dropout = -1                                                                                    \
+        }                                                                                                    \
+    }
 
 /** Adapts `model` (a folder, a config, a checkpoint, or a file of word vectors) to labelled `data` and writes
  * the folder `out`, which is verified before it is called done. *result (may be NULL) is a JSON object: plan,

@@ -75,6 +75,8 @@ const graft_command *graft_command_find(const char *name); /* NULL: none of that
  * graft_data_choice). */
 extern const graft_opt graft_opts_common[4];
 extern const graft_opt graft_opts_data[12];
+/** How training is regularised (a graft_regular). */
+extern const graft_opt graft_opts_regular[9];
 
 /** Parses argv[0..n) into `options`, a copy of c->initial, and c's args into `args`, which has room for n.
  * *help: --help was asked for, the rest was not looked at. EUSAGE says what is wrong. */

@@ -213,6 +213,7 @@ static const graft_opt machine_options[] = {
 static const graft_opt_group groups[] = {
     {"What", main_options, GRAFT_COUNT(main_options), 0},
     {"Training", training_options, GRAFT_COUNT(training_options), 0},
+    {"Regularisation", graft_opts_regular, GRAFT_COUNT(graft_opts_regular), AT(fit.regular)},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(fit.data)},
     {"Machine", machine_options, GRAFT_COUNT(machine_options), 0},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},

@@ -75,6 +75,7 @@ static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forw
         return graft_err_set(err, GRAFT_EINTERNAL, "the graph to train has no output 'logits'");
     graft_graph_scope(g, "loss");
     graft_value loss = graft_learn_has_crf(g) ? add_crf(a, g, logits) : add_loss(a, g, logits);
+    if ((rc = graft_terms_add(&loss, a->arena, g, suffix, a->recipe, err)) < 0) return rc;
     graft_graph_output(g, "loss", loss);
     *n_forward = graft_graph_n_nodes(g);
     return graft_graph_grad(g, loss, a->params, a->n_params, a->grads, err);
@@ -92,9 +93,28 @@ static int drop_untouched(assembly *a, graft_err *err) {
     return kept ? 0 : graft_err_set(err, GRAFT_EUSAGE, "the loss depends on no trained parameter");
 }
 
-static void add_updates(const assembly *a, graft_graph *g, const graft_value *params,
-                        const graft_value *grads) {
+/* L2-SP: the gradients of the pull to where the parameters began (Li et al. 2018) join those of the loss,
+ * once an update. */
+static void add_pulls(const assembly *a, graft_graph *g, const graft_value *params, graft_value *grads) {
     const graft_recipe *r = a->recipe;
+    for (size_t i = 0; i < a->n_params && r->l2_sp > 0.0 && !graft_graph_failed(g); i++) {
+        const graft_value_info *info = graft_graph_value(g, params[i]);
+        const graft_tensor *start = r->start ? r->start(r->user, info->name) : NULL;
+        if (!start) continue;
+        const char *name = graft_arena_printf(a->arena, "%s/start", info->name);
+        if (!name) {
+            graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
+            return;
+        }
+        graft_graph_scope(g, "pull %s", info->name);
+        graft_value w0 = graft_graph_param(g, name, start, info->shape);
+        grads[i] = graft_pull(g, grads[i], params[i], w0, r->l2_sp);
+    }
+}
+
+static void add_updates(const assembly *a, graft_graph *g, const graft_value *params, graft_value *grads) {
+    const graft_recipe *r = a->recipe;
+    add_pulls(a, g, params, grads);
     graft_graph_scope(g, "update");
     graft_value lr = graft_graph_input(g, "lr", GRAFT_F32, (graft_shape){1, {1}});
     graft_value step = graft_graph_input(g, "step", GRAFT_F32, (graft_shape){1, {1}});

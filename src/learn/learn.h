@@ -52,6 +52,31 @@ typedef struct graft_schedule {
     bool warms_up; /* rises by itself and takes no warm-up before it */
 } graft_schedule;
 
+/** What a further term of the loss is made of. */
+typedef struct graft_term {
+    const graft_recipe *recipe;
+    graft_value logits, features; /* (N,K); what the classifier reads (N,D) */
+    graft_value start_features;   /* the same of the pretrained model; GRAFT_NONE unless asked for */
+    graft_value weight;           /* (N): 1 / the weights of the whole batch; 0: the row is padding */
+} graft_term;
+
+/** A term that is added to the loss times its strength. */
+typedef struct graft_regulariser {
+    const char *name;     /* its option */
+    size_t strength;      /* where a graft_recipe has it, a double; 0 there: the term is left out */
+    bool needs_start;     /* reads start_features */
+    bool shapes_features; /* left out where the features are frozen, as in a phase of the head alone */
+    /** Why it cannot be added, or NULL. May be NULL. */
+    const char *(*refuse)(const graft_recipe *r, const graft_graph *suffix);
+    /** Adds a scalar. An input "part" (1) is the share of the batch's samples that the step sees. */
+    graft_value (*build)(graft_graph *g, const graft_term *at);
+} graft_regulariser;
+
+/** All rows, NULL-terminated. */
+const graft_regulariser *const *graft_regularisers(void);
+/** Its strength in a recipe. */
+double graft_regulariser_strength(const graft_regulariser *row, const graft_recipe *r);
+
 const graft_loss *graft_loss_find(const char *name);           /* NULL: none of that name */
 const graft_optimiser *graft_optimiser_find(const char *name); /* NULL: none of that name */
 const graft_schedule *graft_schedule_find(const char *name);   /* NULL: none of that name */
@@ -90,13 +115,25 @@ struct graft_recipe {
     uint64_t seed;       /* dropout */
     int64_t eval_every;  /* epochs between evaluations; 0: 1 */
     int64_t early_stop;  /* evaluations without improvement before stopping; 0: never */
+    double ema; /* decay of the weights' exponential average, which is what is evaluated and kept; 0: none */
+    double swa; /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
+    double r_drop, bss, delta; /* strengths of further terms (regulariser/); 0: none */
+    double l2_sp;              /* alpha of alpha / 2 |w - start(w)|^2, a term of the loss; 0: none */
+    /** The value that a parameter is drawn to, which outlives the run; NULL: to none. May itself be NULL. */
+    const graft_tensor *(*start)(void *user, const char *param);
     /** Rate and decay of a parameter by its name. */
     graft_param_group (*group)(void *user, const char *param);
     void *user;
 };
 
-/** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. */
+/** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. Where the last epochs are
+ * averaged, the rate stays what it is when they begin: weights that hardly move have no average. */
 double graft_recipe_rate(const graft_recipe *r, int64_t step, int64_t n_steps);
+/** First of the epochs (from 0) that are averaged; `epochs` where none is. */
+int64_t graft_recipe_first_averaged(const graft_recipe *r);
+/** Decay of the exponential average at update `update` (from 0): min(ema, (1 + t) / (10 + t)), so that it is
+ * young while the run is, and a short run is not judged by the weights it began with. */
+double graft_recipe_ema(const graft_recipe *r, int64_t update);
 
 /* ---- Assembly
  * -------------------------------------------------------------------------------------------------- */

@@ -272,6 +272,12 @@ void graft_model_set_dropout(graft_model *m, bool drops) {
     m->drops = drops;
 }
 
+void graft_model_set_drops(graft_model *m, double dropout, double drop_path) {
+    m->has_dropout = dropout >= 0;
+    m->dropout = dropout;
+    m->drop_path = drop_path;
+}
+
 int graft_model_channels(const graft_model *m) {
     return m->hyper.channels;
 }

@@ -77,6 +77,10 @@ graft_task graft_model_task(const graft_model *m);
 int graft_model_set_task(graft_model *m, graft_task task, graft_err *err);
 /** Graphs made from now on drop what the config says (true: for training), or nothing. */
 void graft_model_set_dropout(graft_model *m, bool drops);
+/** What such graphs drop: `dropout` wherever the config has a share of its own, and of what the head reads
+ * (negative: as the config says); `drop_path` of the residual branches of whole samples, growing evenly from
+ * the first to the last, which has that share (0: none). */
+void graft_model_set_drops(graft_model *m, double dropout, double drop_path);
 /** How texts become input and features; only of a text model. */
 const graft_text_rules *graft_model_text(const graft_model *m);
 /** The tokenizer that lies beside the weights; borrowed. EDATA when there is none. */
@@ -142,6 +146,8 @@ int64_t graft_model_param_index(const graft_model *m, const char *name);
 /** Index of the stage of a parameter; -1 when there is no such parameter. */
 int graft_model_param_stage(const graft_model *m, const char *name);
 
+/** The value that the model's file has for a parameter, whatever training made of it; NULL: it has none. */
+const graft_tensor *graft_model_pretrained(const graft_model *m, const char *name);
 /** Replaces a parameter's value (training's result). `count` must be its element count (ESHAPE); EUSAGE when
  * there is none of that name. Graphs made before see the new value when they are compiled after. */
 int graft_model_set(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);

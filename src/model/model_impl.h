@@ -30,8 +30,10 @@ struct graft_model {
     int first_new; /* stage from which on a backbone was initialised though it has weights; 0: none */
     const char *dense_folders[2]; /* modules of a sentence-transformers folder that are the head */
     size_t n_dense;
-    bool repooled; /* the caller wants other features than the file's head was trained on */
-    bool drops;    /* graphs are made for training, with dropout */
+    bool repooled;             /* the caller wants other features than the file's head was trained on */
+    bool drops;                /* graphs are made for training, with dropout */
+    bool has_dropout;          /* `dropout` holds in place of the config's */
+    double dropout, drop_path; /* the share that is dropped; of the last residual branch */
     const char *description;
     const graft_family *family;
     const graft_head *head;

@@ -152,8 +152,10 @@ static graft_param_group group_of(void *user, const char *name) {
     if (j->n_phases && is_light(j, &j->phases[j->relay.next])) alike = true;
     double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : alike ? 1.0 : 0.1;
     double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
+    scale *= graft_layer_factor(o->regular.layer_decay, graft_model_n_stages(j->model), p->stage);
     if ((size_t)p->stage >= graft_model_first_new(j->model)) scale = 1.0;
     if (p->head) scale = head_rate(j) / j->recipe.lr;
+    if (!p->head && o->regular.l2_sp > 0 && graft_model_pretrained(j->model, name)) decay = 0.0;
     return (graft_param_group){.lr_scale = scale,
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0,
                                .steps_before = graft_relay_steps(&j->relay, j->model, name)};
@@ -280,6 +282,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
                                         : o->early_stop;
     r->group = group_of;
     r->user = j;
+    if ((rc = graft_job_regular(j, err)) < 0) return rc;
     if (o->precision == GRAFT_PRECISION_BF16 && r->dtype == GRAFT_F32)
         graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no bf16: computing in float32");
     if ((rc = choose_augment(j, head_only, err)) < 0 || (rc = choose_weights(j, err)) < 0) return rc;

@@ -130,6 +130,14 @@ int graft_job_describe(const graft_job *j, char **result, graft_err *err);
 /** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over (NULL: out
  * of memory). */
 int graft_print_json(char **out, json_t *o, graft_err *err);
+/** What options say of regularisation goes into the recipe; EUSAGE where it contradicts itself or the model.
+ * regular.c */
+int graft_job_regular(graft_job *j, graft_err *err);
+/** `settings` (NULL allowed) with what was asked for, and nothing more where nothing was; NULL: out of
+ * memory. */
+json_t *graft_regular_settings(json_t *settings, const graft_job *j);
+/** Share of the head's rate of a stage of n under layer-wise decay. */
+double graft_layer_factor(double decay, size_t n_stages, int stage);
 /** Identity of everything that decides phase i; n_phases: the run but for its micro-batches. */
 int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err *err);
 /** Hash of the model's structure and values into j->source. */

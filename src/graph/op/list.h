@@ -27,6 +27,7 @@ GRAFT_OP(flatten)
 GRAFT_OP(flatten_grad)       /* dy, x (shape only) -> dx; a view */
 GRAFT_OP(dropout)            /* x, seed -> y */
 GRAFT_OP(dropout_grad)       /* dy, seed -> dx */
+GRAFT_OP(drop_path)          /* x, seed, spans? -> y; attr graft_dropout_attr */
 GRAFT_OP(attention)          /* q, k, v, spans, seed? -> y, lse (T,heads) */
 GRAFT_OP(attention_grad)     /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
 GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
@@ -35,9 +36,16 @@ GRAFT_OP(bce_logits)         /* logits, target, weight -> loss */
 GRAFT_OP(bce_logits_grad)    /* dloss?, logits, target, weight */
 GRAFT_OP(mse)                /* y, target, weight -> loss */
 GRAFT_OP(mse_grad)           /* dloss?, y, target, weight */
+GRAFT_OP(twin_kl)            /* logits, weight -> loss */
+GRAFT_OP(twin_kl_grad)       /* dloss?, logits, weight -> dlogits */
+GRAFT_OP(spectral_tail)      /* x, weight, part -> loss, tail; attr graft_spectral_tail_attr {k} */
+GRAFT_OP(spectral_tail_grad) /* dloss?, tail -> dx */
+GRAFT_OP(scale)              /* x -> y; attr graft_scale_attr {alpha} */
 GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
 GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
 GRAFT_OP(clip_scale)         /* gradients... -> scale */
+GRAFT_OP(lerp)               /* a, b, share -> (1 - share) a + share b */
+GRAFT_OP(pull)               /* dw, w, w0 -> dw + alpha (w - w0); attr graft_pull_attr {alpha} */
 
 GRAFT_OP(activation)        /* x -> y; attr graft_activation_attr {act} */
 GRAFT_OP(activation_grad)   /* dy, x -> dx */
