@@ -117,14 +117,17 @@ typedef struct graft_fit_options {
     const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
-    int64_t max_length;  /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
-    int64_t epochs;      /* 0: chosen from the data's size */
-    double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
-    int64_t batch;       /* 0: 32, less for few samples */
-    double lr;           /* base rate; 0: the optimiser's for this plan */
-    double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
-    double head_lr;      /* rate of the head; 0: lr */
+    int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
+    int64_t stride;    /* texts: longer ones are read in windows that share so many tokens, each a sample with
+                          the text's answer; validation and test join their answers; 0: what the model's files
+                          say; negative: they are cut */
+    const char *train; /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    int64_t epochs;    /* 0: chosen from the data's size */
+    double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
+    int64_t batch;             /* 0: 32, less for few samples */
+    double lr;                 /* base rate; 0: the optimiser's for this plan */
+    double lr_scale;           /* rates as multiples of those that would be chosen; 0: 1 */
+    double head_lr;            /* rate of the head; 0: lr */
     double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
                                   one, else 1 */
     double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */
@@ -189,7 +192,10 @@ typedef struct graft_use_options {
     const char *part;    /* eval: "train", "val", "test", "all"; NULL: test, else val, else all */
     const char *pooling; /* texts: as in graft_fit_options; embed without either: mean */
     int64_t max_length;  /* texts: tokens; 0: what the model's files say */
-    int64_t batch;       /* 0: 32 */
+    int64_t stride; /* texts: longer ones are read in windows that share so many tokens, whose answers (or
+                       features) are averaged; a word's is that of the window with the most context; 0: what
+                       the model's files say; negative: they are cut */
+    int64_t batch;  /* 0: 32 */
     graft_precision precision;
     double min_confidence; /* predict: below it the answer is no class */
     int64_t top;           /* predict: classes told; 0: 5 at most */

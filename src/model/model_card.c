@@ -141,6 +141,8 @@ static void about(graft_buf *out, const graft_model *m, const graft_save_info *i
             m->text.pooling == GRAFT_SPAN_FIRST || m->text.pooling == GRAFT_SPAN_LAST ? "the token that is "
                                                                                       : "their ",
             graft_pooling_name(m->text.pooling), m->text.unit ? ", at length 1" : "");
+    if (m->family->modality == GRAFT_TEXTS && m->text.stride > 0)
+        graft_buf_printf(out, "; longer ones in windows that share %lld", (long long)m->text.stride);
     if (!m->labels_known) {
         graft_buf_text(out, ".\n\n");
         return;

@@ -159,6 +159,21 @@ static void read_task(graft_model *m) {
         m->task = GRAFT_TASK_REGRESSION;
 }
 
+/* What graft was told when it wrote the folder: how texts are cut is no part of the families' configs. */
+static int read_choice(graft_model *m, graft_err *err) {
+    const json_t *choice = json_object_get(m->config, "graft");
+    int64_t longest = 0;
+    if (!json_is_object(choice)) return 0;
+    m->text.chosen = true;
+    int rc = graft_json_int(choice, "max_length", 0, &longest, "config.json", err);
+    if (rc == 0) rc = graft_json_int(choice, "stride", 0, &m->text.stride, "config.json", err);
+    if (rc < 0) return rc;
+    if (longest > 0) m->text.max_length = longest;
+    if (m->text.stride >= 0 && m->text.stride <= INT32_MAX) return 0;
+    return graft_err_set(err, GRAFT_EFORMAT, "%s: config.json: windows that share %lld tokens", m->path,
+                         (long long)m->text.stride);
+}
+
 int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err) {
     const bool decides = m->family->pooling_of != NULL;
     m->text = (graft_text_rules){.pooling = decides ? m->family->pooling_of(&m->hyper) : m->family->pooling,
@@ -184,13 +199,19 @@ int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_er
     }
     if (m->text.max_length == 0 && m->tokenizer)
         m->text.max_length = graft_tokenizer_max_length(m->tokenizer);
+    if ((rc = read_choice(m, err)) < 0) return rc;
     if (m->text.max_length <= 0 || m->text.max_length > m->hyper.longest)
         m->text.max_length = m->hyper.longest;
     if (o->max_length > m->hyper.longest)
         return graft_err_set(err, GRAFT_EUSAGE, "--max-length %lld: %s takes %lld tokens at most",
                              (long long)o->max_length, m->path, (long long)m->hyper.longest);
     if (o->max_length > 0) m->text.max_length = o->max_length;
-    return 0;
+    if (o->stride) m->text.stride = o->stride > 0 ? o->stride : 0;
+    m->text.chosen = m->text.chosen || o->max_length > 0 || o->stride != 0;
+    if (2 * m->text.stride <= m->text.max_length) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE,
+                         "--stride %lld: windows of %lld tokens share at most half of them",
+                         (long long)m->text.stride, (long long)m->text.max_length);
 }
 
 static int read_dense(graft_model *m, const char *folder, const char *module, graft_err *err) {

@@ -11,6 +11,7 @@ static int open_model(graft_job *j, graft_err *err) {
     o.seed = j->options.seed;
     o.pooling = j->options.pooling;
     o.max_length = j->options.max_length;
+    o.stride = j->options.stride;
     if (j->options.from_scratch && graft_path_is_dir(path))
         path = graft_path_join(j->arena, path, "config.json");
     if (!path) return graft_err_nomem(err);
@@ -18,10 +19,16 @@ static int open_model(graft_job *j, graft_err *err) {
 }
 
 static int open_data(graft_job *j, graft_err *err) {
-    if (j->data) return 0;
-    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
-                                  graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
-                                  j->options.seed, err);
+    int rc = 0;
+    if (j->data && j->options.stride > 0) { /* its texts were read whole */
+        graft_data_close(j->data);
+        j->data = NULL;
+    }
+    if (!j->data)
+        rc = graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
+                                    graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
+                                    j->options.seed, err);
+    return rc < 0 ? rc : graft_data_cut(j->data, j->model, err);
 }
 
 static int open_log(graft_job *j, graft_err *err) {
