@@ -91,6 +91,9 @@ exits 0 predict "$WORK/l" --text "it was this and it was not this 1 the cup of a
 holds "each text has one answer" test "$(cut -f 2 "$WORK/out" | tr '\n' ' ')" = "warm cold "
 exits 0 embed "$WORK/l" --text "it was this and it was not this 1 the cup of anna is the wine" "the sea" -o "$WORK/l.npy"
 holds "and one row" grep -q "2 x 24" "$WORK/out"
+exits 0 fit "$WORK/l" "$WORK/long.csv" -o "$WORK/l2" --train head --epochs 1 --json
+holds "a model that knows the classes goes on with windows" grep -q 'read in [23][0-9][0-9] windows' "$WORK/err"
+holds "and is measured on texts" test "$(number "$WORK/out" n)" = 24
 says predict "$WORK/l" --text "the sea" --stride 6
 
 # several classes, numbers, words
