@@ -114,7 +114,8 @@ typedef struct graft_fit_options {
     graft_data_choice data;
     const char *family;  /* of a bare checkpoint; NULL: recognised */
     const char *head;    /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
-    const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */
+    const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them, "fasttext" trains
+                            their mean by SGD as that program does; NULL: mean */
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */

@@ -39,7 +39,8 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.encoder),
      .value = "NAME",
-     .help = "of word vectors: their mean, a cnn or an lstm reads them; mean"},
+     .help = "of word vectors: their mean, a cnn or an lstm reads them; fasttext trains their mean as that "
+             "program does; mean"},
     {.name = "pooling",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.pooling),

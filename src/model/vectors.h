@@ -84,6 +84,8 @@ typedef struct graft_vectors_model_options {
     const graft_word
         *texts; /* UTF-8; their words are taken wherever they stand in the file, or by subwords */
     size_t n_texts;
+    bool whole; /* every word of the texts has a row, zeros where there is no vector for it, and each text
+                   ends with the word "</s>", as fastText reads them */
 } graft_vectors_model_options;
 
 /** What was written, and how much of the texts has a vector. */

@@ -8,7 +8,8 @@
 #include <strings.h>
 
 enum { FIRST_WORDS = 50000, MOST_WORDS = 1 << 22, JUDGED_TEXTS = 10000 };
-#define UNKNOWN "[UNK]"
+#define UNKNOWN  "[UNK]"
+#define TEXT_END "</s>"
 
 /* Coarse ones first: a finer one has to cover more of the texts to be taken. */
 static const char *const splits[] = {"WhitespaceSplit", "Whitespace", "BertPreTokenizer"};
@@ -21,6 +22,7 @@ typedef struct building {
     graft_map *ids;
     graft_word *words; /* by id; 0 is unknown */
     size_t n, room;
+    int64_t end; /* the word that ends a text; 0: none does */
     float scale; /* of the rows written */
 } building;
 
@@ -104,14 +106,32 @@ static void put_json(graft_buf *out, graft_word w) {
     graft_buf_text(out, "\"");
 }
 
+/* What puts the end behind a text, and behind each of a pair; 0: nothing does. */
+static void put_post(graft_buf *out, int64_t end) {
+    static const char piece[] = "{\"SpecialToken\":{\"id\":\"" TEXT_END "\",\"type_id\":0}}";
+    static const char a[] = "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}",
+                      b[] = "{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}";
+    if (end == 0) {
+        graft_buf_text(out, "null");
+        return;
+    }
+    graft_buf_printf(out,
+                     "{\"type\":\"TemplateProcessing\",\"single\":[%s,%s],\"pair\":[%s,%s,%s,%s],"
+                     "\"special_tokens\":{\"" TEXT_END "\":{\"id\":\"" TEXT_END
+                     "\",\"ids\":[%lld],\"tokens\":[\"" TEXT_END "\"]}}}",
+                     a, piece, a, piece, b, piece, (long long)end);
+}
+
+/* end: number of the word that ends a text; 0: there is none. */
 static void put_tokenizer(graft_buf *out, const char *split, bool lowercase, const graft_word *words,
-                          size_t n) {
+                          size_t n, int64_t end) {
     graft_buf_printf(
         out,
         "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[],\"normalizer\":%s,"
-        "\"pre_tokenizer\":{\"type\":\"%s\"},\"post_processor\":null,\"decoder\":null,"
-        "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\n",
+        "\"pre_tokenizer\":{\"type\":\"%s\"},\"post_processor\":",
         lowercase ? "{\"type\":\"Lowercase\"}" : "null", split);
+    put_post(out, end);
+    graft_buf_text(out, ",\"decoder\":null,\"model\":{\"type\":\"WordLevel\",\"vocab\":{\n");
     for (size_t i = 0; i < n; i++) {
         put_json(out, words[i]);
         graft_buf_printf(out, ":%zu%s\n", i, i + 1 < n ? "," : "");
@@ -145,7 +165,7 @@ static int visit_texts(building *b, const char *split, size_t n, visit each, gra
     graft_buf json, scratch;
     graft_buf_init(&json, 0);
     graft_buf_init(&scratch, 0);
-    put_tokenizer(&json, split, false, &unknown, 1);
+    put_tokenizer(&json, split, false, &unknown, 1, 0);
     int rc =
         json.failed ? graft_err_nomem(err) : graft_tokenizer_parse(&t, json.data, json.size, "words", err);
     for (size_t i = 0; i < n && rc == 0; i++) {
@@ -192,19 +212,32 @@ static int choose_split(building *b, graft_err *err) {
 static int add_from_text(void *user, building *b, graft_word w, graft_err *err) {
     float *row = user;
     graft_vectors_model_report *r = &b->report;
+    bool has_row = graft_map_get(b->ids, w.text, w.size) > 0, whole = b->options->whole;
     r->n_tokens++;
-    if (graft_map_get(b->ids, w.text, w.size) > 0) {
+    if (has_row && !whole) {
         r->n_known++;
         return 0;
     }
     if (!is_text(w)) return 0;
     int rc = graft_vectors_get(b->v, w.text, w.size, row, err);
-    if (rc <= 0) return rc;
+    if (rc < 0) return rc;
+    r->n_known += rc;
+    if (has_row || (!rc && !whole)) return 0;
+    r->n_by_subwords += rc && graft_vectors_find(b->v, w.text, w.size) < 0;
     const char *copy = graft_arena_strndup(b->arena, w.text, w.size);
     if (!copy) return graft_err_nomem(err);
-    r->n_known++;
-    r->n_by_subwords += graft_vectors_find(b->v, w.text, w.size) < 0;
     return add_word(b, (graft_word){copy, w.size}, err);
+}
+
+/* The word that ends each text: the file's, else one of its own. */
+static int add_end(building *b, graft_err *err) {
+    static const graft_word end = {TEXT_END, sizeof TEXT_END - 1};
+    if (graft_map_get(b->ids, end.text, end.size) < 0) {
+        int rc = add_word(b, end, err);
+        if (rc < 0) return rc;
+    }
+    b->end = graft_map_get(b->ids, end.text, end.size);
+    return 0;
 }
 
 /* ---- Files
@@ -276,7 +309,7 @@ static int write_folder(building *b, const char *dir, graft_err *err) {
     if (rc == 0) rc = write_config(b, paths[1], err);
     if (rc < 0) return rc;
     graft_buf_init(&json, 0);
-    put_tokenizer(&json, b->report.split, b->report.lowercase, b->words, b->n);
+    put_tokenizer(&json, b->report.split, b->report.lowercase, b->words, b->n, b->end);
     rc = json.failed ? graft_err_nomem(err) : graft_file_write(paths[2], json.data, json.size, err);
     graft_buf_done(&json);
     return rc < 0 ? rc : write_card(dir, paths[3], err);
@@ -285,7 +318,8 @@ static int write_folder(building *b, const char *dir, graft_err *err) {
 static int check_encoder(const char *encoder, graft_err *err) {
     for (const char *const *e = graft_vectors_encoders(); *e; e++)
         if (!encoder || !strcmp(*e, encoder)) return 0;
-    return graft_err_set(err, GRAFT_EUSAGE, "unknown encoder '%s', one of: mean, cnn, lstm", encoder);
+    return graft_err_set(err, GRAFT_EUSAGE,
+                         "unknown encoder '%s', one of: mean, cnn, lstm, and for fit fasttext", encoder);
 }
 
 int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_vectors *v,
@@ -297,6 +331,7 @@ int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, 
     float *row = rc == 0 ? graft_arena_array(b.arena, (size_t)graft_vectors_width(v), sizeof *row) : NULL;
     if (rc == 0 && (!b.ids || !row)) rc = graft_err_nomem(err);
     if (rc == 0) rc = add_first(&b, err);
+    if (rc == 0 && options->whole) rc = add_end(&b, err);
     if (rc == 0) rc = choose_split(&b, err);
     if (rc == 0 && options->n_texts)
         rc = visit_texts(&b, b.report.split, options->n_texts, (visit){add_from_text, row}, err);

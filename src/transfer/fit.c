@@ -53,10 +53,13 @@ int graft_job_run(graft_job *j, graft_err *err) {
     if (rc == 0) rc = open_data(j, err);
     if (rc == 0) rc = graft_job_head(j, err);
     if (rc == 0) rc = graft_job_defaults(j, err);
+    if (rc == 0) rc = graft_job_averaged_defaults(j, err);
     if (rc == 0 && !j->options.dry_run)
         rc = j->out ? open_log(j, err) : graft_runlog_open(&j->log, NULL, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_job_hash(j, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_relay_open(j, err);
+    if (graft_is_averaged(j->options.encoder))
+        return rc < 0 || j->options.dry_run ? rc : graft_job_averaged(j, err);
     while (rc == 0 && j->relay.next < j->n_phases) rc = graft_job_phase(j, j->relay.next, err);
     return rc;
 }

@@ -61,8 +61,12 @@ static int write_model(graft_vectors_model_report *report, const graft_env *env,
     size_t n_texts = 0;
     int rc = arena ? graft_vectors_open(&v, env, file, err) : graft_err_nomem(err);
     if (rc == 0 && data) rc = gather(&texts, &n_texts, arena, data, err);
-    const graft_vectors_model_options o = {
-        .encoder = encoder, .first = first, .texts = texts, .n_texts = n_texts};
+    const bool averaged = graft_is_averaged(encoder);
+    const graft_vectors_model_options o = {.encoder = averaged ? "mean" : encoder,
+                                           .first = first,
+                                           .texts = texts,
+                                           .n_texts = n_texts,
+                                           .whole = averaged};
     if (rc == 0) rc = graft_vectors_write_model(report, out, v, &o, err);
     if (rc == 0) say(env, file, report);
     graft_vectors_close(v);

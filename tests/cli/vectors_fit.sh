@@ -35,9 +35,11 @@ words() { # CLASS WORD...: lines of the class
 } | awk 'NR == 1 || !seen[$0 NR % 2]++' >"$WORK/data.tsv"
 printf 'It is a green.\nThe plum is not the apple.\n' >"$WORK/texts.txt"
 
-for encoder in mean cnn lstm; do
+for encoder in mean cnn lstm fasttext; do
     out=$WORK/$encoder
-    exits 0 fit "$vectors" "$WORK/data.tsv" --encoder $encoder --epochs 30 --lr 0.02 -o "$out" --json
+    lr=0.02
+    [ $encoder = fasttext ] && lr=0.5
+    exits 0 fit "$vectors" "$WORK/data.tsv" --encoder $encoder --epochs 30 --lr $lr -o "$out" --json
     holds "$encoder: the share of known words is said" grep -q "% of the data's words have a vector" "$WORK/err"
     accuracy=$(number "$WORK/out" accuracy)
     holds "$encoder: colours and fruit are told apart ($accuracy)" awk "BEGIN {exit !($accuracy >= 0.9)}"
@@ -54,6 +56,20 @@ for encoder in mean cnn lstm; do
     exits 0 fit "$out" "$WORK/data.tsv" --train full --epochs 2 -o "$WORK/again" -q
 done
 
+# as fastText: a text ends with </s>, words without a vector have a row, threads change nothing
+holds "texts end with </s>" grep -q '"</s>":[0-9]' "$WORK/fasttext/tokenizer.json"
+holds "unheard words have rows" grep -q '"unheard":[0-9]' "$WORK/fasttext/tokenizer.json"
+holds "no other encoder's do" test "$(grep -c unheard "$WORK/mean/tokenizer.json")" = 0
+holds "every epoch is noted" test "$(grep -c '"event": *"epoch"' "$WORK/fasttext/run.jsonl")" = 30
+for threads in 1 2; do
+    exits 0 fit "$vectors" "$WORK/data.tsv" --encoder fasttext -o "$WORK/f$threads" --threads $threads -q
+done
+holds "the same bits on any number of threads" cmp "$WORK/f1/model.safetensors" "$WORK/f2/model.safetensors"
+exits 0 fit "$vectors" "$WORK/data.tsv" --encoder fasttext --train head -o "$WORK/frozen" --epochs 30 --lr 0.5 --json
+accuracy=$(number "$WORK/out" accuracy)
+holds "frozen vectors do too ($accuracy)" awk "BEGIN {exit !($accuracy >= 0.9)}"
+exits 0 fit "$vectors" "$WORK/data.tsv" --encoder fasttext -o "$WORK/none" --dry-run --json -q
+
 # the same in two steps, frozen or not
 exits 0 vectors model "$vectors" --encoder cnn --words "$WORK/data.tsv" -o "$WORK/start" --json
 holds "all words of the file and none besides" test "$(number "$WORK/out" n)" = 12
@@ -66,6 +82,8 @@ exits 0 fit tests/golden/vectors/quantised_pruned.ftz "$WORK/data.tsv" --epochs 
 
 # what is wrong
 says fit "$vectors" "$WORK/data.tsv" --encoder gru -o "$WORK/none" -q
+says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --optimizer adamw -o "$WORK/none" -q
+says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --train top:1 -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" -q
 says fit "$WORK/start" "$WORK/data.tsv" --encoder cnn -o "$WORK/none" -q
 says eval "$WORK/start" "$WORK/data.tsv" -q
