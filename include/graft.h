@@ -291,6 +291,15 @@ GRAFT_API int graft_words_model(char **result, graft_env *env, const char *file,
                                 const char *encoder, const char *data, const graft_data_choice *choice,
                                 int64_t first, graft_err *err);
 
+/** Writes into the folder `out` the text model in the folder `model` (of Transformers or
+ * sentence-transformers) with the vectors of `file` in place of its embedding matrix and their words in place
+ * of its tokens; words chosen by `data`, `choice` and `first` as above. A word that the model has as a token
+ * keeps the model's vector; the others are mapped into its space by least squares over these. *result: file,
+ * model, out, n, special, shared, from_width, width, mapped, cosine, data_words, data_words_known, split. */
+GRAFT_API int graft_words_into(char **result, graft_env *env, const char *file, const char *model,
+                               const char *out, const char *data, const graft_data_choice *choice,
+                               int64_t first, graft_err *err);
+
 /* ---- The bottleneck cache ------------------------------------------------------------------------------ */
 
 /** What the bottleneck cache holds, as a JSON object: directory, bytes, limit, and entries, the last used

@@ -105,4 +105,23 @@ typedef struct graft_vectors_model_report {
 int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_vectors *v,
                               const graft_vectors_model_options *options, graft_err *err);
 
+/** What became of a model's vocabulary. */
+typedef struct graft_vectors_into_report {
+    int64_t n_words, n_special; /* rows of words, and of the model's special tokens, which it keeps */
+    int64_t n_shared;           /* words that are a token of the model: they keep its row */
+    int64_t from_width, to_width;
+    bool mapped;               /* vectors were brought into the model's space; else they stand as they are */
+    double cosine;             /* then: of mapped vectors and the model's rows, the mean over shared words */
+    int64_t n_tokens, n_known; /* of the texts, as above */
+    const char *split;
+} graft_vectors_into_report;
+
+/** Writes into `dir` the text model in the folder `model` with these vectors in place of its embedding matrix
+ * and their words, as the options choose them (`encoder` and `whole` have no meaning), in place of its
+ * tokens. EUSAGE: no folder of a text model with an embedding matrix; EDATA: too few shared words to bring
+ * vectors of another width into its space. */
+int graft_vectors_replace(graft_vectors_into_report *out, const char *dir, const graft_env *env,
+                          const graft_vectors *v, const char *model,
+                          const graft_vectors_model_options *options, graft_err *err);
+
 #endif

@@ -80,7 +80,23 @@ exits 0 fit tests/golden/vectors/subwords.bin "$WORK/data.tsv" --epochs 2 -o "$W
 holds "words unknown to the file go by their subwords" grep -q '^100 % of the data' "$WORK/err"
 exits 0 fit tests/golden/vectors/quantised_pruned.ftz "$WORK/data.tsv" --epochs 2 -o "$WORK/ftz" -q
 
+# in place of another model's embedding matrix
+mkdir "$WORK/bert"
+cp tests/parity/text/bert_bare/config.json tests/parity/text/bert_bare/model.safetensors "$WORK/bert"
+printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' the a is it not red green blue apple . >"$WORK/bert/vocab.txt"
+exits 0 vectors model "$vectors" --into "$WORK/bert" -o "$WORK/into" --json
+holds "all words have a row" test "$(number "$WORK/out" n)" = 12
+holds "those of the model keep theirs" test "$(number "$WORK/out" shared)" = 10
+exits 0 fit "$WORK/into" "$WORK/data.tsv" --train full --epochs 40 --lr 0.003 --backbone-lr-scale 1 -o "$WORK/into_fit" --json
+accuracy=$(number "$WORK/out" accuracy)
+holds "the model is trained on them ($accuracy)" awk "BEGIN {exit !($accuracy >= 0.9)}"
+exits 0 verify "$WORK/into_fit"
+exits 0 predict "$WORK/into_fit" "$WORK/texts.txt" -q
+holds "a colour, then a fruit" test "$(cut -f 2 "$WORK/out" | tr '\n' ' ')" = "colour fruit "
+
 # what is wrong
+says vectors model "$vectors" --into "$WORK/bert" --encoder cnn -o "$WORK/none" -q
+says vectors model "$vectors" --into "$WORK/mean" -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" --encoder gru -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --optimizer adamw -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --train top:1 -o "$WORK/none" -q

@@ -137,12 +137,6 @@ typedef struct graft_added_set {
     int only;            /* the one first byte that all have, or -1 */
 } graft_added_set;
 
-/** What the post-processor writes: a special token, or one of the sequences. */
-typedef struct graft_post_piece {
-    int sequence; /* -1: a special token; 0 or 1 */
-    int32_t id, type;
-} graft_post_piece;
-
 typedef struct graft_post {
     bool template;               /* one that adds special tokens was read */
     bool trim, prefix_space;     /* offsets lose blanks, but for the one that was put before the text */
