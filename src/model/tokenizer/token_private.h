@@ -103,7 +103,8 @@ typedef enum graft_pre_kind {
     GRAFT_PRE_DIGITS,
     GRAFT_PRE_METASPACE,
     GRAFT_PRE_DELIMITER,
-    GRAFT_PRE_FIXED
+    GRAFT_PRE_FIXED,
+    GRAFT_PRE_SCRIPTS
 } graft_pre_kind;
 
 typedef enum graft_prepend { GRAFT_PREPEND_NEVER, GRAFT_PREPEND_FIRST, GRAFT_PREPEND_ALWAYS } graft_prepend;
