@@ -356,36 +356,52 @@ static int write_tokenizer_config(const replacing *r, const char *path, graft_er
     return rc;
 }
 
+static int copy_file(const replacing *r, const char *from_dir, const char *to_dir, const char *name,
+                     graft_err *err) {
+    const char *from = graft_path_join(r->arena, from_dir, name),
+               *to = graft_path_join(r->arena, to_dir, name);
+    if (!from || !to) return graft_err_nomem(err);
+    return graft_path_is_file(from) ? graft_file_copy(from, to, err) : 0;
+}
+
+/* modules.json, whose transformer lies in the folder itself from now on. */
+static int write_modules(const replacing *r, graft_err *err) {
+    const char *from = graft_path_join(r->arena, r->m->modules, "modules.json");
+    const char *to = graft_path_join(r->arena, r->dir, "modules.json");
+    json_t *modules = NULL;
+    if (!from || !to) return graft_err_nomem(err);
+    if (!graft_path_is_file(from)) return 0;
+    int rc = graft_json_read(&modules, r->arena, from, err);
+    if (rc == 0 && r->m->modules != r->m->folder &&
+        json_object_set_new(json_array_get(modules, 0), "path", json_string("")) < 0)
+        rc = graft_err_nomem(err);
+    return rc < 0 ? rc : graft_json_write(to, modules, err);
+}
+
+/* A folder of a module, such as 1_Pooling. */
+static int copy_module(const replacing *r, const char *name, graft_err *err) {
+    const char *from = graft_path_join(r->arena, r->m->modules, name);
+    const char *to = graft_path_join(r->arena, r->dir, name);
+    char **files = NULL;
+    size_t n = 0;
+    if (!from || !to) return graft_err_nomem(err);
+    if (!graft_path_is_dir(from) || strcmp(from, r->m->folder) == 0) return 0;
+    int rc = graft_dir_make(to, err);
+    if (rc == 0) rc = graft_dir_list(&files, &n, r->arena, from, err);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = copy_file(r, from, to, files[i], err);
+    return rc;
+}
+
 /* What a sentence-transformers folder has beside the model. */
 static int copy_modules(const replacing *r, graft_err *err) {
-    static const char *const files[] = {"modules.json", "sentence_bert_config.json",
-                                        "config_sentence_transformers.json"};
-    int rc = 0;
     char **names = NULL;
     size_t n = 0;
-    for (size_t i = 0; i < GRAFT_COUNT(files) && rc == 0; i++) {
-        const char *from = graft_path_join(r->arena, r->m->folder, files[i]);
-        const char *to = graft_path_join(r->arena, r->dir, files[i]);
-        if (!from || !to) return graft_err_nomem(err);
-        if (graft_path_is_file(from)) rc = graft_file_copy(from, to, err);
-    }
-    if (rc == 0) rc = graft_dir_list(&names, &n, r->arena, r->m->folder, err);
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        const char *from = graft_path_join(r->arena, r->m->folder, names[i]), *to;
-        char **inner = NULL;
-        size_t n_inner = 0;
-        /* 1_Pooling and its like */
-        if (!from || names[i][0] < '0' || names[i][0] > '9' || !graft_path_is_dir(from)) continue;
-        to = graft_path_join(r->arena, r->dir, names[i]);
-        rc = to ? graft_dir_make(to, err) : graft_err_nomem(err);
-        if (rc == 0) rc = graft_dir_list(&inner, &n_inner, r->arena, from, err);
-        for (size_t k = 0; k < n_inner && rc == 0; k++) {
-            const char *a = graft_path_join(r->arena, from, inner[k]),
-                       *b = graft_path_join(r->arena, to, inner[k]);
-            if (!a || !b) return graft_err_nomem(err);
-            if (graft_path_is_file(a)) rc = graft_file_copy(a, b, err);
-        }
-    }
+    int rc = write_modules(r, err);
+    if (rc == 0) rc = copy_file(r, r->m->folder, r->dir, "sentence_bert_config.json", err);
+    if (rc == 0) rc = copy_file(r, r->m->modules, r->dir, "config_sentence_transformers.json", err);
+    if (rc == 0) rc = graft_dir_list(&names, &n, r->arena, r->m->modules, err);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (names[i][0] >= '0' && names[i][0] <= '9') rc = copy_module(r, names[i], err);
     return rc;
 }
 
