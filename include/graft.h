@@ -273,6 +273,10 @@ GRAFT_API int graft_words_similar(char **result, graft_env *env, const char *fil
 /** words[0] is to words[1] as words[2] is to what: the same for words[1] - words[0] + words[2]. */
 GRAFT_API int graft_words_analogy(char **result, graft_env *env, const char *file, const char *const words[3],
                                   int64_t top, graft_err *err);
+/** The same by products in place of sums, so that no single likeness decides (3CosMul, Levy and Goldberg
+ * 2014); scores are gensim's most_similar_cosmul's. */
+GRAFT_API int graft_words_analogy_product(char **result, graft_env *env, const char *file,
+                                          const char *const words[3], int64_t top, graft_err *err);
 /** Vectors of words: file, format, n, width, and vectors of word, known (false: by subwords) and values. */
 GRAFT_API int graft_words_get(char **result, graft_env *env, const char *file, const char *const *words,
                               size_t n_words, graft_err *err);

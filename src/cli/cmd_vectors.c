@@ -7,6 +7,7 @@ typedef struct arguments {
     graft_common common;
     int64_t top, first;
     const char *list, *out, *encoder, *into;
+    bool product;
 } arguments;
 
 static const arguments initial = {.top = 0};
@@ -20,6 +21,10 @@ static const graft_opt own_options[] = {
      .least = 1,
      .most = 1000000,
      .help = "similar, analogy: words told; 10"},
+    {.name = "product",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(product),
+     .help = "analogy: likenesses are multiplied, not added, so that none decides alone (3CosMul)"},
     {.name = "first",
      .letter = 'n',
      .kind = GRAFT_OPT_INT,
@@ -144,9 +149,12 @@ static int run(graft_env *env, const void *options, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE, "'vectors %s' needs %s", verb,
                              similar || get ? "a word" : "three words: A is to B as C is to what?");
     }
-    int rc = similar ? graft_words_similar(&result, env, file, words, n, a->top, err)
-             : get   ? graft_words_get(&result, env, file, words, n, err)
-                     : graft_words_analogy(&result, env, file, words, a->top, err);
+    if (a->product && (similar || get))
+        return graft_err_set(err, GRAFT_EUSAGE, "--product goes with 'vectors analogy'");
+    int rc = similar      ? graft_words_similar(&result, env, file, words, n, a->top, err)
+             : get        ? graft_words_get(&result, env, file, words, n, err)
+             : a->product ? graft_words_analogy_product(&result, env, file, words, a->top, err)
+                          : graft_words_analogy(&result, env, file, words, a->top, err);
     return rc < 0 ? rc : graft_print_result(&a->common, result, get ? human_vectors : human_neighbours, err);
 }
 

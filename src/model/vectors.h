@@ -65,6 +65,15 @@ int graft_vectors_similar(graft_neighbour *out, size_t *n_out, const graft_vecto
                           const float *query, size_t k, const int64_t *left_out, size_t n_left_out,
                           graft_err *err);
 
+/** The same for several queries [n_queries, width] at once, those of sign +1 and of -1: by the product of the
+ * former's (1 + cosine) / 2 through that of the latter's, plus 1e-6, which is the score (Levy and Goldberg
+ * 2014, "Linguistic regularities in sparse and explicit word representations"; 3CosMul, as gensim has it). No
+ * single likeness decides then. */
+int graft_vectors_similar_product(graft_neighbour *out, size_t *n_out, const graft_vectors *v,
+                                  const graft_env *env, const float *queries, const int *signs,
+                                  size_t n_queries, size_t k, const int64_t *left_out, size_t n_left_out,
+                                  graft_err *err);
+
 /** Writes words (n) with their vectors as they are got, word2vec binary when `binary`, else text with a
  * header, in the fewest digits that read back the same. Words without a vector, and those with a blank, which
  * neither format can hold, are left out and counted in *n_missing. EDATA when none remains. */
