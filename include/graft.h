@@ -129,17 +129,21 @@ typedef struct graft_fit_options {
     graft_regular regular;
     const char *family;  /* of a bare checkpoint; NULL: recognised */
     const char *head;    /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
-    const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */
+    const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them, "fasttext" trains
+                            their mean by SGD as that program does; NULL: mean */
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
-    int64_t max_length;  /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
-    int64_t epochs;      /* 0: chosen from the data's size */
-    double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
-    int64_t batch;       /* 0: 32, less for few samples */
-    double lr;           /* base rate; 0: the optimiser's for this plan */
-    double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
-    double head_lr;      /* rate of the head; 0: lr */
+    int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
+    int64_t stride;    /* texts: longer ones are read in windows that share so many tokens, each a sample with
+                          the text's answer; validation and test join their answers; 0: what the model's files
+                          say; negative: they are cut */
+    const char *train; /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    int64_t epochs;    /* 0: chosen from the data's size */
+    double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
+    int64_t batch;             /* 0: 32, less for few samples */
+    double lr;                 /* base rate; 0: the optimiser's for this plan */
+    double lr_scale;           /* rates as multiples of those that would be chosen; 0: 1 */
+    double head_lr;            /* rate of the head; 0: lr */
     double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
                                   one, else 1 */
     double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */
@@ -208,7 +212,10 @@ typedef struct graft_use_options {
     const char *part;    /* eval: "train", "val", "test", "all"; NULL: test, else val, else all */
     const char *pooling; /* texts: as in graft_fit_options; embed without either: mean */
     int64_t max_length;  /* texts: tokens; 0: what the model's files say */
-    int64_t batch;       /* 0: 32 */
+    int64_t stride; /* texts: longer ones are read in windows that share so many tokens, whose answers (or
+                       features) are averaged; a word's is that of the window with the most context; 0: what
+                       the model's files say; negative: they are cut */
+    int64_t batch;  /* 0: 32 */
     graft_precision precision;
     double min_confidence; /* predict: below it the answer is no class */
     int64_t top;           /* predict: classes told; 0: 5 at most */
@@ -285,6 +292,10 @@ GRAFT_API int graft_words_similar(char **result, graft_env *env, const char *fil
 /** words[0] is to words[1] as words[2] is to what: the same for words[1] - words[0] + words[2]. */
 GRAFT_API int graft_words_analogy(char **result, graft_env *env, const char *file, const char *const words[3],
                                   int64_t top, graft_err *err);
+/** The same by products in place of sums, so that no single likeness decides (3CosMul, Levy and Goldberg
+ * 2014); scores are gensim's most_similar_cosmul's. */
+GRAFT_API int graft_words_analogy_product(char **result, graft_env *env, const char *file,
+                                          const char *const words[3], int64_t top, graft_err *err);
 /** Vectors of words: file, format, n, width, and vectors of word, known (false: by subwords) and values. */
 GRAFT_API int graft_words_get(char **result, graft_env *env, const char *file, const char *const *words,
                               size_t n_words, graft_err *err);
@@ -302,6 +313,15 @@ GRAFT_API int graft_words_trim(char **result, graft_env *env, const char *file, 
 GRAFT_API int graft_words_model(char **result, graft_env *env, const char *file, const char *out,
                                 const char *encoder, const char *data, const graft_data_choice *choice,
                                 int64_t first, graft_err *err);
+
+/** Writes into the folder `out` the text model in the folder `model` (of Transformers or
+ * sentence-transformers) with the vectors of `file` in place of its embedding matrix and their words in place
+ * of its tokens; words chosen by `data`, `choice` and `first` as above. A word that the model has as a token
+ * keeps the model's vector; the others are mapped into its space by least squares over these. *result: file,
+ * model, out, n, special, shared, from_width, width, mapped, cosine, data_words, data_words_known, split. */
+GRAFT_API int graft_words_into(char **result, graft_env *env, const char *file, const char *model,
+                               const char *out, const char *data, const graft_data_choice *choice,
+                               int64_t first, graft_err *err);
 
 /* ---- The bottleneck cache ------------------------------------------------------------------------------ */
 

@@ -54,6 +54,7 @@ typedef struct graft_sample {
     const graft_likeness
         *likeness;         /* NULL until seen, for texts, and for pictures too small or plain to tell apart */
     int32_t width, height; /* of the picture, upright; 0 until seen, and for texts */
+    int32_t window; /* of a text that graft_data_window cut: which window, from 0; they follow one another */
 } graft_sample;
 
 /* ---- Opening ---- */
@@ -158,6 +159,12 @@ typedef struct graft_words {
     const int32_t *tags;      /* [n] class indices, -1: none */
     size_t n;
 } graft_words;
+
+/** Cuts texts of more than t->max_length tokens into windows that share t->stride tokens with their
+ * neighbours: each becomes a sample, in the place of the text, with its answer and part, and the log says how
+ * many. Nothing of `d` may have been read yet. stride 0: nothing is done. Windows of both texts of a pair
+ * are not possible: these are cut. Errors: ENOMEM. */
+int graft_data_window(graft_data *d, const graft_text_transform *t, graft_err *err);
 
 /** Text of sample i; size 0 for a sentence of words and for a bad sample. */
 void graft_data_text(const graft_data *d, int64_t i, graft_text *out);

@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "data/data.h"
 #include "learn/averaged.h"
+#include "learn/gather.h"
 #include "learn/metric_tasks.h"
 
 typedef struct graft_recipe graft_recipe;
@@ -295,7 +296,8 @@ bool graft_checkpoint_exists(const char *checkpoint_dir);
 /** Removes the resume point, where there is one. */
 int graft_checkpoint_remove(const char *checkpoint_dir, graft_err *err);
 
-/** What a model answered to the samples of one pass, in the order of the batches, and the truth. */
+/** What a model answered to the samples of one pass, in the order of the batches, and the truth. The windows
+ * of a text that follow each other are one answer: see gather.h. */
 struct graft_answers {
     int64_t n, k;       /* rows: samples; tagging: the words that have a token */
     float *logits;      /* [n, k] */
@@ -303,7 +305,7 @@ struct graft_answers {
     int32_t *predicted; /* tagging: [n] the likeliest class, or the best path of a conditional random field */
     float *targets;     /* [n, k] of multi-label and regression; else of no meaning */
     int64_t n_samples;
-    int64_t *samples; /* [n_samples] indices into the data */
+    int64_t *samples; /* [n_samples] indices into the data; of windows the first */
     int32_t *words;   /* tagging: [n_samples] rows of each sample; else of no meaning */
 };
 

@@ -39,10 +39,8 @@ typedef struct graft_evaluator {
     graft_arena *arena;
     graft_shapes shapes;
     int64_t max_rows; /* samples run at once; 0: a whole batch */
-    graft_task task;
-    const char *const *class_names; /* [k], of a conditional random field */
-    float *allowed;                 /* [k + 2, k] its steps; NULL: the head is another, or all are */
     bool crf;
+    graft_gather gather;        /* the text that is being answered */
     graft_answers answers;      /* of the last pass */
     int64_t room, samples_room; /* rows and samples that its arrays have room for */
 } graft_evaluator;

@@ -53,8 +53,10 @@ static int find_files(graft_model *m, graft_err *err) {
             return 0;
         }
         m->config_path = m->path;
-        return (m->folder = folder_of(m->arena, m->path)) ? 0 : graft_err_nomem(err);
+        m->folder = m->modules = folder_of(m->arena, m->path);
+        return m->folder ? 0 : graft_err_nomem(err);
     }
+    if ((rc = graft_model_find_transformer(m, err)) < 0) return rc;
     has_file(m, "config.json", &m->config_path, err, &rc);
     for (size_t i = 0; rc == 0 && !m->weights_path && i < GRAFT_COUNT(weight_files); i++)
         has_file(m, weight_files[i], &m->weights_path, err, &rc);

@@ -41,6 +41,8 @@ typedef struct graft_model_options {
     const char *pooling;      /* texts: "first", "last", "mean", "max"; NULL: what the files say */
     const char *else_pooling; /* texts: where `pooling` is NULL and no file says one; NULL: the family's */
     int64_t max_length;       /* texts: tokens; 0: what the files say */
+    int64_t
+        stride; /* texts: tokens that windows share; 0: what the files say; negative: none, texts are cut */
     bool needs_head; /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
                         eval) */
 } graft_model_options;

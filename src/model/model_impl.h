@@ -18,6 +18,7 @@ struct graft_model {
     graft_arena *arena;
     const char *path;        /* as opened */
     const char *folder;      /* where its side files lie; NULL for a bare checkpoint */
+    const char *modules;     /* where modules.json and the folders that it names lie: `folder`, or above it */
     const char *config_path; /* for messages; NULL without a config */
     const char *weights_path;
     json_t *config; /* NULL without one */
@@ -55,6 +56,9 @@ struct graft_model {
 };
 
 /* text.c */
+/** Where the model itself lies: m->folder, or the folder within it that an old modules.json names, which
+ * m->folder is from then on. */
+int graft_model_find_transformer(graft_model *m, graft_err *err);
 /** How texts become features, by modules.json and its like, else by the family; the tokenizer where there is
  * one. */
 int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err);

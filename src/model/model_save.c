@@ -37,6 +37,11 @@ static int save_config(saving *s, graft_err *err) {
     const char *path = place(s, "config.json");
     int rc =
         config && path ? s->m->family->write_config(config, s->m, &s->m->hyper, err) : graft_err_nomem(err);
+    if (rc == 0 && s->m->text.chosen &&
+        json_object_set_new(config, "graft",
+                            json_pack("{s:I,s:I}", "max_length", (json_int_t)s->m->text.max_length, "stride",
+                                      (json_int_t)s->m->text.stride)) < 0)
+        rc = graft_err_nomem(err);
     if (rc == 0) rc = graft_json_write(path, config, err);
     json_decref(config);
     return rc;

@@ -293,6 +293,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     for (size_t i = 0; i < j->n_phases; i++) choose_phase(j, i, random, mixes);
     if ((rc = share_epochs(j, err)) < 0) return rc;
     graft_job_recipe(j, j->n_phases - 1);
+    if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
     graft_env_log(j->env, GRAFT_LOG_INFO,
                   "training %s%s: %lld epochs of batches of %lld, %s at %g (%s), seed %llu", j->plan,
                   o->train ? "" : " (chosen)", (long long)r->epochs_all, (long long)r->batch,

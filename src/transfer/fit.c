@@ -11,6 +11,7 @@ static int open_model(graft_job *j, graft_err *err) {
     o.seed = j->options.seed;
     o.pooling = j->options.pooling;
     o.max_length = j->options.max_length;
+    o.stride = j->options.stride;
     if (j->options.from_scratch && graft_path_is_dir(path))
         path = graft_path_join(j->arena, path, "config.json");
     if (!path) return graft_err_nomem(err);
@@ -18,10 +19,16 @@ static int open_model(graft_job *j, graft_err *err) {
 }
 
 static int open_data(graft_job *j, graft_err *err) {
-    if (j->data) return 0;
-    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
-                                  graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
-                                  j->options.seed, err);
+    int rc = 0;
+    if (j->data && j->options.stride > 0) { /* its texts were read whole */
+        graft_data_close(j->data);
+        j->data = NULL;
+    }
+    if (!j->data)
+        rc = graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
+                                    graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
+                                    j->options.seed, err);
+    return rc < 0 ? rc : graft_data_cut(j->data, j->model, err);
 }
 
 static int open_log(graft_job *j, graft_err *err) {
@@ -46,10 +53,13 @@ int graft_job_run(graft_job *j, graft_err *err) {
     if (rc == 0) rc = open_data(j, err);
     if (rc == 0) rc = graft_job_head(j, err);
     if (rc == 0) rc = graft_job_defaults(j, err);
+    if (rc == 0) rc = graft_job_averaged_defaults(j, err);
     if (rc == 0 && !j->options.dry_run)
         rc = j->out ? open_log(j, err) : graft_runlog_open(&j->log, NULL, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_job_hash(j, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_relay_open(j, err);
+    if (graft_is_averaged(j->options.encoder))
+        return rc < 0 || j->options.dry_run ? rc : graft_job_averaged(j, err);
     while (rc == 0 && j->relay.next < j->n_phases) rc = graft_job_phase(j, j->relay.next, err);
     return rc;
 }

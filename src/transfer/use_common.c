@@ -11,6 +11,7 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path,
     o.else_pooling =
         needs_head ? NULL : "mean"; /* what is only embedded is spoken for by all of its tokens */
     o.max_length = options->max_length;
+    o.stride = options->stride;
     return graft_model_open(out, env, path, &o, err);
 }
 
@@ -36,11 +37,15 @@ int graft_use_inputs(graft_data **out, const graft_env *env, const graft_model *
                      size_t n_inputs, double max_bad, const graft_use_options *options, graft_err *err) {
     graft_data_options o = graft_use_data_options(&options->data, m);
     if (!(o.max_bad > 0)) o.max_bad = max_bad;
-    if (!options->inputs_are_texts) return graft_data_open_inputs(out, env, inputs, n_inputs, &o, err);
+    if (!options->inputs_are_texts) {
+        int rc = graft_data_open_inputs(out, env, inputs, n_inputs, &o, err);
+        return rc < 0 ? rc : graft_data_cut(*out, m, err);
+    }
     if (graft_model_modality(m) != GRAFT_TEXTS)
         return graft_err_set(err, GRAFT_EUSAGE, "%s is a model of pictures: --text is for models of texts",
                              graft_model_path(m));
-    return graft_data_open_texts(out, env, inputs, n_inputs, &o, err);
+    int rc = graft_data_open_texts(out, env, inputs, n_inputs, &o, err);
+    return rc < 0 ? rc : graft_data_cut(*out, m, err);
 }
 
 /* Only the head is trained: all below it is the prefix. */

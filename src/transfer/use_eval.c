@@ -20,8 +20,9 @@ static int open_named(evaluation *e, const char *path, const char *const *names,
     graft_data_choice choice = e->options->data;
     choice.validation = -1; /* what is there is measured; no part is made */
     choice.task = graft_task_name(graft_model_task(e->model));
-    return graft_data_open_choice(&e->data, e->env, path, &choice, graft_model_modality(e->model),
-                                  GRAFT_LABELS_NEEDED, names, n, 0, err);
+    int rc = graft_data_open_choice(&e->data, e->env, path, &choice, graft_model_modality(e->model),
+                                    GRAFT_LABELS_NEEDED, names, n, 0, err);
+    return rc < 0 ? rc : graft_data_cut(e->data, e->model, err);
 }
 
 static int open_data(evaluation *e, const char *path, graft_err *err) {

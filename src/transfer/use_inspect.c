@@ -168,7 +168,8 @@ static bool add_pictures(json_t *o, const graft_model *m) {
             json_object_set_new(o, "input", json_pack("[i,i]", height, width)) == 0);
 }
 
-/* How texts become input and features, and what the head answers. A text is cut at max_length tokens; pooling
+/* How texts become input and features, and what the head answers. A text is cut at max_length tokens, or read
+ * in windows of as many that share stride; pooling
  * says nothing where each word is answered for. */
 static bool add_texts(json_t *o, const graft_model *m) {
     static const char *const tasks[] = {[GRAFT_TASK_CLASSES] = "classes",
@@ -181,8 +182,9 @@ static bool add_texts(json_t *o, const graft_model *m) {
     bool found = graft_model_tokenizer(&tokenizer, m, NULL) == 0;
     const char *pooling = task == GRAFT_TASK_TAGGING ? "none" : graft_pooling_name(rules->pooling);
     return json_object_set_new(o, "text",
-                               json_pack("{s:s,s:s,s:b,s:I,s:I,s:b}", "task", tasks[task], "pooling", pooling,
-                                         "unit", rules->unit, "max_length", (json_int_t)rules->max_length,
+                               json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:b}", "task", tasks[task], "pooling",
+                                         pooling, "unit", rules->unit, "max_length",
+                                         (json_int_t)rules->max_length, "stride", (json_int_t)rules->stride,
                                          "vocabulary", (json_int_t)rules->vocabulary, "tokenizer", found)) ==
            0;
 }
