@@ -10,6 +10,7 @@
 #include "data/data.h"
 #include "learn/averaged.h"
 #include "learn/metric_tasks.h"
+#include "learn/statistics.h"
 
 typedef struct graft_recipe graft_recipe;
 
