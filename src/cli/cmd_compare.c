@@ -305,7 +305,7 @@ static void print_next(const json_t *next) {
     }
     printf(": label more like");
     for (size_t i = 0; i < 3 && i < json_array_size(samples); i++)
-        printf("%s %s", i ? "," : "", graft_print_text(json_array_get(samples, i), "input"));
+        printf("%s %s", i ? ";" : "", graft_print_text(json_array_get(samples, i), "input"));
     putchar('\n');
 }
 
@@ -341,13 +341,15 @@ const graft_command graft_command_compare = {
     .summary = "what transfer is worth: plans, seeds and numbers of labels side by side",
     .examples = "  graft compare resnet-50 photos -o worth\n"
                 "  graft compare minilm mails.csv --plans scratch,head,full --per-class 10,all --seeds 5\n",
-    .details = "Every plan is trained by each seed on the same samples, and judged by one test part. The "
-               "interval is that\n"
-               "of Student's t over the seeds, 95 %; overfit is the accuracy while training less that of the "
-               "test; s to best\n"
-               "the training seconds to within a point of the best validation score; p is McNemar's test "
-               "against the best,\n"
-               "corrected after Holm. Labels that lie past what was measured are told as 'about'.\n",
+    .details = "Every plan is trained by each seed on the same samples and judged by one test part, which is "
+               "held out\n"
+               "where the data have none. The interval is Student's over the seeds, 95 %; overfit is the "
+               "accuracy while\n"
+               "training less that of the test; s to best are the seconds of training to within a point of "
+               "the best plan's\n"
+               "validation score; p is McNemar's test against the best, corrected after Holm. Numbers of "
+               "labels that lie\n"
+               "past what was measured are told as 'about'.\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),
     .min_args = 2,

@@ -1,11 +1,12 @@
 /* error(n) = a + b n^-c. For a given exponent the other two are linear, so that the whole fit is a search
  * along one line (variable projection, Golub and Pereyra 1973): a grid of exponents, then golden section
- * around the best. The band is a bootstrap over the runs (Davison and Hinkley 1997): few runs lie too close
- * to their mean, so what is drawn is spread by sqrt(r / (r - 1)). */
+ * around the best. The band is a parametric bootstrap (Efron and Tibshirani 1993): with two or three runs a
+ * size, drawing from the runs themselves would know only a handful of worlds. */
 #include "learn/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { N_GRID = 64, N_DRAWS = 1000 };
 static const double least_c = 0.05, most_c = 4.0;
@@ -16,6 +17,7 @@ typedef struct sizes {
     double *log_n, *y, *weight;
     double *powers; /* [N_GRID, n] n^-c of the grid */
     double unit;
+    int64_t freedom; /* of the spread of the runs */
 } sizes;
 
 typedef struct fit {
@@ -95,16 +97,16 @@ static double mean_of(const graft_curve_point *p) {
 }
 
 /* Variance of the runs around their sizes' means, over all sizes; NaN when no size has two runs. */
-static double pooled_variance(const graft_curve_point *points, size_t n) {
+static double pooled_variance(int64_t *freedom, const graft_curve_point *points, size_t n) {
     double squares = 0.0;
-    int64_t freedom = 0;
+    *freedom = 0;
     for (size_t i = 0; i < n; i++) {
         if (points[i].n_runs < 2) continue;
         double sd = graft_interval_of(points[i].errors, points[i].n_runs, 0.95).sd;
         squares += sd * sd * (double)(points[i].n_runs - 1);
-        freedom += points[i].n_runs - 1;
+        *freedom += points[i].n_runs - 1;
     }
-    return freedom ? squares / (double)freedom : NAN;
+    return *freedom ? squares / (double)*freedom : NAN;
 }
 
 static double binomial_variance(double error, int64_t n_test) {
@@ -125,16 +127,28 @@ static double variance_of(const graft_curve_point *p, double pooled, int64_t n_t
     return fmax(0.5 * (own + pooled), least * least) / (double)p->n_runs;
 }
 
-/* The mean of a bootstrap sample of one size's runs. */
-static double draw_mean(const graft_curve_point *p, int64_t n_test, graft_rng *r) {
-    double mean = mean_of(p), sum = 0.0;
-    if (p->n_runs < 2) {
-        double y = mean + sqrt(binomial_variance(mean, n_test)) * graft_rng_normal(r);
-        return fmin(1.0, fmax(0.0, y));
+/* Squared residuals beyond what the spread of the runs explains say that the law itself is off: variances
+ * grow by their ratio (Birge 1932). Three sizes are met exactly and cannot say so. */
+static double misfit(const sizes *s, const double p[3]) {
+    double loss = 0.0;
+    for (size_t i = 0; i < s->n; i++) {
+        double d = s->y[i] - p[0] - p[1] * pow(s->unit, -p[2]) * exp(-p[2] * s->log_n[i]);
+        loss += s->weight[i] * d * d;
     }
-    for (int64_t i = 0; i < p->n_runs; i++) sum += p->errors[graft_rng_below(r, (uint64_t)p->n_runs)];
-    double runs = (double)p->n_runs, spread = sqrt(runs / (runs - 1.0));
-    return fmin(1.0, fmax(0.0, mean + spread * (sum / runs - mean)));
+    return s->n > 3 ? fmax(1.0, loss / (double)(s->n - 3)) : 1.0;
+}
+
+/* The sizes' means in another world. Each is off by the spread of its runs, whose size is itself a guess:
+ * Student's t with the freedom that all runs together have. All are off together by the luck of the test
+ * samples, unless that is what a single run's spread was taken from. */
+static void draw_means(sizes *s, const double *mean, int64_t n_test, double ratio, graft_rng *r) {
+    double luck = s->freedom ? graft_rng_normal(r) : 0.0, half = 0.5 * (double)s->freedom;
+    for (size_t i = 0; i < s->n; i++) {
+        double t = graft_rng_normal(r);
+        if (s->freedom) t /= sqrt(graft_rng_gamma(r, half) / half);
+        double y = mean[i] + sqrt(ratio / s->weight[i]) * t + sqrt(binomial_variance(mean[i], n_test)) * luck;
+        s->y[i] = fmin(1.0, fmax(0.0, y));
+    }
 }
 
 static int make_sizes(sizes *s, graft_arena *arena, const graft_curve_point *points, size_t n, int64_t n_test,
@@ -158,7 +172,7 @@ static int make_sizes(sizes *s, graft_arena *arena, const graft_curve_point *poi
     if (n_different < 3)
         return graft_err_set(err, GRAFT_EDATA, "a learning curve needs three sizes; there %s %zu",
                              n_different == 1 ? "is" : "are", n_different);
-    double pooled = pooled_variance(points, n);
+    double pooled = pooled_variance(&s->freedom, points, n);
     for (size_t i = 0; i < n; i++) {
         s->log_n[i] = log(points[i].n / s->unit);
         s->y[i] = mean_of(&points[i]);
@@ -172,19 +186,22 @@ static int make_sizes(sizes *s, graft_arena *arena, const graft_curve_point *poi
 int graft_curve_fit(graft_curve *out, graft_arena *arena, const graft_curve_point *points, size_t n_points,
                     int64_t n_test, uint64_t seed, graft_err *err) {
     sizes s;
-    double found[3];
+    double found[3], ratio = 1.0;
     graft_arena *own = graft_arena_new(NULL);
     double *x = own ? graft_arena_array(own, n_points + 1, sizeof *x) : NULL;
-    int rc = x ? make_sizes(&s, own, points, n_points, n_test, err) : graft_err_nomem(err);
+    double *mean = own ? graft_arena_array(own, n_points + 1, sizeof *mean) : NULL;
+    int rc = x && mean ? make_sizes(&s, own, points, n_points, n_test, err) : graft_err_nomem(err);
     if (rc == 0) {
         fit_curve(&s, x, found);
+        ratio = misfit(&s, found);
+        memcpy(mean, s.y, n_points * sizeof *mean);
         *out = (graft_curve){found[0], found[1], found[2], N_DRAWS, NULL};
         out->draws = graft_arena_array(arena, N_DRAWS, sizeof *out->draws);
         if (!out->draws) rc = graft_err_nomem(err);
     }
     for (size_t d = 0; rc == 0 && d < N_DRAWS; d++) {
         graft_rng r = graft_rng_at(seed, 0, d, GRAFT_RNG_BOOTSTRAP);
-        for (size_t i = 0; i < n_points; i++) s.y[i] = draw_mean(&points[i], n_test, &r);
+        draw_means(&s, mean, n_test, ratio, &r);
         fit_curve(&s, x, out->draws[d]);
     }
     graft_arena_free(own);

@@ -52,17 +52,19 @@ typedef struct graft_curve_point {
 } graft_curve_point;
 
 /** error(n) = a + b n^-c, a >= 0, b >= 0, c > 0, fitted by weighted least squares, and the same fitted to
- * `n_draws` bootstrap samples of the runs. */
+ * `n_draws` bootstrap worlds. */
 typedef struct graft_curve {
     double a, b, c;
     size_t n_draws;
     double (*draws)[3]; /* [n_draws] of a, b, c, in the arena */
 } graft_curve;
 
-/** Fits at least three different sizes. `n_test` samples stand behind each error: where a size has one run,
- * their binomial spread takes the place of the spread over runs. The draws are a function of `seed`. Errors:
- * EDATA (fewer than three sizes, a size below 1), ENOMEM. The power law: Hestness et al. 2017, "Deep learning
- * scaling is predictable, empirically"; its limits: Viering and Loog 2022, "The shape of learning curves". */
+/** Fits at least three different sizes. `n_test` samples stand behind each error. The draws, a function of
+ * `seed`, are worlds that differ by the spread of the runs (Student's t; where every size has one run, the
+ * binomial spread of the test samples), by the luck of the test samples, which all sizes share, and by how
+ * far the law misses the means. Errors: EDATA (fewer than three sizes, a size below 1), ENOMEM. The power
+ * law: Hestness et al. 2017, "Deep learning scaling is predictable, empirically"; its limits: Viering and
+ * Loog 2022, "The shape of learning curves". */
 int graft_curve_fit(graft_curve *out, graft_arena *arena, const graft_curve_point *points, size_t n_points,
                     int64_t n_test, uint64_t seed, graft_err *err);
 double graft_curve_at(const graft_curve *c, double n);

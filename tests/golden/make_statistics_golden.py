@@ -103,15 +103,17 @@ def fit(n, y, variance):
     return a, b * unit ** c, c, loss
 
 
-def band(n, errors, variance, at, to, random):
+def band(n, errors, variance, n_test, at, to, random):
+    mean = np.array([np.mean(e) for e in errors])
+    freedom = sum(len(e) - 1 for e in errors)
+    a, b, c, loss = fit(n, mean, variance)
+    ratio = max(1.0, loss / (len(n) - 3)) if len(n) > 3 else 1.0
+    share = (mean * n_test + 1) / (n_test + 2)
+    luck = np.sqrt(share * (1 - share) / n_test)
     found = []
     for _ in range(1000):
-        y = []
-        for e in errors:
-            e = np.array(e)
-            drawn = random.choice(e, len(e)).mean()
-            y.append(np.clip(e.mean() + np.sqrt(len(e) / (len(e) - 1)) * (drawn - e.mean()), 0, 1))
-        a, b, c, _ = fit(n, np.array(y), variance)
+        y = mean + np.sqrt(ratio * variance) * random.standard_t(freedom, len(n)) + luck * random.normal()
+        a, b, c, _ = fit(n, np.clip(y, 0, 1), variance)
         found.append([a + b * at ** -c, (a + b * at ** -c) - (a + b * to ** -c)])
     return np.quantile(found, [0.025, 0.975], axis=0).T.tolist()
 
@@ -134,7 +136,7 @@ def curves():
         case = {"name": name, "n": n.tolist(), "errors": errors, "n_test": n_test, "a": fitted[0], "b": fitted[1], "c": fitted[2], "at": at,
                 "error_at": fitted[0] + fitted[1] * at ** -fitted[2], "to": to}
         if bands:
-            case["band"], case["gain_band"] = band(n, errors, variance, at, to, random)
+            case["band"], case["gain_band"] = band(n, errors, variance, n_test, at, to, random)
         cases.append(case)
     return cases
 

@@ -117,7 +117,8 @@ typedef struct graft_compare_evidence {
     graft_pairing best;   /* the best plan against it */
     double p_holm;
     bool differs; /* the best is better beyond chance */
-    double seconds_to_best;
+    double
+        seconds_to_best; /* of training, to within a point of the best plan's validation score; NaN: never */
     bool has_curve;
     graft_curve curve;
     const char *curve_problem;

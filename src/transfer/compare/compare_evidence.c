@@ -131,27 +131,24 @@ static int pair_with_best(graft_compare_evidence *e, const graft_comparison *c, 
 
 /* ---- Time ---- */
 
-/* The highest validation score that any plan has in a seed. */
-static double best_validation(const graft_comparison *c, size_t seed) {
+static double highest_validation(const graft_compare_run *r) {
     double best = -INFINITY;
-    for (size_t p = 0; p < c->n_plans; p++) {
-        const graft_compare_run *r = graft_comparison_run(c, p, c->n_sizes - 1, seed);
-        for (int64_t i = 0; r && i < r->n_epochs; i++)
-            if (r->history[i].evaluated) best = fmax(best, r->history[i].score);
-    }
+    for (int64_t i = 0; i < r->n_epochs; i++)
+        if (r->history[i].evaluated) best = fmax(best, r->history[i].score);
     return best;
 }
 
-/* Mean training seconds until a plan first stands within a point of that, over the seeds; NaN unless all do.
- */
-static double seconds_to_best(const graft_comparison *c, size_t plan) {
+/* Mean training seconds until a plan first stands within a point of the best plan's highest validation score,
+ * over the seeds; NaN unless it does in all. */
+static double seconds_to_best(const graft_comparison *c, size_t plan, size_t best) {
     double sum = 0.0;
     int64_t n = 0;
     for (size_t seed = 0; seed < c->n_seeds; seed++) {
         const graft_compare_run *r = graft_comparison_run(c, plan, c->n_sizes - 1, seed);
-        double wanted = best_validation(c, seed) - 0.01;
+        const graft_compare_run *b = graft_comparison_run(c, best, c->n_sizes - 1, seed);
         int64_t i = 0;
-        if (!r) continue;
+        if (!r || !b) continue;
+        double wanted = highest_validation(b) - 0.01;
         while (i < r->n_epochs && !(r->history[i].evaluated && r->history[i].score >= wanted)) i++;
         if (i == r->n_epochs) return NAN;
         sum += r->history[i].seconds;
@@ -225,7 +222,7 @@ int graft_comparison_evidence(graft_compare_evidence **out, size_t *best, double
     *reach = c->options.reach > 0 ? c->options.reach : e[*best].score.mean - 0.01;
     int rc = pair_with_best(e, c, *best, err);
     for (size_t p = 0; p < c->n_plans && rc == 0; p++) {
-        e[p].seconds_to_best = seconds_to_best(c, p);
+        e[p].seconds_to_best = seconds_to_best(c, p, *best);
         rc = fit_curve(&e[p], c, p, err);
         if (rc == 0) rc = count_labels(&e[p], c, p, *reach, err);
     }
