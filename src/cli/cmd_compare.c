@@ -158,15 +158,15 @@ static double mean_of(const json_t *o, const char *key) {
     return number(json_object_get(o, key), "mean");
 }
 
-/* "97.6 ± 0.8": in points. */
+/* "97.6 ± 0.8": in points; the longer side where the other ends at a bound. */
 static const char *score_text(const json_t *interval, char *out, size_t size) {
-    double mean = number(interval, "mean"), high = number(interval, "high");
+    double mean = number(interval, "mean"), high = number(interval, "high"), low = number(interval, "low");
     if (isnan(mean))
         snprintf(out, size, "-");
     else if (isnan(high))
         snprintf(out, size, "%.1f", 100.0 * mean);
     else
-        snprintf(out, size, "%.1f ± %.1f", 100.0 * mean, 100.0 * (high - mean));
+        snprintf(out, size, "%.1f ± %.1f", 100.0 * mean, 100.0 * fmax(high - mean, mean - low));
     return out;
 }
 
@@ -296,14 +296,15 @@ static void print_wrapped(const char *text) {
 
 static void print_next(const json_t *next) {
     const json_t *classes = json_object_get(next, "classes"), *samples = json_object_get(next, "samples");
+    bool unlabelled = strcmp(graft_print_text(next, "of"), "unlabelled") == 0;
     if (json_array_size(classes) == 0) return;
     printf("least sure of");
     for (size_t i = 0; i < 3 && i < json_array_size(classes); i++) {
         const json_t *c = json_array_get(classes, i);
-        printf("%s %s (%.0f %% wrong)", i ? "," : "", graft_print_text(c, "class"),
-               100.0 * number(c, "error"));
+        printf("%s %s", i ? "," : "", graft_print_text(c, "class"));
+        if (!unlabelled) printf(" (%.0f %% wrong)", 100.0 * number(c, "error"));
     }
-    printf(": label more like");
+    printf(unlabelled ? "; label first:" : "; label more like:");
     for (size_t i = 0; i < 3 && i < json_array_size(samples); i++)
         printf("%s %s", i ? ";" : "", graft_print_text(json_array_get(samples, i), "input"));
     putchar('\n');

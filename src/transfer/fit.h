@@ -74,6 +74,8 @@ typedef struct graft_job {
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
     graft_measures validation, test;
+    bool asks_unlabelled;     /* answers to samples without a class are wanted too */
+    graft_answers unlabelled; /* n 0: there are none */
     size_t peak_memory;
     double begun;
 } graft_job;

@@ -19,6 +19,7 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
                        .training = j->training,
                        .validation = j->validation.answers,
                        .test = j->test.answers,
+                       .unlabelled = j->unlabelled,
                        .validation_score = j->validation.score,
                        .test_score = j->test.score,
                        .validation_metrics = json_incref(j->validation.all),
@@ -32,21 +33,36 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
     return rc;
 }
 
-int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
-                    const graft_fit_options *options, graft_err *err) {
-    graft_job j = {.env = env,
-                   .model_path = model,
-                   .data_path = data,
-                   .options = *options,
-                   .arena = arena,
-                   .lock = -1,
-                   .begun = graft_now()};
+static int run(graft_trial *out, graft_job j, graft_err *err) {
     j.options.dry_run = false;
     *out = (graft_trial){0};
     int rc = graft_job_run(&j, err);
     if (rc == 0) rc = take(out, &j, err);
     graft_job_close(&j);
     return rc;
+}
+
+static graft_job job_of(graft_arena *arena, graft_env *env, const char *model, const char *data,
+                        const graft_fit_options *options) {
+    return (graft_job){.env = env,
+                       .model_path = model,
+                       .data_path = data,
+                       .options = *options,
+                       .arena = arena,
+                       .lock = -1,
+                       .begun = graft_now()};
+}
+
+int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
+                    const graft_fit_options *options, graft_err *err) {
+    return run(out, job_of(arena, env, model, data, options), err);
+}
+
+int graft_trial_run_unlabelled(graft_trial *out, graft_arena *arena, graft_env *env, const char *model,
+                               const char *data, const graft_fit_options *options, graft_err *err) {
+    graft_job j = job_of(arena, env, model, data, options);
+    j.asks_unlabelled = true;
+    return run(out, j, err);
 }
 
 void graft_trial_done(graft_trial *t) {

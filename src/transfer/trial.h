@@ -14,6 +14,7 @@ typedef struct graft_trial {
     size_t n_labels;
     graft_training training;        /* history by epoch, seconds, best epoch */
     graft_answers validation, test; /* of the best epoch; n 0: there is no such part */
+    graft_answers unlabelled;       /* to samples without a class, where they were asked for */
     graft_score validation_score, test_score;
     json_t *validation_metrics, *test_metrics; /* NULL: no such part */
     json_t *settings;                          /* what decides the run's bits */
@@ -27,6 +28,9 @@ typedef struct graft_trial {
  * graft_fit's. */
 int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
                     const graft_fit_options *options, graft_err *err);
+/** The same, and what the trained model answers to samples that have no class. */
+int graft_trial_run_unlabelled(graft_trial *out, graft_arena *arena, graft_env *env, const char *model,
+                               const char *data, const graft_fit_options *options, graft_err *err);
 void graft_trial_done(graft_trial *t);
 
 #endif

@@ -59,7 +59,7 @@ static int run_one(graft_comparison *c, place at, size_t number, graft_err *err)
              (unsigned long long)(c->options.fit.seed + at.seed));
     graft_relay_set(c->relay, what, at.size + 1 == c->n_sizes);
     int rc = graft_comparison_train(&r, c, at.plan, at.size, at.seed, err);
-    if (rc == 0) rc = graft_comparison_note(c, at.plan, at.size, at.seed, r, err);
+    if (rc == 0) rc = graft_comparison_note(&r, c, at.plan, at.size, at.seed, err);
     if (rc < 0) return rc;
     *slot(c, at) = r;
     graft_env_log(c->env, GRAFT_LOG_INFO, "%zu of %zu: %s: %s %.4f, %.1f s", number, n_runs(c), what,

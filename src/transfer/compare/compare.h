@@ -79,8 +79,9 @@ int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t 
 
 /** Opens OUT/runs.jsonl and takes back the runs that were asked for. compare_log.c */
 int graft_comparison_open_log(graft_comparison *c, graft_err *err);
-int graft_comparison_note(graft_comparison *c, size_t plan, size_t size, size_t seed,
-                          const graft_compare_run *r, graft_err *err);
+/** Adds a run to that file; *run becomes what the file says of it. */
+int graft_comparison_note(graft_compare_run **run, graft_comparison *c, size_t plan, size_t size, size_t seed,
+                          graft_err *err);
 
 /** An environment whose log and progress go on to `env`, with what is running named; warnings once each. */
 int graft_relay_new(graft_relay **out, graft_env *env, graft_err *err);
@@ -127,7 +128,9 @@ typedef struct graft_compare_evidence {
     bool extrapolated;
 } graft_compare_evidence;
 
-/** Evidence of every plan, and which is the best: the highest mean score, of equals the fastest. */
+/** The most that a run of the plan needed, in bytes. */
+size_t graft_comparison_memory(const graft_comparison *c, size_t plan);
+/** Evidence of every plan, and which is the best: the highest mean score, of equals the least memory. */
 int graft_comparison_evidence(graft_compare_evidence **out, size_t *best, double *reach,
                               const graft_comparison *c, graft_err *err);
 /** In plain words, decided by the tests: an object of verdict and text. compare_conclusion.c */

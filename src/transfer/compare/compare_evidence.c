@@ -48,7 +48,13 @@ graft_interval graft_comparison_interval(const graft_comparison *c, size_t plan,
                                          graft_compare_number number) {
     double values[GRAFT_COMPARE_MOST_SEEDS];
     int64_t n = gather(values, c, plan, size, number);
-    return graft_interval_of(values, n, level);
+    graft_interval i = graft_interval_of(values, n, level);
+    bool is_share = number <= GRAFT_COMPARE_TRAIN && graft_data_task(c->facts.data) != GRAFT_TASK_REGRESSION;
+    if (is_share && n > 1) {
+        i.low = fmax(i.low, 0.0);
+        i.high = fmin(i.high, 1.0);
+    }
+    return i;
 }
 
 double graft_comparison_labels(const graft_comparison *c, size_t size) {
@@ -96,17 +102,28 @@ int graft_comparison_pair(graft_pairing *out, const graft_comparison *c, size_t 
     return 0;
 }
 
-/* Of the highest mean score; of equals the fastest. */
+size_t graft_comparison_memory(const graft_comparison *c, size_t plan) {
+    size_t most = 0;
+    for (size_t seed = 0; seed < c->n_seeds; seed++)
+        for (size_t size = 0; size < c->n_sizes; size++) {
+            const graft_compare_run *r = graft_comparison_run(c, plan, size, seed);
+            if (r && r->memory > most) most = r->memory;
+        }
+    return most;
+}
+
+/* Of the highest mean score; of equals the one with the least memory, which unlike seconds is the same in
+ * every run. */
 static size_t find_best(const graft_comparison *c) {
-    size_t best = 0, largest = c->n_sizes - 1;
-    double score = -INFINITY, seconds = INFINITY;
+    size_t best = 0, memory = 0;
+    double score = -INFINITY;
     for (size_t p = 0; p < c->n_plans; p++) {
-        graft_interval s = graft_comparison_interval(c, p, largest, GRAFT_COMPARE_SCORE);
-        graft_interval t = graft_comparison_interval(c, p, largest, GRAFT_COMPARE_SECONDS);
-        if (s.n == 0 || s.mean < score || (s.mean == score && t.mean >= seconds)) continue;
+        graft_interval s = graft_comparison_interval(c, p, c->n_sizes - 1, GRAFT_COMPARE_SCORE);
+        size_t needs = graft_comparison_memory(c, p);
+        if (s.n == 0 || s.mean < score || (s.mean == score && needs >= memory)) continue;
         best = p;
         score = s.mean;
-        seconds = t.mean;
+        memory = needs;
     }
     return best;
 }

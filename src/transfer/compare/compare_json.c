@@ -2,6 +2,7 @@
 #include "transfer/compare/compare.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CURVE_POINTS = 24 };
@@ -125,16 +126,6 @@ static json_t *more_json(const graft_compare_evidence *e) {
                      e->gain_high);
 }
 
-static size_t most_memory(const graft_comparison *c, size_t plan) {
-    size_t most = 0;
-    for (size_t seed = 0; seed < c->n_seeds; seed++)
-        for (size_t size = 0; size < c->n_sizes; size++) {
-            const graft_compare_run *r = graft_comparison_run(c, plan, size, seed);
-            if (r && r->memory > most) most = r->memory;
-        }
-    return most;
-}
-
 static int plan_json(json_t **out, const graft_comparison *c, const graft_compare_evidence *e, size_t plan,
                      double reach, graft_err *err) {
     json_t *curve = NULL;
@@ -147,10 +138,10 @@ static int plan_json(json_t **out, const graft_comparison *c, const graft_compar
         sampling_json(c, e, plan), "train", of(c, plan, largest, GRAFT_COMPARE_TRAIN), "validation",
         of(c, plan, largest, GRAFT_COMPARE_VALIDATION), "gap", of(c, plan, largest, GRAFT_COMPARE_GAP),
         "seconds", of(c, plan, largest, GRAFT_COMPARE_SECONDS), "seconds_to_best",
-        graft_json_number(e->seconds_to_best), "memory", (json_int_t)most_memory(c, plan), "against_best",
-        against_best_json(e), "sizes", plan_sizes_json(c, plan), "curve", curve, "curve_problem",
-        e->curve_problem ? json_string(e->curve_problem) : json_null(), "more", more_json(e), "labels_needed",
-        needed_json(e, reach), "epochs", epochs_json(c, plan));
+        graft_json_number(e->seconds_to_best), "memory", (json_int_t)graft_comparison_memory(c, plan),
+        "against_best", against_best_json(e), "sizes", plan_sizes_json(c, plan), "curve", curve,
+        "curve_problem", e->curve_problem ? json_string(e->curve_problem) : json_null(), "more", more_json(e),
+        "labels_needed", needed_json(e, reach), "epochs", epochs_json(c, plan));
     return *out ? 0 : graft_err_nomem(err);
 }
 
@@ -213,13 +204,43 @@ static json_t *classes_json(const graft_data *d) {
     return list;
 }
 
+/* A word of a command line, quoted where a shell would see more in it, and a blank. */
+static void word(graft_buf *b, const char *text) {
+    bool plain =
+        text[0] &&
+        text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%")] ==
+            '\0';
+    if (plain) {
+        graft_buf_printf(b, "%s ", text);
+        return;
+    }
+    graft_buf_text(b, "'");
+    for (const char *s = text; *s; s++) {
+        if (*s == '\'')
+            graft_buf_text(b, "'\\''");
+        else
+            graft_buf_append(b, s, 1);
+    }
+    graft_buf_text(b, "' ");
+}
+
 /* What would be run to have the advised plan. */
 static json_t *command_json(const graft_comparison *c, const json_t *conclusion) {
     const char *plan = json_string_value(json_object_get(conclusion, "plan"));
     bool scratch = plan && strcmp(plan, "scratch") == 0;
-    char *text = graft_arena_printf(c->arena, "graft fit %s %s -o OUT --train %s%s", c->model, c->data,
-                                    scratch || !plan ? "full" : plan, scratch ? " --from-scratch" : "");
-    return text ? graft_json_string(text) : NULL;
+    graft_buf b;
+    graft_buf_init(&b, 0);
+    graft_buf_text(&b, "graft fit ");
+    word(&b, c->model);
+    word(&b, c->data);
+    graft_buf_text(&b, "-o OUT --train ");
+    word(&b, scratch || !plan ? "full" : plan);
+    if (scratch) graft_buf_text(&b, "--from-scratch ");
+    char *text = graft_buf_take(&b);
+    if (text) text[strlen(text) - 1] = '\0';
+    json_t *o = text ? graft_json_string(text) : NULL;
+    free(text);
+    return o;
 }
 
 static json_t *facts_json(const graft_comparison *c, size_t best, double reach) {

@@ -1,8 +1,8 @@
 /* What to label next: where the runs on all labels are least sure and agree least. A sample's doubt is 1 less
  * the mean over its runs of the margin between the two likeliest classes (Scheffer et al. 2001), counted
  * against it where a run votes for another class than most do (query by committee, Seung et al. 1992). The
- * samples are those of the validation parts, which are labelled: they show what kind of sample to look for,
- * and their classes which to label more of. */
+ * samples are those that nobody has labelled. Where all are, they are those of the validation parts: they
+ * show what kind of sample to look for, and their classes which to label more of. */
 #include "transfer/compare/compare.h"
 
 #include <math.h>
@@ -121,13 +121,19 @@ static int by_class_doubt(const void *x, const void *y) {
     return a->label - b->label;
 }
 
+static bool are_labelled(const graft_comparison *c, const doubt *d, size_t n) {
+    return n > 0 && graft_data_sample(c->facts.data, d[0].sample)->label >= 0;
+}
+
 static json_t *classes_json(const graft_comparison *c, graft_arena *arena, const doubt *d, size_t n) {
     class_doubt *of = graft_arena_array(arena, (size_t)c->n_classes + 1, sizeof *of);
     json_t *list = of ? json_array() : NULL;
+    bool known = are_labelled(c, d, n); /* else classes are those predicted, and how many are wrong is not */
     if (!list) return NULL;
     for (int32_t k = 0; k < c->n_classes; k++) of[k].label = k;
     for (size_t i = 0; i < n; i++) {
         int32_t label = graft_data_sample(c->facts.data, d[i].sample)->label;
+        if (label < 0) label = d[i].predicted;
         if (label < 0 || label >= c->n_classes) continue;
         of[label].n++;
         of[label].wrong += d[i].predicted != label;
@@ -135,10 +141,11 @@ static json_t *classes_json(const graft_comparison *c, graft_arena *arena, const
     }
     qsort(of, (size_t)c->n_classes, sizeof *of, by_class_doubt);
     for (int64_t k = 0; k < c->n_classes && k < MOST_LISTED && of[k].n; k++)
-        json_array_append_new(list,
-                              json_pack("{s:o,s:f,s:f,s:I}", "class", class_name(c, of[k].label), "doubt",
-                                        of[k].sum / (double)of[k].n, "error",
-                                        (double)of[k].wrong / (double)of[k].n, "n", (json_int_t)of[k].n));
+        json_array_append_new(
+            list, json_pack("{s:o,s:f,s:o,s:I}", "class", class_name(c, of[k].label), "doubt",
+                            of[k].sum / (double)of[k].n, "error",
+                            graft_json_number(known ? (double)of[k].wrong / (double)of[k].n : NAN), "n",
+                            (json_int_t)of[k].n));
     return list;
 }
 
@@ -154,8 +161,9 @@ int graft_comparison_label_next(json_t **out, const graft_comparison *c, graft_e
         doubt *d = graft_arena_array(arena, n, sizeof *d);
         size_t n_doubts = d ? judge_all(d, v, n) : 0;
         if (d)
-            *out = json_pack("{s:s,s:o,s:o}", "of", "validation", "samples", samples_json(c, d, n_doubts),
-                             "classes", classes_json(c, arena, d, n_doubts));
+            *out = json_pack("{s:s,s:o,s:o}", "of",
+                             are_labelled(c, d, n_doubts) ? "validation" : "unlabelled", "samples",
+                             samples_json(c, d, n_doubts), "classes", classes_json(c, arena, d, n_doubts));
         if (!*out) rc = graft_err_nomem(err);
     }
     graft_arena_free(arena);

@@ -75,22 +75,18 @@ static bool judges_are_the_test_part(const graft_comparison *c, const graft_comp
     return n == r->n && n > 0 && memcmp(test, r->samples, (size_t)n * sizeof *test) == 0;
 }
 
-int graft_comparison_note(graft_comparison *c, size_t plan, size_t size, size_t seed,
-                          const graft_compare_run *r, graft_err *err) {
-    char key[33];
-    int rc = key_of(key, c, plan, size, seed, err);
-    if (rc < 0) return rc;
+static json_t *run_json(const graft_comparison *c, const graft_compare_run *r, const char *key, size_t plan,
+                        size_t size, size_t seed) {
     json_t *samples = judges_are_the_test_part(c, r) ? json_null() : samples_json(r->samples, r->n);
-    json_t *o =
-        json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:f,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "key", key, "plan",
-                  c->plans[plan].name, "seed", (json_int_t)(c->options.fit.seed + seed), "per_class",
-                  (json_int_t)c->sizes[size].per_class, "score", graft_json_number(r->score), "validation",
-                  graft_json_number(r->validation), "train", graft_json_number(r->train), "seconds",
-                  r->seconds, "labels", (json_int_t)r->labels, "n_train", (json_int_t)r->n_train,
-                  "n_validation", (json_int_t)r->n_validation, "best_epoch", (json_int_t)r->best_epoch,
-                  "memory", (json_int_t)r->memory, "history", history_json(r), "samples", samples, "losses",
-                  losses_json(r, graft_data_task(c->facts.data)), "doubts", doubts_json(r));
-    return graft_runlog_write(c->log, "run", o, err);
+    return json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:f,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "key", key,
+                     "plan", c->plans[plan].name, "seed", (json_int_t)(c->options.fit.seed + seed),
+                     "per_class", (json_int_t)c->sizes[size].per_class, "score", graft_json_number(r->score),
+                     "validation", graft_json_number(r->validation), "train", graft_json_number(r->train),
+                     "seconds", r->seconds, "labels", (json_int_t)r->labels, "n_train",
+                     (json_int_t)r->n_train, "n_validation", (json_int_t)r->n_validation, "best_epoch",
+                     (json_int_t)r->best_epoch, "memory", (json_int_t)r->memory, "history", history_json(r),
+                     "samples", samples, "losses", losses_json(r, graft_data_task(c->facts.data)), "doubts",
+                     doubts_json(r));
 }
 
 /* ---- Reading ---- */
@@ -179,6 +175,29 @@ static graft_compare_run *read_run(const graft_comparison *c, const json_t *o) {
     bool whole = isfinite(r->score) && isfinite(r->seconds) && r->labels > 0;
     whole = whole && read_history(r, c->arena, json_object_get(o, "history")) && read_losses(r, c, o);
     return whole && read_doubts(r, c, json_object_get(o, "doubts")) ? r : NULL;
+}
+
+/* What is compared is what the file says, in its digits, so that a comparison that was taken up says the same
+ * as one that went through. */
+static void read_back(graft_compare_run **run, const graft_comparison *c, const json_t *o) {
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
+    json_t *again = text ? json_loads(text, 0, NULL) : NULL;
+    graft_compare_run *r = again ? read_run(c, again) : NULL;
+    if (r) *run = r;
+    json_decref(again);
+    free(text);
+}
+
+int graft_comparison_note(graft_compare_run **run, graft_comparison *c, size_t plan, size_t size, size_t seed,
+                          graft_err *err) {
+    char key[33];
+    const graft_compare_run *r = *run;
+    int rc = key_of(key, c, plan, size, seed, err);
+    if (rc < 0) return rc;
+    json_t *o = run_json(c, r, key, plan, size, seed);
+    if (!o) return graft_err_nomem(err);
+    read_back(run, c, o);
+    return graft_runlog_write(c->log, "run", o, err);
 }
 
 /* Which run of this comparison a key names: its place in c->runs. */

@@ -97,7 +97,7 @@ static int take(graft_compare_run *r, const graft_comparison *c, const graft_tri
     if (r->n_epochs) memcpy(r->history, training->history, (size_t)r->n_epochs * sizeof *r->history);
     int rc = take_losses(r, c->arena, judged, t->task, err);
     if (rc == 0 && is_largest && t->task == GRAFT_TASK_CLASSES)
-        rc = take_doubts(r, c->arena, &t->validation, err);
+        rc = take_doubts(r, c->arena, t->unlabelled.n_samples ? &t->unlabelled : &t->validation, err);
     return rc;
 }
 
@@ -112,8 +112,11 @@ int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t 
     o.seed += seed;
     o.data.per_class = c->sizes[size].per_class;
     int rc = arena && r ? 0 : graft_err_nomem(err);
-    if (rc == 0) rc = graft_trial_run(&t, arena, graft_relay_env(c->relay), c->model, c->data, &o, err);
-    if (rc == 0) rc = take(r, c, &t, size + 1 == c->n_sizes, err);
+    bool is_largest = size + 1 == c->n_sizes;
+    graft_env *env = graft_relay_env(c->relay);
+    if (rc == 0 && is_largest) rc = graft_trial_run_unlabelled(&t, arena, env, c->model, c->data, &o, err);
+    if (rc == 0 && !is_largest) rc = graft_trial_run(&t, arena, env, c->model, c->data, &o, err);
+    if (rc == 0) rc = take(r, c, &t, is_largest, err);
     graft_trial_done(&t);
     graft_arena_free(arena);
     *out = r;
