@@ -60,7 +60,8 @@ holds "a class that is too small gives what it has" grep -q "1 of 2 classes have
 holds "a size beyond all is all" grep -q "500 labels a class are no fewer than all" "$WORK/err"
 holds "which is run in its place" grep -q '"per_class": 0' "$WORK/out"
 
-says compare $model $digits -o "$WORK/x" --plans head,nothing -q
+exits 2 compare $model $digits -o "$WORK/x" --plans head,nothing -q
+holds "an unknown plan is named" grep -q "unknown plan 'nothing'" "$WORK/err"
 says compare $model $digits -o "$WORK/x" --plans head,head -q
 says compare $model $digits -o "$WORK/x" --per-class 5,many -q
 says compare $model $digits -o "$WORK/x" --per-class 1 -q

@@ -166,6 +166,22 @@ static void arguments_of_a_plan_stay_with_it(void **state) {
     o.plans = "head, nothing:r=8,alpha=16";
     assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, NULL, &o, &err), GRAFT_EUSAGE);
     assert_non_null(strstr(err.message, "nothing:r=8,alpha=16"));
+    o.plans = "head;head@1,full;head@1,full";
+    assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, NULL, &o, &err), GRAFT_EUSAGE);
+    assert_non_null(strstr(err.message, "'head@1,full' twice"));
+}
+
+static void a_schedule_is_one_plan(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head@1,full,head";
+    o.per_class = "all";
+    o.seeds = 1;
+    o.fit.epochs = 2;
+    json_t *result = compared(r, NULL, &o);
+    const json_t *plans = json_object_get(result, "plans");
+    assert_int_equal(json_array_size(plans), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(plans, 0), "plan")), "head@1,full");
 }
 
 static void options_begin_as_the_initialiser_says(void **state) {
@@ -183,6 +199,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_record_that_lies_is_made_again, enter, leave),
         cmocka_unit_test_setup_teardown(other_options_are_other_runs, enter, leave),
         cmocka_unit_test_setup_teardown(arguments_of_a_plan_stay_with_it, enter, leave),
+        cmocka_unit_test_setup_teardown(a_schedule_is_one_plan, enter, leave),
         cmocka_unit_test_setup_teardown(options_begin_as_the_initialiser_says, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,7 +57,7 @@ static int run_one(graft_comparison *c, place at, size_t number, graft_err *err)
     graft_compare_run *r = NULL;
     snprintf(what, sizeof what, "%.40s, %s, seed %llu", c->plans[at.plan].name, size_name(c, at.size, size),
              (unsigned long long)(c->options.fit.seed + at.seed));
-    graft_relay_set(c->relay, what, at.size + 1 == c->n_sizes);
+    graft_voice_set(c->voice, what, at.size + 1 == c->n_sizes);
     int rc = graft_comparison_train(&r, c, at.plan, at.size, at.seed, err);
     if (rc == 0) rc = graft_comparison_note(&r, c, at.plan, at.size, at.seed, err);
     if (rc < 0) return rc;
@@ -117,7 +117,7 @@ int graft_compare(char **result, graft_env *env, const char *model, const char *
     if (result) *result = NULL;
     if (!c.arena) return graft_err_nomem(err);
     c.facts.lock = -1;
-    int rc = graft_relay_new(&c.relay, env, err);
+    int rc = graft_voice_new(&c.voice, env, err);
     if (rc == 0) rc = graft_comparison_plan(&c, err);
     if (rc == 0) rc = graft_comparison_open_log(&c, err);
     if (rc == 0) rc = run_all(&c, err);
@@ -125,7 +125,7 @@ int graft_compare(char **result, graft_env *env, const char *model, const char *
     graft_runlog_close(c.log);
     graft_dir_unlock(c.lock);
     graft_job_close(&c.facts);
-    graft_relay_free(c.relay);
+    graft_voice_free(c.voice);
     graft_arena_free(c.arena);
     return rc;
 }

@@ -42,11 +42,11 @@ typedef struct graft_compare_run {
     float *margin;      /* [n_doubts] probability of the likeliest class less that of the second */
 } graft_compare_run;
 
-typedef struct graft_relay graft_relay;
+typedef struct graft_voice graft_voice;
 
 typedef struct graft_comparison {
     graft_env *env;
-    graft_relay *relay; /* what the runs say, on its way to env */
+    graft_voice *voice; /* what the runs say, on its way to env */
     graft_arena *arena;
     const char *model, *data, *out;
     graft_compare_options options;
@@ -84,11 +84,11 @@ int graft_comparison_note(graft_compare_run **run, graft_comparison *c, size_t p
                           graft_err *err);
 
 /** An environment whose log and progress go on to `env`, with what is running named; warnings once each. */
-int graft_relay_new(graft_relay **out, graft_env *env, graft_err *err);
-void graft_relay_free(graft_relay *r); /* NULL allowed */
-graft_env *graft_relay_env(graft_relay *r);
+int graft_voice_new(graft_voice **out, graft_env *env, graft_err *err);
+void graft_voice_free(graft_voice *r); /* NULL allowed */
+graft_env *graft_voice_env(graft_voice *r);
 /** What is running now; are its warnings worth telling? */
-void graft_relay_set(graft_relay *r, const char *what, bool tells);
+void graft_voice_set(graft_voice *r, const char *what, bool tells);
 
 /** Two plans on one size, seed by seed and sample by sample. */
 typedef struct graft_pairing {

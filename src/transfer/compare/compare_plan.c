@@ -8,17 +8,25 @@
 static const char default_plans[] = "scratch,head,top:1,full,lora";
 static const char default_sizes[] = "5,10,20,50,all";
 
-/* The parts of a list between its commas, blanks around them left out. An argument of the part before, such
- * as alpha=16 in "lora:r=8,alpha=16", stays with it. */
+/* Does this part go on with the one before: arguments ("lora:r=8" and "alpha=16"), a pattern that takes away,
+ * or the phase after one that ends at an epoch ("head@3" and "full")? */
+static bool goes_on(const char *before, const char *part) {
+    const char *last = strrchr(before, ',');
+    return (strchr(part, '=') && !strchr(part, ':')) || part[0] == '!' || strchr(last ? last : before, '@');
+}
+
+/* The parts of a list between its commas, blanks around them left out; or between its semicolons, where it
+ * has some. */
 static int cut(const char ***out, size_t *n, graft_arena *arena, const char *text, graft_err *err) {
+    bool semicolons = strchr(text, ';') != NULL;
     char *copy = graft_arena_strdup(arena, text);
     const char **parts = graft_arena_array(arena, strlen(text) + 1, sizeof *parts);
     if (!copy || !parts) return graft_err_nomem(err);
     *n = 0;
-    for (char *rest = copy, *part; (part = strsep(&rest, ","));) {
+    for (char *rest = copy, *part; (part = strsep(&rest, semicolons ? ";" : ","));) {
         part += strspn(part, " ");
         for (size_t size = strlen(part); size && part[size - 1] == ' ';) part[--size] = '\0';
-        if (*n && strchr(part, '=') && !strchr(part, ':')) {
+        if (!semicolons && *n && goes_on(parts[*n - 1], part)) {
             parts[*n - 1] = graft_arena_printf(arena, "%s,%s", parts[*n - 1], part);
             if (!parts[*n - 1]) return graft_err_nomem(err);
         } else if (*part) {
@@ -96,7 +104,7 @@ static int read_sizes(graft_comparison *c, graft_err *err) {
 
 /* A job of the plan that opens and chooses everything, and trains nothing. */
 static int try_plan(graft_job *j, graft_comparison *c, const graft_compare_plan *plan, graft_err *err) {
-    *j = (graft_job){.env = graft_relay_env(c->relay),
+    *j = (graft_job){.env = graft_voice_env(c->voice),
                      .model_path = c->model,
                      .data_path = c->data,
                      .options = c->options.fit,
@@ -274,7 +282,7 @@ int graft_comparison_plan(graft_comparison *c, graft_err *err) {
     c->n_seeds = c->options.seeds ? (size_t)c->options.seeds : 3;
     if (o->data.test == 0) o->data.test = 0.2;
     o->data.per_class = 0;
-    graft_relay_set(c->relay, "opening", true);
+    graft_voice_set(c->voice, "opening", true);
     rc = check_plans(c, err);
     if (rc == 0) rc = settle(c, err);
     if (rc < 0) return rc;

@@ -113,7 +113,7 @@ int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t 
     o.data.per_class = c->sizes[size].per_class;
     int rc = arena && r ? 0 : graft_err_nomem(err);
     bool is_largest = size + 1 == c->n_sizes;
-    graft_env *env = graft_relay_env(c->relay);
+    graft_env *env = graft_voice_env(c->voice);
     if (rc == 0 && is_largest) rc = graft_trial_run_unlabelled(&t, arena, env, c->model, c->data, &o, err);
     if (rc == 0 && !is_largest) rc = graft_trial_run(&t, arena, env, c->model, c->data, &o, err);
     if (rc == 0) rc = take(r, c, &t, is_largest, err);

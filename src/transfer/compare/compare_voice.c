@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct graft_relay {
+struct graft_voice {
     graft_env *outer, *inner;
     pthread_mutex_t lock; /* lines come from several threads */
     graft_arena *arena;
@@ -16,8 +16,8 @@ struct graft_relay {
     char what[96];
 };
 
-static void relay_log(void *user, graft_log_level level, const char *line) {
-    graft_relay *r = user;
+static void voice_log(void *user, graft_log_level level, const char *line) {
+    graft_voice *r = user;
     if (level != GRAFT_LOG_WARNING) return;
     pthread_mutex_lock(&r->lock);
     bool is_new =
@@ -26,8 +26,8 @@ static void relay_log(void *user, graft_log_level level, const char *line) {
     if (is_new) graft_env_log(r->outer, level, "%s", line);
 }
 
-static void relay_progress(void *user, const graft_progress *p) {
-    graft_relay *r = user;
+static void voice_progress(void *user, const graft_progress *p) {
+    graft_voice *r = user;
     char phase[192];
     graft_progress named = *p;
     snprintf(phase, sizeof phase, "%s: %s", r->what, p->phase);
@@ -36,24 +36,24 @@ static void relay_progress(void *user, const graft_progress *p) {
     if (graft_env_is_cancelled(r->outer)) graft_env_cancel(r->inner);
 }
 
-int graft_relay_new(graft_relay **out, graft_env *env, graft_err *err) {
-    graft_relay *r = calloc(1, sizeof *r);
+int graft_voice_new(graft_voice **out, graft_env *env, graft_err *err) {
+    graft_voice *r = calloc(1, sizeof *r);
     if (!r) return graft_err_nomem(err);
-    const graft_env_options o = {graft_env_threads(env), relay_log, relay_progress, r};
+    const graft_env_options o = {graft_env_threads(env), voice_log, voice_progress, r};
     r->outer = env;
     pthread_mutex_init(&r->lock, NULL);
     r->arena = graft_arena_new(NULL);
     r->told = r->arena ? graft_map_new(r->arena) : NULL;
     int rc = r->told ? graft_env_new(&r->inner, &o, err) : graft_err_nomem(err);
     if (rc < 0) {
-        graft_relay_free(r);
+        graft_voice_free(r);
         return rc;
     }
     *out = r;
     return 0;
 }
 
-void graft_relay_free(graft_relay *r) {
+void graft_voice_free(graft_voice *r) {
     if (!r) return;
     graft_env_free(r->inner);
     graft_arena_free(r->arena);
@@ -61,11 +61,11 @@ void graft_relay_free(graft_relay *r) {
     free(r);
 }
 
-graft_env *graft_relay_env(graft_relay *r) {
+graft_env *graft_voice_env(graft_voice *r) {
     return r->inner;
 }
 
-void graft_relay_set(graft_relay *r, const char *what, bool tells) {
+void graft_voice_set(graft_voice *r, const char *what, bool tells) {
     snprintf(r->what, sizeof r->what, "%s", what);
     r->tells = tells;
 }
