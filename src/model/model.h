@@ -41,8 +41,9 @@ typedef struct graft_model_options {
     const char *pooling;      /* texts: "first", "last", "mean", "max"; NULL: what the files say */
     const char *else_pooling; /* texts: where `pooling` is NULL and no file says one; NULL: the family's */
     int64_t max_length;       /* texts: tokens; 0: what the files say */
-    bool needs_head; /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
-                        eval) */
+    bool needs_head;   /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
+                          eval) */
+    bool from_scratch; /* weights that are there tell the architecture alone, all is initialised */
 } graft_model_options;
 #define GRAFT_MODEL_OPTIONS_INIT                                                                             \
     { .family = NULL }

@@ -114,11 +114,7 @@ static int try_plan(graft_job *j, graft_comparison *c, const graft_compare_plan 
     j->options.train = plan->train;
     j->options.from_scratch = plan->from_scratch;
     j->options.dry_run = true;
-    int rc = graft_job_run(j, err);
-    if (rc == 0 && plan->from_scratch && !graft_model_is_scratch(j->model))
-        rc = graft_err_set(err, GRAFT_EUSAGE,
-                           "'%s' has no config.json: what it would be from scratch is not known", c->model);
-    return rc;
+    return graft_job_run(j, err);
 }
 
 /* Is what went wrong the plan's own fault, so that the others can go on? */
