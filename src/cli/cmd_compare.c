@@ -251,29 +251,56 @@ static char mark_of(const json_t **plans, size_t i, const char *taken) {
     return mark;
 }
 
-static void print_curves(const json_t *o, const json_t **plans, size_t n) {
+/* Points of one plan: its scores against labels (a class), or its validation scores against seconds of
+ * training. */
+static size_t label_points(graft_chart_point *out, const json_t *plan, double classes) {
+    size_t n = 0, i;
+    const json_t *size;
+    json_array_foreach(json_object_get(plan, "sizes"), i, size) {
+        double x = number(size, "labels") / classes, y = mean_of(size, "score");
+        if (x > 0 && !isnan(y)) out[n++] = (graft_chart_point){x, y};
+    }
+    return n;
+}
+
+static size_t second_points(graft_chart_point *out, const json_t *plan) {
+    size_t n = 0, i;
+    const json_t *epoch;
+    json_array_foreach(json_object_get(plan, "epochs"), i, epoch) {
+        double x = number(epoch, "seconds"), y = number(epoch, "validation");
+        if (x > 0 && !isnan(y) && (n == 0 || x > out[n - 1].x)) out[n++] = (graft_chart_point){x, y};
+    }
+    return n;
+}
+
+static void print_chart(const json_t *o, const json_t **plans, size_t n, bool over_seconds) {
     graft_arena *arena = graft_arena_new(NULL);
     graft_chart_curve *curves = arena ? graft_arena_array(arena, n, sizeof *curves) : NULL;
     char *marks = arena ? graft_arena_alloc(arena, n + 1) : NULL, title[96];
-    double classes = json_number_value(json_object_get(o, "n_classes"));
     bool by_class = strcmp(graft_print_text(o, "task"), "classes") == 0;
-    size_t n_sizes = json_array_size(json_object_get(o, "sizes"));
-    for (size_t i = 0; marks && curves && i < n; i++) {
-        const json_t *sizes = json_object_get(plans[i], "sizes");
-        graft_chart_point *points = graft_arena_array(arena, n_sizes + 1, sizeof *points);
+    double classes = by_class ? number(o, "n_classes") : 1.0;
+    bool ok = curves && marks;
+    for (size_t i = 0; ok && i < n; i++) {
+        size_t room = json_array_size(json_object_get(plans[i], over_seconds ? "epochs" : "sizes")) + 1;
+        graft_chart_point *points = graft_arena_array(arena, room, sizeof *points);
+        ok = points != NULL;
+        if (!ok) break;
         marks[i] = mark_of(plans, i, marks);
-        curves[i] = (graft_chart_curve){
-            .name = graft_print_text(plans[i], "about"), .mark = marks[i], .points = points};
-        for (size_t s = 0; points && s < json_array_size(sizes); s++) {
-            const json_t *size = json_array_get(sizes, s);
-            double x = number(size, "labels") / (by_class ? classes : 1.0), y = mean_of(size, "score");
-            if (x > 0 && !isnan(y)) points[curves[i].n++] = (graft_chart_point){x, y};
-        }
+        curves[i] = (graft_chart_curve){graft_print_text(plans[i], "about"), marks[i], points, 0};
+        curves[i].n =
+            over_seconds ? second_points(points, plans[i]) : label_points(points, plans[i], classes);
     }
-    snprintf(title, sizeof title, "%s against labels%s", graft_print_text(o, "score"),
-             by_class ? " a class" : "");
-    if (marks && curves && n_sizes > 1)
-        graft_print_chart(stdout, title, by_class ? "labels a class" : "labels", curves, n, true);
+    const char *score = graft_print_text(o, "score");
+    if (over_seconds)
+        snprintf(title, sizeof title, "validation %s against seconds of training", score);
+    else
+        snprintf(title, sizeof title, "%s against labels%s", score, by_class ? " a class" : "");
+    if (ok)
+        graft_print_chart(stdout, title,
+                          over_seconds ? "s"
+                          : by_class   ? "labels a class"
+                                       : "labels",
+                          curves, n, true);
     graft_arena_free(arena);
 }
 
@@ -319,7 +346,8 @@ static void human(const json_t *o) {
     for (size_t i = 0; i < n; i++) plans[i] = json_array_get(list, i);
     qsort(plans, n, sizeof *plans, by_score);
     print_table(o, plans, n);
-    print_curves(o, plans, n);
+    if (json_array_size(json_object_get(o, "sizes")) > 1) print_chart(o, plans, n, false);
+    print_chart(o, plans, n, true);
     putchar('\n');
     print_wrapped(graft_print_text(json_object_get(o, "conclusion"), "text"));
     print_next(json_object_get(o, "label_next"));

@@ -18,6 +18,7 @@ typedef struct graft_compare_plan {
     const char *train; /* what graft_fit is given as its plan */
     const char *about; /* "pretrained, head only" */
     bool from_scratch;
+    int64_t n_trained; /* parameters, of the phase that trains the most */
 } graft_compare_plan;
 
 typedef struct graft_compare_size {
@@ -130,6 +131,8 @@ typedef struct graft_compare_evidence {
 
 /** The most that a run of the plan needed, in bytes. */
 size_t graft_comparison_memory(const graft_comparison *c, size_t plan);
+/** How far scores reach below 1: 2 for a correlation, else 1. Errors of a curve are shares of it. */
+double graft_comparison_span(const graft_comparison *c);
 /** Evidence of every plan, and which is the best: the highest mean score, of equals the least memory. */
 int graft_comparison_evidence(graft_compare_evidence **out, size_t *best, double *reach,
                               const graft_comparison *c, graft_err *err);

@@ -152,10 +152,35 @@ static void say_more_labels(words *w) {
         return;
     }
     bool little = e->gain_high < 0.005;
-    graft_buf_printf(&w->text,
-                     "%s%.0f more labels a class would gain '%s' about %+.1f points (%.1f to %.1f). ",
+    bool by_class = graft_data_task(w->c->facts.data) == GRAFT_TASK_CLASSES;
+    graft_buf_printf(&w->text, "%s%.0f more labels%s would gain '%s' about %+.1f points (%.1f to %.1f). ",
                      little ? "More labels of the same kind would gain little: " : "", e->more,
-                     name_of(w, w->best), points(e->gain), points(e->gain_low), points(e->gain_high));
+                     by_class ? " a class" : "", name_of(w, w->best), points(e->gain), points(e->gain_low),
+                     points(e->gain_high));
+}
+
+/* The score of always giving one answer: the share of the largest class among the samples that judge. */
+static double score_of_one_answer(const words *w) {
+    const graft_data *d = w->c->facts.data;
+    int64_t n = 0, most = 0;
+    graft_part part = strcmp(w->c->judged, "validation") == 0 ? GRAFT_VAL : GRAFT_TEST;
+    if (graft_data_task(d) != GRAFT_TASK_CLASSES) return 0.0;
+    graft_data_members(d, part, &n);
+    for (int32_t k = 0; k < w->c->n_classes; k++) {
+        int64_t count = graft_data_count(d, part, k);
+        most = count > most ? count : most;
+    }
+    return n ? (double)most / (double)n : 0.0;
+}
+
+static bool say_nothing_was_learned(words *w) {
+    double one = score_of_one_answer(w), score = w->e[w->best].score.mean;
+    if (score > one) return false;
+    w->verdict = "nothing was learned";
+    graft_buf_printf(&w->text,
+                     "No plan learned anything: the best reaches %.1f %%, always giving one answer %.1f %%. ",
+                     points(score), points(one));
+    return true;
 }
 
 static void say_caution(words *w) {
@@ -176,12 +201,13 @@ int graft_comparison_conclude(json_t **out, const graft_comparison *c, const gra
     w.head = find_plan(&w, "head");
     w.pretrained = best_pretrained(&w);
     if (w.pretrained < c->n_plans) w.advised = w.pretrained;
-    int rc = say_transfer(&w, err);
-    if (rc == 0) rc = say_head(&w, err);
+    bool learned = !say_nothing_was_learned(&w);
+    int rc = learned ? say_transfer(&w, err) : 0;
+    if (rc == 0 && learned) rc = say_head(&w, err);
     if (rc == 0 && w.text.size == 0)
         graft_buf_printf(&w.text, "'%s' is the best with %.1f %%. ", name_of(&w, best),
                          points(e[best].score.mean));
-    say_more_labels(&w);
+    if (learned) say_more_labels(&w);
     say_caution(&w);
     if (rc == 0 && !w.text.failed) {
         w.text.data[w.text.size - 1] = '\0'; /* the last blank */

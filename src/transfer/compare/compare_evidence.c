@@ -176,6 +176,10 @@ static double seconds_to_best(const graft_comparison *c, size_t plan, size_t bes
 
 /* ---- Labels ---- */
 
+double graft_comparison_span(const graft_comparison *c) {
+    return graft_data_task(c->facts.data) == GRAFT_TASK_REGRESSION ? 2.0 : 1.0;
+}
+
 static int fit_curve(graft_compare_evidence *e, const graft_comparison *c, size_t plan, graft_err *err) {
     double errors[GRAFT_COMPARE_MOST_SIZES][GRAFT_COMPARE_MOST_SEEDS];
     graft_curve_point points[GRAFT_COMPARE_MOST_SIZES];
@@ -185,7 +189,7 @@ static int fit_curve(graft_compare_evidence *e, const graft_comparison *c, size_
     for (size_t size = 0; size < c->n_sizes; size++) {
         int64_t n = gather(errors[size], c, plan, size, GRAFT_COMPARE_SCORE);
         if (n == 0) continue;
-        for (int64_t i = 0; i < n; i++) errors[size][i] = 1.0 - errors[size][i];
+        for (int64_t i = 0; i < n; i++) errors[size][i] = (1.0 - errors[size][i]) / graft_comparison_span(c);
         double labels = graft_comparison_interval(c, plan, size, GRAFT_COMPARE_LABELS).mean;
         points[n_points++] = (graft_curve_point){labels, errors[size], n};
         for (size_t seed = 0; seed < c->n_seeds; seed++) {
@@ -213,6 +217,7 @@ static void count_measured(graft_compare_evidence *e, const graft_comparison *c,
 static int count_labels(graft_compare_evidence *e, const graft_comparison *c, size_t plan, double reach,
                         graft_err *err) {
     graft_interval all = graft_comparison_interval(c, plan, c->n_sizes - 1, GRAFT_COMPARE_LABELS);
+    double span = graft_comparison_span(c);
     e->more = MORE_LABELS;
     e->gain = e->gain_low = e->gain_high = e->needed = e->needed_low = e->needed_high = NAN;
     if (!e->has_curve || all.n == 0) {
@@ -222,8 +227,11 @@ static int count_labels(graft_compare_evidence *e, const graft_comparison *c, si
     int rc = graft_curve_gain(&e->gain, &e->gain_low, &e->gain_high, &e->curve, all.mean,
                               all.mean + MORE_LABELS, level, err);
     if (rc == 0)
-        rc = graft_curve_needed(&e->needed, &e->needed_low, &e->needed_high, &e->curve, 1.0 - reach, level,
-                                err);
+        rc = graft_curve_needed(&e->needed, &e->needed_low, &e->needed_high, &e->curve, (1.0 - reach) / span,
+                                level, err);
+    e->gain *= span;
+    e->gain_low *= span;
+    e->gain_high *= span;
     e->extrapolated =
         e->needed > all.mean || e->needed < graft_comparison_interval(c, plan, 0, GRAFT_COMPARE_LABELS).mean;
     return rc;

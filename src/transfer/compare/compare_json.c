@@ -41,7 +41,7 @@ static int curve_json(json_t **out, const graft_comparison *c, const graft_compa
                       graft_err *err) {
     *out = json_null();
     if (!e->has_curve) return 0;
-    double first = INFINITY, last = 0.0;
+    double first = INFINITY, last = 0.0, span = graft_comparison_span(c);
     for (size_t s = 0; s < c->n_sizes; s++) {
         graft_interval n = graft_comparison_interval(c, plan, s, GRAFT_COMPARE_LABELS);
         first = n.n ? fmin(first, n.mean) : first;
@@ -57,11 +57,11 @@ static int curve_json(json_t **out, const graft_comparison *c, const graft_compa
             return rc;
         }
         json_array_append_new(points, json_pack("{s:f,s:f,s:f,s:f}", "per_class", n, "score",
-                                                1.0 - graft_curve_at(&e->curve, n), "low", 1.0 - high, "high",
-                                                1.0 - low));
+                                                1.0 - span * graft_curve_at(&e->curve, n), "low",
+                                                1.0 - span * high, "high", 1.0 - span * low));
     }
-    *out = json_pack("{s:f,s:o,s:f,s:o}", "a", e->curve.a, "b", graft_json_number(e->curve.b), "c",
-                     e->curve.c, "points", points);
+    *out = json_pack("{s:f,s:o,s:f,s:o}", "a", span * e->curve.a, "b", graft_json_number(span * e->curve.b),
+                     "c", e->curve.c, "points", points);
     return 0;
 }
 
@@ -133,15 +133,16 @@ static int plan_json(json_t **out, const graft_comparison *c, const graft_compar
     int rc = curve_json(&curve, c, e, plan, err);
     if (rc < 0) return rc;
     *out = json_pack(
-        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "plan", c->plans[plan].name,
-        "about", c->plans[plan].about, "score", interval_json(e->score), "sampling",
+        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "plan",
+        c->plans[plan].name, "about", c->plans[plan].about, "score", interval_json(e->score), "sampling",
         sampling_json(c, e, plan), "train", of(c, plan, largest, GRAFT_COMPARE_TRAIN), "validation",
         of(c, plan, largest, GRAFT_COMPARE_VALIDATION), "gap", of(c, plan, largest, GRAFT_COMPARE_GAP),
         "seconds", of(c, plan, largest, GRAFT_COMPARE_SECONDS), "seconds_to_best",
         graft_json_number(e->seconds_to_best), "memory", (json_int_t)graft_comparison_memory(c, plan),
-        "against_best", against_best_json(e), "sizes", plan_sizes_json(c, plan), "curve", curve,
-        "curve_problem", e->curve_problem ? json_string(e->curve_problem) : json_null(), "more", more_json(e),
-        "labels_needed", needed_json(e, reach), "epochs", epochs_json(c, plan));
+        "trained", (json_int_t)c->plans[plan].n_trained, "against_best", against_best_json(e), "sizes",
+        plan_sizes_json(c, plan), "curve", curve, "curve_problem",
+        e->curve_problem ? json_string(e->curve_problem) : json_null(), "more", more_json(e), "labels_needed",
+        needed_json(e, reach), "epochs", epochs_json(c, plan));
     return *out ? 0 : graft_err_nomem(err);
 }
 

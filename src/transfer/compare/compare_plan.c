@@ -102,8 +102,19 @@ static int read_sizes(graft_comparison *c, graft_err *err) {
     return 0;
 }
 
+static int64_t most_trained(const graft_job *j) {
+    int64_t most = 0;
+    for (size_t i = 0; i < j->n_phases; i++) {
+        int64_t n = 0;
+        for (size_t s = 0; s < graft_model_n_stages(j->model); s++)
+            n += graft_phase_trained_in(&j->phases[i], j->model, s);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 /* A job of the plan that opens and chooses everything, and trains nothing. */
-static int try_plan(graft_job *j, graft_comparison *c, const graft_compare_plan *plan, graft_err *err) {
+static int try_plan(graft_job *j, graft_comparison *c, graft_compare_plan *plan, graft_err *err) {
     *j = (graft_job){.env = graft_voice_env(c->voice),
                      .model_path = c->model,
                      .data_path = c->data,
@@ -114,7 +125,9 @@ static int try_plan(graft_job *j, graft_comparison *c, const graft_compare_plan 
     j->options.train = plan->train;
     j->options.from_scratch = plan->from_scratch;
     j->options.dry_run = true;
-    return graft_job_run(j, err);
+    int rc = graft_job_run(j, err);
+    if (rc == 0) plan->n_trained = most_trained(j);
+    return rc;
 }
 
 /* Is what went wrong the plan's own fault, so that the others can go on? */
