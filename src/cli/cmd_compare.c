@@ -371,15 +371,12 @@ const graft_command graft_command_compare = {
     .summary = "what transfer is worth: plans, seeds and numbers of labels side by side",
     .examples = "  graft compare resnet-50 photos -o worth\n"
                 "  graft compare minilm mails.csv --plans scratch,head,full --per-class 10,all --seeds 5\n",
-    .details = "Every plan is trained by each seed on the same samples and judged by one test part, which is "
-               "held out\n"
-               "where the data have none. The interval is Student's over the seeds, 95 %; overfit is the "
-               "accuracy while\n"
-               "training less that of the test; s to best are the seconds of training to within a point of "
-               "the best plan's\n"
-               "validation score; p is McNemar's test against the best, corrected after Holm. Numbers of "
-               "labels that lie\n"
-               "past what was measured are told as 'about'.\n",
+    .details =
+        "Every plan is trained by each seed on the same samples and judged by one test part, which is\n"
+        "held out where the data have none. The interval is Student's over the seeds, 95 %; overfit is\n"
+        "the score on what was trained on less that of the test; s to best are the seconds of training\n"
+        "to within a point of the best plan's validation score; p is McNemar's test against the best,\n"
+        "corrected after Holm. Numbers of labels past what was measured are told as 'about'.\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),
     .min_args = 2,

@@ -59,6 +59,7 @@ int graft_job_run(graft_job *j, graft_err *err) {
 void graft_job_close(graft_job *j) {
     graft_relay_close(&j->relay);
     graft_runlog_close(j->log);
+    json_decref(j->train.all);
     json_decref(j->validation.all);
     json_decref(j->test.all);
     graft_dir_unlock(j->lock);

@@ -248,10 +248,21 @@ static void close_phase(phase *p) {
     graft_arena_free(p->arena);
 }
 
+/* Can the answers to the training part be kept? Those to very many samples of very many classes would fill
+ * the memory. */
+static bool train_fits(const graft_job *j) {
+    enum { MOST_LOGITS = 1 << 26 };
+    int64_t n = 0;
+    graft_data_members(j->data, GRAFT_TRAIN, &n);
+    return n <= MOST_LOGITS / j->recipe.n_classes;
+}
+
 static int measure_all(phase *p, graft_err *err) {
     int rc = measure(p, GRAFT_VAL, &p->job->validation, err);
     if (rc == 0) rc = measure(p, GRAFT_TEST, &p->job->test, err);
-    return rc == 0 && p->job->asks_unlabelled ? answer_unlabelled(p, err) : rc;
+    if (rc == 0 && p->job->extras.train && train_fits(p->job))
+        rc = measure(p, GRAFT_TRAIN, &p->job->train, err);
+    return rc == 0 && p->job->extras.unlabelled ? answer_unlabelled(p, err) : rc;
 }
 
 int graft_job_measure(graft_job *j, size_t i, graft_err *err) {

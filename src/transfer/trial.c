@@ -20,6 +20,8 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
                        .validation = j->validation.answers,
                        .test = j->test.answers,
                        .unlabelled = j->unlabelled,
+                       .has_train_score = j->train.n > 0,
+                       .train_score = j->train.score,
                        .validation_score = j->validation.score,
                        .test_score = j->test.score,
                        .validation_metrics = json_incref(j->validation.all),
@@ -33,7 +35,17 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
     return rc;
 }
 
-static int run(graft_trial *out, graft_job j, graft_err *err) {
+int graft_trial_run_more(graft_trial *out, graft_arena *arena, graft_env *env, const char *model,
+                         const char *data, const graft_fit_options *options, graft_extras extras,
+                         graft_err *err) {
+    graft_job j = {.env = env,
+                   .model_path = model,
+                   .data_path = data,
+                   .options = *options,
+                   .arena = arena,
+                   .extras = extras,
+                   .lock = -1,
+                   .begun = graft_now()};
     j.options.dry_run = false;
     *out = (graft_trial){0};
     int rc = graft_job_run(&j, err);
@@ -42,27 +54,9 @@ static int run(graft_trial *out, graft_job j, graft_err *err) {
     return rc;
 }
 
-static graft_job job_of(graft_arena *arena, graft_env *env, const char *model, const char *data,
-                        const graft_fit_options *options) {
-    return (graft_job){.env = env,
-                       .model_path = model,
-                       .data_path = data,
-                       .options = *options,
-                       .arena = arena,
-                       .lock = -1,
-                       .begun = graft_now()};
-}
-
 int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
                     const graft_fit_options *options, graft_err *err) {
-    return run(out, job_of(arena, env, model, data, options), err);
-}
-
-int graft_trial_run_unlabelled(graft_trial *out, graft_arena *arena, graft_env *env, const char *model,
-                               const char *data, const graft_fit_options *options, graft_err *err) {
-    graft_job j = job_of(arena, env, model, data, options);
-    j.asks_unlabelled = true;
-    return run(out, j, err);
+    return graft_trial_run_more(out, arena, env, model, data, options, (graft_extras){0}, err);
 }
 
 void graft_trial_done(graft_trial *t) {

@@ -28,9 +28,8 @@ typedef struct graft_compare_size {
 
 /** What one run has shown. Numbers that there are none of are NaN. */
 typedef struct graft_compare_run {
-    double score, validation,
-        train;      /* of the samples that judge, of validation; the accuracy while training */
-    double seconds; /* all of it */
+    double score, validation, train; /* of the samples that judge, of validation, of those trained on */
+    double seconds;                  /* all of it */
     int64_t labels, n_train, n_validation, n_epochs, best_epoch;
     size_t memory;
     graft_epoch *history; /* [n_epochs] */

@@ -84,7 +84,9 @@ static int take(graft_compare_run *r, const graft_comparison *c, const graft_tri
     int64_t kept = training->best_epoch ? training->best_epoch : training->n_epochs;
     r->score = t->test.n_samples ? t->test_score.score : t->validation_score.score;
     r->validation = t->validation.n_samples ? t->validation_score.score : NAN;
-    r->train = t->task == GRAFT_TASK_CLASSES && kept ? training->history[kept - 1].train_accuracy : NAN;
+    r->train = t->has_train_score                      ? t->train_score.score
+               : t->task == GRAFT_TASK_CLASSES && kept ? training->history[kept - 1].train_accuracy
+                                                       : NAN;
     r->seconds = t->seconds;
     r->n_train = t->n_train;
     r->n_validation = t->validation.n_samples;
@@ -113,9 +115,9 @@ int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t 
     o.data.per_class = c->sizes[size].per_class;
     int rc = arena && r ? 0 : graft_err_nomem(err);
     bool is_largest = size + 1 == c->n_sizes;
-    graft_env *env = graft_voice_env(c->voice);
-    if (rc == 0 && is_largest) rc = graft_trial_run_unlabelled(&t, arena, env, c->model, c->data, &o, err);
-    if (rc == 0 && !is_largest) rc = graft_trial_run(&t, arena, env, c->model, c->data, &o, err);
+    const graft_extras extras = {.train = true, .unlabelled = is_largest};
+    if (rc == 0)
+        rc = graft_trial_run_more(&t, arena, graft_voice_env(c->voice), c->model, c->data, &o, extras, err);
     if (rc == 0) rc = take(r, c, &t, is_largest, err);
     graft_trial_done(&t);
     graft_arena_free(arena);
