@@ -60,6 +60,15 @@ holds "a class that is too small gives what it has" grep -q "1 of 2 classes have
 holds "a size beyond all is all" grep -q "500 labels a class are no fewer than all" "$WORK/err"
 holds "which is run in its place" grep -q '"per_class": 0' "$WORK/out"
 
+# a file of word vectors is made a model once; texts without a label are what is to be labelled first
+vectors=tests/golden/vectors/subwords.vec
+awk -F , 'BEGIN {OFS = FS} NR % 9 == 2 && $NF == "train" {$(NF - 1) = ""} {print}' examples/intents/intents.csv >"$WORK/some.csv"
+compares 2 $vectors "$WORK/some.csv" --plans head --seeds 1
+holds "vectors need a folder" grep -q "give one with -o OUT" "$WORK/err"
+compares 0 $vectors "$WORK/some.csv" -o "$WORK/words" --plans head,full --per-class all --seeds 1
+holds "which holds their model" test -s "$WORK/words/model/model.safetensors"
+holds "the unlabelled are asked for" grep -q "; label first: $WORK/some.csv, line" "$WORK/out"
+
 exits 2 compare $model $digits -o "$WORK/x" --plans head,nothing -q
 holds "an unknown plan is named" grep -q "unknown plan 'nothing'" "$WORK/err"
 says compare $model $digits -o "$WORK/x" --plans head,head -q

@@ -93,6 +93,24 @@ static int run_all(graft_comparison *c, graft_err *err) {
     return 0;
 }
 
+/* A file of word vectors becomes a model once, OUT/model, which every run then shares. */
+static int use_vectors(graft_comparison *c, graft_err *err) {
+    graft_fit_options *o = &c->options.fit;
+    char *text = NULL;
+    if (graft_path_is_dir(c->model) || (!o->encoder && !graft_vectors_recognise(c->model))) return 0;
+    if (!c->out)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "word vectors need a folder to work in: give one with -o OUT");
+    char *folder = graft_path_join(c->arena, c->out, "model");
+    int rc = folder ? graft_dir_make(c->out, err) : graft_err_nomem(err);
+    if (rc == 0)
+        rc = graft_words_model(&text, c->env, c->model, folder, o->encoder, c->data, &o->data, 0, err);
+    graft_text_free(text);
+    c->model = folder;
+    o->encoder = NULL;
+    return rc;
+}
+
 static int write_result(const graft_comparison *c, char **result, graft_err *err) {
     json_t *o = NULL;
     char *path = c->out ? graft_path_join(c->arena, c->out, "compare.json") : NULL;
@@ -114,10 +132,13 @@ int graft_compare(char **result, graft_env *env, const char *model, const char *
                           .arena = graft_arena_new(NULL),
                           .lock = -1,
                           .begun = graft_now()};
+    if (c.options.fit.data.test == 0) c.options.fit.data.test = 0.2;
+    c.options.fit.data.per_class = 0;
     if (result) *result = NULL;
     if (!c.arena) return graft_err_nomem(err);
     c.facts.lock = -1;
     int rc = graft_voice_new(&c.voice, env, err);
+    if (rc == 0) rc = use_vectors(&c, err);
     if (rc == 0) rc = graft_comparison_plan(&c, err);
     if (rc == 0) rc = graft_comparison_open_log(&c, err);
     if (rc == 0) rc = run_all(&c, err);

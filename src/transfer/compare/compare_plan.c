@@ -281,7 +281,6 @@ static int identify(graft_comparison *c, graft_err *err) {
 }
 
 int graft_comparison_plan(graft_comparison *c, graft_err *err) {
-    graft_fit_options *o = &c->options.fit;
     int rc = read_plans(c, err);
     if (rc == 0) rc = read_sizes(c, err);
     if (rc < 0) return rc;
@@ -289,8 +288,6 @@ int graft_comparison_plan(graft_comparison *c, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE, "--seeds %lld: 1 to %d are possible",
                              (long long)c->options.seeds, GRAFT_COMPARE_MOST_SEEDS);
     c->n_seeds = c->options.seeds ? (size_t)c->options.seeds : 3;
-    if (o->data.test == 0) o->data.test = 0.2;
-    o->data.per_class = 0;
     graft_voice_set(c->voice, "opening", true);
     rc = check_plans(c, err);
     if (rc == 0) rc = settle(c, err);
