@@ -352,6 +352,7 @@ static void human(const json_t *o) {
     print_wrapped(graft_print_text(json_object_get(o, "conclusion"), "text"));
     print_next(json_object_get(o, "label_next"));
     printf("%s\n", graft_print_text(o, "command"));
+    if (json_is_string(json_object_get(o, "out"))) printf("%s/compare.json\n", graft_print_text(o, "out"));
     free(plans);
 }
 

@@ -92,7 +92,8 @@ static json_t *epochs_json(const graft_comparison *c, size_t plan) {
     return list;
 }
 
-/* Wilson's interval where the score is a share of samples; with several seeds of their mean. */
+/* How far the score may be off by the luck of the samples that judge, where it is a share of them: the exact
+ * interval of one run, Wilson's of a mean over runs, which is no whole number of samples. */
 static json_t *sampling_json(const graft_comparison *c, const graft_compare_evidence *e, size_t plan) {
     int64_t n = 0;
     double low, high;
@@ -101,7 +102,10 @@ static json_t *sampling_json(const graft_comparison *c, const graft_compare_evid
         if (r) n = r->n;
     }
     if (graft_data_task(c->facts.data) != GRAFT_TASK_CLASSES || n == 0 || e->score.n == 0) return json_null();
-    graft_share_wilson(&low, &high, e->score.mean * (double)n, n, 0.95);
+    if (e->score.n == 1)
+        graft_share_exact(&low, &high, llround(e->score.mean * (double)n), n, 0.95);
+    else
+        graft_share_wilson(&low, &high, e->score.mean * (double)n, n, 0.95);
     return json_pack("{s:f,s:f}", "low", low, "high", high);
 }
 
@@ -249,9 +253,10 @@ static json_t *facts_json(const graft_comparison *c, size_t best, double reach) 
     int64_t n_test = 0, n_validation = 0;
     graft_data_members(d, GRAFT_TEST, &n_test);
     graft_data_members(d, GRAFT_VAL, &n_validation);
-    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:o,s:I,s:I,s:s,s:o,s:o,s:s,s:o,s:f,s:b,s:o}", "graft",
+    return json_pack("{s:s,s:o,s:o,s:o,s:s,s:s,s:I,s:o,s:I,s:I,s:s,s:o,s:o,s:s,s:o,s:f,s:b,s:o}", "graft",
                      graft_version(), "model", graft_json_string(c->model), "data",
-                     graft_json_string(c->data), "task", graft_task_name(graft_data_task(d)), "score",
+                     graft_json_string(c->data), "out", c->out ? graft_json_string(c->out) : json_null(),
+                     "task", graft_task_name(graft_data_task(d)), "score",
                      graft_score_name(graft_data_task(d)), "n_classes", (json_int_t)graft_data_n_classes(d),
                      "classes", classes_json(d), "n_test", (json_int_t)n_test, "n_validation",
                      (json_int_t)n_validation, "test", c->judged, "seeds", seeds_json(c), "sizes",
