@@ -159,6 +159,60 @@ static void other_options_are_other_runs(void **state) {
     assert_null(strstr(r->log, "are taken from"));
 }
 
+/* Rewrites the finished runs: the i-th answers all of the eight test samples rightly where right[i] is '1',
+ * else none. */
+static void pretend(room *r, const char *right) {
+    char *path = graft_path_join(r->arena, r->out, "runs.jsonl"), *text = NULL;
+    size_t size = 0;
+    graft_err err = {0};
+    graft_buf b;
+    graft_buf_init(&b, 0);
+    assert_int_equal(graft_file_read(&text, &size, r->arena, path, 1 << 20, &err), 0);
+    for (char *line; (line = strsep(&text, "\n")) && *line; right++) {
+        json_t *o = json_loads(line, 0, NULL);
+        assert_non_null(o);
+        assert_int_equal(json_string_length(json_object_get(o, "losses")), 8);
+        json_object_set_new(o, "losses", json_string(*right == '1' ? "00000000" : "11111111"));
+        json_object_set_new(o, "score", json_real(*right == '1' ? 1.0 : 0.0));
+        char *changed = json_dumps(o, JSON_COMPACT);
+        graft_buf_printf(&b, "%s\n", changed);
+        free(changed);
+        json_decref(o);
+    }
+    assert_int_equal(*right, '\0');
+    assert_int_equal(graft_file_write(path, b.data, b.size, &err), 0);
+    graft_buf_done(&b);
+}
+
+static void the_tests_decide_the_conclusion(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.seeds = 1;
+    compared(r, r->out, &o);
+    static const struct {
+        const char *right; /* scratch, head, full on all labels; the same on four a class */
+        const char *verdict, *plan, *text;
+    } cases[] = {
+        {"011011", "a linear head is enough", "head", "Transfer is worth +100.0 points"},
+        {"001001", "fine-tuning is worth it", "full", "Fine-tuning by 'full' is worth +100.0 points"},
+        {"100100", "transfer does not help", "scratch", "training from scratch is 100.0 points better"},
+        {"111111", "transfer does not help", "head", "within chance (p = 1.00)"},
+        {"111011", "a linear head is enough", "head", "with 4 a class it is worth +100.0 points"},
+        {"000000", "nothing was learned", NULL, "always giving one answer 50.0 %"},
+    };
+    for (size_t i = 0; i < GRAFT_COUNT(cases); i++) {
+        pretend(r, cases[i].right);
+        r->log[0] = '\0';
+        const json_t *conclusion = json_object_get(compared(r, r->out, &o), "conclusion");
+        const char *text = json_string_value(json_object_get(conclusion, "text"));
+        assert_non_null(strstr(r->log, "6 finished runs are taken from"));
+        assert_string_equal(json_string_value(json_object_get(conclusion, "verdict")), cases[i].verdict);
+        if (!strstr(text, cases[i].text)) fail_msg("'%s' does not say '%s'", text, cases[i].text);
+        if (cases[i].plan)
+            assert_string_equal(json_string_value(json_object_get(conclusion, "plan")), cases[i].plan);
+    }
+}
+
 static void arguments_of_a_plan_stay_with_it(void **state) {
     room *r = *state;
     graft_compare_options o = short_runs();
@@ -198,6 +252,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_interrupted_comparison_goes_on_and_says_the_same, enter, leave),
         cmocka_unit_test_setup_teardown(a_record_that_lies_is_made_again, enter, leave),
         cmocka_unit_test_setup_teardown(other_options_are_other_runs, enter, leave),
+        cmocka_unit_test_setup_teardown(the_tests_decide_the_conclusion, enter, leave),
         cmocka_unit_test_setup_teardown(arguments_of_a_plan_stay_with_it, enter, leave),
         cmocka_unit_test_setup_teardown(a_schedule_is_one_plan, enter, leave),
         cmocka_unit_test_setup_teardown(options_begin_as_the_initialiser_says, enter, leave),

@@ -52,8 +52,22 @@ static bool fits_budget(const graft_comparison *c, place at, bool is_first) {
     return graft_now() - c->begun + expected_seconds(c, at) < c->options.budget;
 }
 
+/* "; at most 12 min left", once every plan has a run to judge by. */
+static const char *left_text(const graft_comparison *c, char out[48]) {
+    double seconds = 0.0;
+    out[0] = '\0';
+    for (size_t i = 0; i < n_runs(c); i++) {
+        place at = place_of(c, i);
+        double expected = *slot(c, at) ? 0.0 : expected_seconds(c, at);
+        if (!*slot(c, at) && expected == 0.0) return out;
+        seconds += expected;
+    }
+    if (seconds >= 60.0) snprintf(out, 48, "; at most %.0f min left", ceil(seconds / 60.0));
+    return out;
+}
+
 static int run_one(graft_comparison *c, place at, size_t number, graft_err *err) {
-    char what[96], size[40];
+    char what[96], size[40], left[48];
     graft_compare_run *r = NULL;
     snprintf(what, sizeof what, "%.40s, %s, seed %llu", c->plans[at.plan].name, size_name(c, at.size, size),
              (unsigned long long)(c->options.fit.seed + at.seed));
@@ -62,8 +76,8 @@ static int run_one(graft_comparison *c, place at, size_t number, graft_err *err)
     if (rc == 0) rc = graft_comparison_note(&r, c, at.plan, at.size, at.seed, err);
     if (rc < 0) return rc;
     *slot(c, at) = r;
-    graft_env_log(c->env, GRAFT_LOG_INFO, "%zu of %zu: %s: %s %.4f, %.1f s", number, n_runs(c), what,
-                  graft_score_name(graft_data_task(c->facts.data)), r->score, r->seconds);
+    graft_env_log(c->env, GRAFT_LOG_INFO, "%zu of %zu: %s: %s %.4f, %.1f s%s", number, n_runs(c), what,
+                  graft_score_name(graft_data_task(c->facts.data)), r->score, r->seconds, left_text(c, left));
     return 0;
 }
 
