@@ -206,6 +206,29 @@ GRAFT_API int graft_tune(char **result, graft_env *env, const char *model, const
  * first. */
 GRAFT_API int graft_runs_json(char **result, const char *path, graft_err *err);
 
+/** What graft_compare repeats. */
+typedef struct graft_compare_options {
+    graft_fit_options fit; /* of every run; `seed` is the first one; train, from_scratch and data.per_class come
+                              from the comparison, data.test is 0.2 unless given */
+    const char *plans;     /* "scratch,head,top:1,full,lora", with "scratch" for the architecture without its
+                              weights; NULL: those of these that the model has */
+    const char *per_class; /* labels of a class, "5,10,20,50,all"; NULL: these. Fewer are a subset of more */
+    int64_t seeds;         /* 0: 3 */
+    double budget;         /* seconds after which no further run is begun; 0: as many as it takes */
+    double reach;          /* the score whose labels are counted; 0: a point below the best */
+} graft_compare_options;
+#define GRAFT_COMPARE_OPTIONS_INIT                                                                           \
+    { .fit = GRAFT_FIT_OPTIONS_INIT }
+
+/** Trains `model` on `data` by several plans, seeds and numbers of labels, out of one bottleneck cache, and says
+ * what each was worth: scores with intervals over the seeds, McNemar's test against the best, overfitting,
+ * learning curves over epochs, seconds and labels that are carried on with a band, and what to label next. `out`
+ * (NULL: nowhere) is a folder that receives compare.json and runs.jsonl; runs that are there already are not
+ * repeated, so that an interrupted comparison goes on and one of more seeds or plans adds to what there is.
+ * *result is compare.json. */
+GRAFT_API int graft_compare(char **result, graft_env *env, const char *model, const char *data, const char *out,
+                            const graft_compare_options *options, graft_err *err);
+
 typedef struct graft_use_options {
     graft_data_choice data;
     const char *family;  /* of a bare checkpoint; NULL: recognised */

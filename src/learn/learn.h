@@ -11,6 +11,7 @@
 #include "learn/averaged.h"
 #include "learn/gather.h"
 #include "learn/metric_tasks.h"
+#include "learn/statistics.h"
 
 typedef struct graft_recipe graft_recipe;
 

@@ -155,11 +155,14 @@ static int read_preprocess(graft_model *m, graft_err *err) {
 static int bind(graft_model *m, const graft_model_options *o, graft_err *err) {
     bool head_fits = false;
     int rc;
+    bool refused = o->from_scratch && !m->is_scratch;
+    m->is_scratch = m->is_scratch || o->from_scratch;
     if (!m->is_scratch) {
         if ((rc = graft_model_bind(m, &head_fits, err)) < 0) return rc;
     } else {
-        graft_env_log(m->env, GRAFT_LOG_INFO,
-                      "%s: no weights beside it: a new model, initialised from seed %llu", m->config_path,
+        graft_env_log(m->env, GRAFT_LOG_INFO, "%s: %s: a new model, initialised from seed %llu",
+                      refused ? m->path : m->config_path,
+                      refused ? "its weights are not used" : "no weights beside it",
                       (unsigned long long)o->seed);
     }
     m->head_is_new = !head_fits || m->repooled;

@@ -43,8 +43,9 @@ typedef struct graft_model_options {
     int64_t max_length;       /* texts: tokens; 0: what the files say */
     int64_t
         stride; /* texts: tokens that windows share; 0: what the files say; negative: none, texts are cut */
-    bool needs_head; /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
-                        eval) */
+    bool needs_head;   /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
+                          eval) */
+    bool from_scratch; /* weights that are there tell the architecture alone, all is initialised */
 } graft_model_options;
 #define GRAFT_MODEL_OPTIONS_INIT                                                                             \
     { .family = NULL }

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* With --from-scratch the architecture is opened without its weights: its config.json alone. */
+/* With --from-scratch the architecture is opened without its weights: its config.json alone, or as the
+ * weights of a bare checkpoint show it. */
 static int open_model(graft_job *j, graft_err *err) {
     graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
     const char *path = j->vectors_folder ? j->vectors_folder : j->model_path;
@@ -12,9 +13,10 @@ static int open_model(graft_job *j, graft_err *err) {
     o.pooling = j->options.pooling;
     o.max_length = j->options.max_length;
     o.stride = j->options.stride;
-    if (j->options.from_scratch && graft_path_is_dir(path))
-        path = graft_path_join(j->arena, path, "config.json");
-    if (!path) return graft_err_nomem(err);
+    o.from_scratch = j->options.from_scratch;
+    char *config = graft_path_join(j->arena, path, "config.json");
+    if (!config) return graft_err_nomem(err);
+    if (o.from_scratch && graft_path_is_file(config)) path = config;
     return graft_model_open(&j->model, j->env, path, &o, err);
 }
 
@@ -67,6 +69,7 @@ int graft_job_run(graft_job *j, graft_err *err) {
 void graft_job_close(graft_job *j) {
     graft_relay_close(&j->relay);
     graft_runlog_close(j->log);
+    json_decref(j->train.all);
     json_decref(j->validation.all);
     json_decref(j->test.all);
     graft_dir_unlock(j->lock);

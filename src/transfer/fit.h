@@ -44,6 +44,12 @@ typedef struct graft_relay {
     int64_t epochs, updates, events;
 } graft_relay;
 
+/** What is measured beside the validation and test parts. */
+typedef struct graft_extras {
+    bool train;      /* the training part as the kept weights answer it */
+    bool unlabelled; /* answers to samples without a class */
+} graft_extras;
+
 /** One fit from start to end. */
 typedef struct graft_job {
     graft_env *env;
@@ -74,6 +80,9 @@ typedef struct graft_job {
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
     graft_measures validation, test;
+    graft_extras extras;
+    graft_measures train;     /* n 0: not asked for, or too much of it to be kept */
+    graft_answers unlabelled; /* n 0: not asked for, or there are none */
     size_t peak_memory;
     double begun;
 } graft_job;

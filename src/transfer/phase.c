@@ -177,6 +177,32 @@ static int measure(phase *p, graft_part part, graft_measures *out, graft_err *er
     return rc;
 }
 
+/* Samples that nobody has labelled yet: what the trained model says of them is what to label next. */
+static int answer_unlabelled(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    size_t n_all = (size_t)graft_data_n_samples(j->data), n_labels = 0;
+    const char *const *labels = graft_model_labels(j->model, &n_labels);
+    int64_t *samples = graft_arena_array(p->arena, n_all + 1, sizeof *samples);
+    graft_batches inner = {0}, batches = {0};
+    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
+    if (!samples) return graft_err_nomem(err);
+    for (size_t i = 0; i < n_all; i++) {
+        const graft_sample *s = graft_data_sample(j->data, (int64_t)i);
+        if (s->label < 0 && s->state != GRAFT_BAD) samples[o.n_samples++] = (int64_t)i;
+    }
+    if (o.n_samples == 0 || j->recipe.task != GRAFT_TASK_CLASSES) return 0;
+    o.samples = samples;
+    o.batch = j->recipe.batch;
+    int rc = graft_loader_open(&inner, j->data, &p->plain, &o, err);
+    if (rc == 0 && p->prefix) rc = graft_prefix_batches_open(&batches, &inner, p->prefix, err);
+    if (rc == 0)
+        rc = graft_evaluate(&j->unlabelled, j->arena, j->env, p->suffix, p->state,
+                            p->prefix ? &batches : &inner, j->recipe.task, labels, j->recipe.dtype, err);
+    graft_batches_close(&batches);
+    graft_batches_close(&inner);
+    return rc;
+}
+
 /* The most tokens of a batch of the training part: those of its longest texts. */
 static int64_t most_tokens(const graft_job *j) {
     int64_t n = 0, longest = 0, total = 0;
@@ -222,9 +248,21 @@ static void close_phase(phase *p) {
     graft_arena_free(p->arena);
 }
 
+/* Can the answers to the training part be kept? Those to very many samples of very many classes would fill
+ * the memory. */
+static bool train_fits(const graft_job *j) {
+    enum { MOST_LOGITS = 1 << 26 };
+    int64_t n = 0;
+    graft_data_members(j->data, GRAFT_TRAIN, &n);
+    return n <= MOST_LOGITS / j->recipe.n_classes;
+}
+
 static int measure_all(phase *p, graft_err *err) {
     int rc = measure(p, GRAFT_VAL, &p->job->validation, err);
-    return rc < 0 ? rc : measure(p, GRAFT_TEST, &p->job->test, err);
+    if (rc == 0) rc = measure(p, GRAFT_TEST, &p->job->test, err);
+    if (rc == 0 && p->job->extras.train && train_fits(p->job))
+        rc = measure(p, GRAFT_TRAIN, &p->job->train, err);
+    return rc == 0 && p->job->extras.unlabelled ? answer_unlabelled(p, err) : rc;
 }
 
 int graft_job_measure(graft_job *j, size_t i, graft_err *err) {

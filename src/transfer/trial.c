@@ -19,6 +19,9 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
                        .training = j->training,
                        .validation = j->validation.answers,
                        .test = j->test.answers,
+                       .unlabelled = j->unlabelled,
+                       .has_train_score = j->train.n > 0,
+                       .train_score = j->train.score,
                        .validation_score = j->validation.score,
                        .test_score = j->test.score,
                        .validation_metrics = json_incref(j->validation.all),
@@ -32,13 +35,15 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
     return rc;
 }
 
-int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
-                    const graft_fit_options *options, graft_err *err) {
+int graft_trial_run_more(graft_trial *out, graft_arena *arena, graft_env *env, const char *model,
+                         const char *data, const graft_fit_options *options, graft_extras extras,
+                         graft_err *err) {
     graft_job j = {.env = env,
                    .model_path = model,
                    .data_path = data,
                    .options = *options,
                    .arena = arena,
+                   .extras = extras,
                    .lock = -1,
                    .begun = graft_now()};
     j.options.dry_run = false;
@@ -47,6 +52,11 @@ int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const 
     if (rc == 0) rc = take(out, &j, err);
     graft_job_close(&j);
     return rc;
+}
+
+int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
+                    const graft_fit_options *options, graft_err *err) {
+    return graft_trial_run_more(out, arena, env, model, data, options, (graft_extras){0}, err);
 }
 
 void graft_trial_done(graft_trial *t) {

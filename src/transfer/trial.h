@@ -3,7 +3,7 @@
 #ifndef GRAFT_TRANSFER_TRIAL_H
 #define GRAFT_TRANSFER_TRIAL_H
 
-#include "transfer/transfer.h"
+#include "transfer/fit.h"
 
 /** What a run has shown. Everything lives in the arena given but the two JSON objects. */
 typedef struct graft_trial {
@@ -14,7 +14,9 @@ typedef struct graft_trial {
     size_t n_labels;
     graft_training training;        /* history by epoch, seconds, best epoch */
     graft_answers validation, test; /* of the best epoch; n 0: there is no such part */
-    graft_score validation_score, test_score;
+    graft_answers unlabelled;       /* to samples without a class, where they were asked for */
+    bool has_train_score;           /* it was asked for, and there were not too many answers to keep */
+    graft_score train_score, validation_score, test_score;
     json_t *validation_metrics, *test_metrics; /* NULL: no such part */
     json_t *settings;                          /* what decides the run's bits */
     size_t peak_memory;                        /* bytes */
@@ -27,6 +29,10 @@ typedef struct graft_trial {
  * graft_fit's. */
 int graft_trial_run(graft_trial *out, graft_arena *arena, graft_env *env, const char *model, const char *data,
                     const graft_fit_options *options, graft_err *err);
+/** The same, and what `extras` ask for. */
+int graft_trial_run_more(graft_trial *out, graft_arena *arena, graft_env *env, const char *model,
+                         const char *data, const graft_fit_options *options, graft_extras extras,
+                         graft_err *err);
 void graft_trial_done(graft_trial *t);
 
 #endif

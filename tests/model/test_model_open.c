@@ -379,6 +379,27 @@ static void values_are_set_and_got(void **state) {
     graft_model_close(m);
 }
 
+/* A bare checkpoint has no config.json that could be opened alone. */
+static void from_scratch_a_checkpoint_tells_the_architecture_alone(void **state) {
+    room *r = *state;
+    const char *path = GOLDEN "timm_basic/model.safetensors";
+    graft_err err = {0};
+    graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
+    o.from_scratch = true;
+    graft_model *with = open_model(r, path, NULL), *without = open_model(r, path, &o);
+    assert_true(graft_model_is_scratch(without) && !graft_model_is_scratch(with));
+    assert_true(graft_model_head_is_new(without));
+    assert_string_equal(graft_model_family(with), graft_model_family(without));
+    graft_graph *a = NULL, *b = NULL;
+    assert_ok(graft_model_graph(&a, r->arena, with, 0, 0, &err));
+    assert_ok(graft_model_graph(&b, r->arena, without, 0, 0, &err));
+    assert_int_equal(graft_graph_n_values(a), graft_graph_n_values(b));
+    graft_hash x, y;
+    assert_ok(graft_graph_hash(a, &x, &err));
+    assert_ok(graft_graph_hash(b, &y, &err));
+    assert_false(graft_hash_equal(x, y));
+}
+
 static void the_cifar_checkpoint_is_recognised(void **state) {
     room *r = *state;
     if (!graft_path_is_file("../shared/data/cifar_resnet20.th")) skip();
@@ -413,6 +434,7 @@ int main(void) {
         room_test(bad_files_are_refused),
         room_test(labels_come_from_the_caller_first),
         room_test(values_are_set_and_got),
+        room_test(from_scratch_a_checkpoint_tells_the_architecture_alone),
         room_test(the_cifar_checkpoint_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

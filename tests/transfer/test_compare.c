@@ -1,0 +1,261 @@
+/* Comparisons: which runs are made, what they are judged by, and that nothing is lost when one is
+ * interrupted. */
+#include "transfer/compare/compare.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MODEL    "tests/parity/resnet/hf_basic"
+#define PICTURES "tests/cli/pictures"
+
+typedef struct room {
+    char folder[64], out[96], cache[96], log[8192];
+    int cancel_after; /* runs; 0: never */
+    graft_env *env;
+    graft_arena *arena;
+} room;
+
+static void keep_log(void *user, graft_log_level level, const char *line) {
+    room *r = user;
+    (void)level;
+    size_t used = strlen(r->log);
+    snprintf(r->log + used, sizeof r->log - used, "%s\n", line);
+    if (r->cancel_after && strstr(line, ", seed ") && --r->cancel_after == 0) graft_env_cancel(r->env);
+}
+
+static int enter(void **state) {
+    room *r = calloc(1, sizeof *r);
+    snprintf(r->folder, sizeof r->folder, "/tmp/graft-compare.XXXXXX");
+    if (!mkdtemp(r->folder)) return -1;
+    snprintf(r->out, sizeof r->out, "%s/out", r->folder);
+    snprintf(r->cache, sizeof r->cache, "%s/cache", r->folder);
+    setenv("GRAFT_CACHE", r->cache, 1);
+    const graft_env_options options = {.threads = 1, .log = keep_log, .user = r};
+    *state = r;
+    r->arena = graft_arena_new(NULL);
+    return graft_env_new(&r->env, &options, NULL);
+}
+
+static int leave(void **state) {
+    room *r = *state;
+    graft_arena_free(r->arena);
+    graft_env_free(r->env);
+    graft_dir_remove(r->folder, NULL);
+    free(r);
+    return 0;
+}
+
+static graft_compare_options short_runs(void) {
+    graft_compare_options o = GRAFT_COMPARE_OPTIONS_INIT;
+    o.plans = "scratch,head,full";
+    o.per_class = "4,all";
+    o.seeds = 2;
+    o.fit.epochs = 1;
+    o.fit.batch = 8;
+    return o;
+}
+
+static json_t *compared(room *r, const char *out, const graft_compare_options *o) {
+    graft_err err = {0};
+    char *text = NULL;
+    json_t *result = NULL;
+    if (graft_compare(&text, r->env, MODEL, PICTURES, out, o, &err) < 0) fail_msg("%s", err.message);
+    assert_int_equal(graft_json_parse(&result, r->arena, text, strlen(text), "result", &err), 0);
+    graft_text_free(text);
+    return result;
+}
+
+static void every_plan_sees_every_size_and_seed(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    json_t *result = compared(r, NULL, &o);
+    const json_t *runs = json_object_get(result, "runs");
+    assert_int_equal(json_array_size(runs), 3 * 2 * 2);
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        const json_t *run = json_array_get(runs, i);
+        bool all = json_integer_value(json_object_get(run, "per_class")) == 0;
+        assert_int_equal(json_integer_value(json_object_get(run, "labels")), all ? 24 : 8);
+    }
+    assert_int_equal(json_integer_value(json_object_get(result, "n_test")), 8);
+    assert_string_equal(json_string_value(json_object_get(result, "test")), "given");
+    const json_t *plan = json_array_get(json_object_get(result, "plans"), 1);
+    const json_t *score = json_object_get(plan, "score");
+    double mean = json_number_value(json_object_get(score, "mean"));
+    assert_int_equal(json_integer_value(json_object_get(score, "n")), 2);
+    assert_true(json_number_value(json_object_get(score, "low")) <= mean);
+    assert_true(json_number_value(json_object_get(score, "high")) <= 1.0);
+    assert_non_null(json_string_value(json_object_get(json_object_get(result, "conclusion"), "text")));
+    assert_non_null(strstr(json_string_value(json_object_get(plan, "curve_problem")), "three sizes"));
+}
+
+static void an_interrupted_comparison_goes_on_and_says_the_same(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    graft_err err = {0};
+    json_t *whole = compared(r, NULL, &o);
+    r->cancel_after = 3;
+    assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, r->out, &o, &err), GRAFT_EINTERRUPTED);
+    graft_env_free(r->env);
+    const graft_env_options options = {.threads = 1, .log = keep_log, .user = r};
+    assert_int_equal(graft_env_new(&r->env, &options, NULL), 0);
+    r->log[0] = '\0';
+    json_t *resumed = compared(r, r->out, &o);
+    assert_non_null(strstr(r->log, "3 finished runs are taken from"));
+    json_t *a = json_object_get(whole, "runs"), *b = json_object_get(resumed, "runs");
+    assert_int_equal(json_array_size(a), json_array_size(b));
+    for (size_t i = 0; i < json_array_size(a); i++) {
+        const char *const keys[] = {"plan", "seed", "per_class", "test", "validation", "best_epoch"};
+        for (size_t k = 0; k < GRAFT_COUNT(keys); k++)
+            assert_true(json_equal(json_object_get(json_array_get(a, i), keys[k]),
+                                   json_object_get(json_array_get(b, i), keys[k])));
+    }
+    assert_true(json_equal(json_object_get(whole, "conclusion"), json_object_get(resumed, "conclusion")));
+    assert_true(json_equal(json_object_get(whole, "label_next"), json_object_get(resumed, "label_next")));
+}
+
+/* A record that names samples or classes that are not there is no record. */
+static void a_record_that_lies_is_made_again(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head";
+    o.per_class = "all";
+    o.seeds = 1;
+    compared(r, r->out, &o);
+    static const char *const changes[][2] = {{"\"doubts\":[[", "\"doubts\":[[9999999,0,0.5],["},
+                                             {"\"losses\":\"", "\"losses\":\"1"},
+                                             {"\"score\":", "\"score\":null,\"other\":"}};
+    char *path = graft_path_join(r->arena, r->out, "runs.jsonl"), *text = NULL;
+    size_t size = 0;
+    graft_err err = {0};
+    assert_int_equal(graft_file_read(&text, &size, r->arena, path, 1 << 20, &err), 0);
+    for (size_t i = 0; i < GRAFT_COUNT(changes); i++) {
+        char *at = strstr(text, changes[i][0]);
+        assert_non_null(at);
+        char *changed = graft_arena_printf(r->arena, "%.*s%s%s", (int)(at - text), text, changes[i][1],
+                                           at + strlen(changes[i][0]));
+        assert_int_equal(graft_file_write(path, changed, strlen(changed), &err), 0);
+        r->log[0] = '\0';
+        compared(r, r->out, &o);
+        assert_null(strstr(r->log, "are taken from"));
+        assert_non_null(strstr(r->log, "1 of 1: head"));
+    }
+}
+
+static void other_options_are_other_runs(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head";
+    o.seeds = 1;
+    compared(r, r->out, &o);
+    o.fit.epochs = 2;
+    r->log[0] = '\0';
+    compared(r, r->out, &o);
+    assert_null(strstr(r->log, "are taken from"));
+}
+
+/* Rewrites the finished runs: the i-th answers all of the eight test samples rightly where right[i] is '1',
+ * else none. */
+static void pretend(room *r, const char *right) {
+    char *path = graft_path_join(r->arena, r->out, "runs.jsonl"), *text = NULL;
+    size_t size = 0;
+    graft_err err = {0};
+    graft_buf b;
+    graft_buf_init(&b, 0);
+    assert_int_equal(graft_file_read(&text, &size, r->arena, path, 1 << 20, &err), 0);
+    for (char *line; (line = strsep(&text, "\n")) && *line; right++) {
+        json_t *o = json_loads(line, 0, NULL);
+        assert_non_null(o);
+        assert_int_equal(json_string_length(json_object_get(o, "losses")), 8);
+        json_object_set_new(o, "losses", json_string(*right == '1' ? "00000000" : "11111111"));
+        json_object_set_new(o, "score", json_real(*right == '1' ? 1.0 : 0.0));
+        char *changed = json_dumps(o, JSON_COMPACT);
+        graft_buf_printf(&b, "%s\n", changed);
+        free(changed);
+        json_decref(o);
+    }
+    assert_int_equal(*right, '\0');
+    assert_int_equal(graft_file_write(path, b.data, b.size, &err), 0);
+    graft_buf_done(&b);
+}
+
+static void the_tests_decide_the_conclusion(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.seeds = 1;
+    compared(r, r->out, &o);
+    static const struct {
+        const char *right; /* scratch, head, full on all labels; the same on four a class */
+        const char *verdict, *plan, *text;
+    } cases[] = {
+        {"011011", "a linear head is enough", "head", "Transfer is worth +100.0 points"},
+        {"001001", "fine-tuning is worth it", "full", "Fine-tuning by 'full' is worth +100.0 points"},
+        {"100100", "transfer does not help", "scratch", "training from scratch is 100.0 points better"},
+        {"111111", "transfer does not help", "head", "within chance (p = 1.00)"},
+        {"111011", "a linear head is enough", "head", "with 4 a class it is worth +100.0 points"},
+        {"000000", "nothing was learned", NULL, "always giving one answer 50.0 %"},
+    };
+    for (size_t i = 0; i < GRAFT_COUNT(cases); i++) {
+        pretend(r, cases[i].right);
+        r->log[0] = '\0';
+        const json_t *conclusion = json_object_get(compared(r, r->out, &o), "conclusion");
+        const char *text = json_string_value(json_object_get(conclusion, "text"));
+        assert_non_null(strstr(r->log, "6 finished runs are taken from"));
+        assert_string_equal(json_string_value(json_object_get(conclusion, "verdict")), cases[i].verdict);
+        if (!strstr(text, cases[i].text)) fail_msg("'%s' does not say '%s'", text, cases[i].text);
+        if (cases[i].plan)
+            assert_string_equal(json_string_value(json_object_get(conclusion, "plan")), cases[i].plan);
+    }
+}
+
+static void arguments_of_a_plan_stay_with_it(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    graft_err err = {0};
+    o.plans = "head, nothing:r=8,alpha=16";
+    assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, NULL, &o, &err), GRAFT_EUSAGE);
+    assert_non_null(strstr(err.message, "nothing:r=8,alpha=16"));
+    o.plans = "head;head@1,full;head@1,full";
+    assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, NULL, &o, &err), GRAFT_EUSAGE);
+    assert_non_null(strstr(err.message, "'head@1,full' twice"));
+}
+
+static void a_schedule_is_one_plan(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head@1,full,head";
+    o.per_class = "all";
+    o.seeds = 1;
+    o.fit.epochs = 2;
+    json_t *result = compared(r, NULL, &o);
+    const json_t *plans = json_object_get(result, "plans");
+    assert_int_equal(json_array_size(plans), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(plans, 0), "plan")), "head@1,full");
+}
+
+static void options_begin_as_the_initialiser_says(void **state) {
+    (void)state;
+    graft_compare_options o = GRAFT_COMPARE_OPTIONS_INIT;
+    graft_fit_options fit = GRAFT_FIT_OPTIONS_INIT;
+    assert_memory_equal(&o.fit, &fit, sizeof fit);
+    assert_true(!o.plans && !o.per_class && o.seeds == 0 && o.budget == 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_plan_sees_every_size_and_seed, enter, leave),
+        cmocka_unit_test_setup_teardown(an_interrupted_comparison_goes_on_and_says_the_same, enter, leave),
+        cmocka_unit_test_setup_teardown(a_record_that_lies_is_made_again, enter, leave),
+        cmocka_unit_test_setup_teardown(other_options_are_other_runs, enter, leave),
+        cmocka_unit_test_setup_teardown(the_tests_decide_the_conclusion, enter, leave),
+        cmocka_unit_test_setup_teardown(arguments_of_a_plan_stay_with_it, enter, leave),
+        cmocka_unit_test_setup_teardown(a_schedule_is_one_plan, enter, leave),
+        cmocka_unit_test_setup_teardown(options_begin_as_the_initialiser_says, enter, leave),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
