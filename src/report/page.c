@@ -36,11 +36,13 @@ void graft_page_end(graft_buf *out) {
     graft_buf_text(out, "</script>\n</body>\n</html>\n");
 }
 
+/* The last two parts of a path: the last alone is too often "model" or "train.csv". */
 static void put_name(graft_buf *out, const char *path) {
     size_t size = strlen(path);
     while (size > 1 && path[size - 1] == '/') size--;
     size_t from = size;
-    while (from > 0 && path[from - 1] != '/') from--;
+    for (int slashes = 0; from > 0; from--)
+        if (path[from - 1] == '/' && ++slashes == 2) break;
     graft_buf_text(out, "<span title=\"");
     graft_html_text(out, path);
     graft_buf_text(out, "\">");
@@ -144,7 +146,7 @@ int graft_page_run(graft_buf *out, graft_story *s, graft_err *err) {
             continue;
         }
         graft_buf_text(&body, "</section>\n");
-        graft_buf_printf(&nav, "<a href=\"#%s\">%s</a>\n", part->id, part->title);
+        graft_buf_printf(&nav, "<a href=\"#%s\">%s</a>\n", part->id, part->link);
     }
     if (rc == 0) {
         graft_page_begin(out, s->name);

@@ -46,12 +46,13 @@ static void put_spans(graft_buf *out, const graft_story *runs, const span *spans
     }
     if (!isfinite(low) || !isfinite(high)) return;
     graft_chart_ticks(&low, &high, &step, 5);
-    graft_buf_printf(out,
-                     "<figure class=\"chart wide\"><figcaption><span class=\"name\">Score and its 95&#8239;%% "
-                     "interval</span></figcaption><svg viewBox=\"0 0 %d %zu\" role=\"img\" "
-                     "aria-label=\"Scores of the runs "
-                     "with intervals\">",
-                     WIDTH, n * ROW + 24);
+    graft_buf_printf(
+        out,
+        "<figure class=\"chart wide\"><figcaption><span class=\"name\">Score and its 95&#8239;%% "
+        "interval</span></figcaption><svg viewBox=\"0 0 %d %zu\" role=\"img\" "
+        "aria-label=\"Scores of the runs "
+        "with intervals\">",
+        WIDTH, n * ROW + 24);
     int ticks = (int)lround((high - low) / step);
     for (int t = 0; t <= ticks && ticks < 50; t++) {
         double x = LEFT + (WIDTH - LEFT - RIGHT) * (double)t / ticks;

@@ -7,7 +7,7 @@
 #include "report/story.h"
 
 typedef struct graft_section {
-    const char *id, *title;
+    const char *id, *title, *link; /* link: its name among the page's links */
     int (*write)(graft_buf *out, graft_story *s, graft_err *err);
 } graft_section;
 

@@ -21,6 +21,10 @@ const char *graft_story_label(const graft_story *s, int32_t label) {
     return label >= 0 && (size_t)label < s->n_labels ? s->labels[label] : "–";
 }
 
+const char *graft_story_part(graft_part part) {
+    return part == GRAFT_VAL ? "validation" : graft_part_name(part);
+}
+
 void graft_story_miss(graft_story *s, const char *what, const char *why) {
     char *w = graft_arena_strdup(s->arena, what), *y = graft_arena_strdup(s->arena, why);
     if (w && y && s->n_gaps < GRAFT_MOST_GAPS) s->gaps[s->n_gaps++] = (graft_gap){w, y};
@@ -65,15 +69,30 @@ static int read_log(graft_story *s, graft_err *err) {
     return 0;
 }
 
-static int read_epochs(graft_story *s, graft_err *err) {
-    const json_t *history = json_object_get(s->record, "history");
-    int rc = read_log(s, err);
-    if (rc < 0 || s->n_moments >= json_array_size(history)) return rc;
+static int read_history(graft_story *s, const json_t *history, graft_err *err) {
     s->n_moments = json_array_size(history);
     s->moments = graft_arena_array(s->arena, s->n_moments + 1, sizeof *s->moments);
     if (!s->moments) return graft_err_nomem(err);
     for (size_t i = 0; i < s->n_moments; i++) s->moments[i] = moment_of(s, json_array_get(history, i));
     return 0;
+}
+
+/* What was told is the time since the phase began. */
+static void take_differences(graft_story *s) {
+    double before = 0.0;
+    for (size_t i = 0; i < s->n_moments; i++) {
+        double now = s->moments[i].seconds;
+        s->moments[i].seconds = now >= before ? now - before : now;
+        before = now;
+    }
+}
+
+static int read_epochs(graft_story *s, graft_err *err) {
+    const json_t *history = json_object_get(s->record, "history");
+    int rc = read_log(s, err);
+    if (rc == 0 && s->n_moments < json_array_size(history)) rc = read_history(s, history, err);
+    if (rc == 0) take_differences(s);
+    return rc;
 }
 
 /* ---- Answers -------------------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 #include "report/maths.h"
 #include "transfer/transfer.h"
 
-/** One epoch; what was not measured is NaN. */
+/** One epoch, with the seconds that it took itself; what was not measured is NaN. */
 typedef struct graft_moment {
     double epoch, seconds, lr, loss, accuracy, val_loss, val_score;
 } graft_moment;
@@ -78,6 +78,8 @@ void graft_story_miss(graft_story *s, const char *what, const char *why);
 /** Members of graft.json, or of an object in it; "" and NaN when they are not there. */
 const char *graft_story_text(const json_t *o, const char *key);
 double graft_story_number(const json_t *o, const char *key);
+/** "validation" for val, else the part's own name. */
+const char *graft_story_part(graft_part part);
 /** The model's name for a class; "–" when there is none. */
 const char *graft_story_label(const graft_story *s, int32_t label);
 /** Softmax of one row of logits. */

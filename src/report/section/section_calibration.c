@@ -3,8 +3,18 @@
 
 #include <math.h>
 
-enum { SIDE = 300, LEFT = 40, EDGE = 10, FOOT = 74, BAR = 44 };
-static const double span = SIDE - LEFT - EDGE;
+/* A square plot; the numbers of answers hang below it. */
+enum {
+    WIDTH = 360,
+    LEFT = 44,
+    EDGE = 12,
+    TOP = 8,
+    SPAN = WIDTH - LEFT - EDGE,
+    BASE = TOP + SPAN,
+    TALLY = BASE + 30,
+    BAR = 40
+};
+static const double span = SPAN;
 
 /* Of one class a sample: the likeliest's confidence. Of several: of every decision the share said, against
  * how often the class applies. */
@@ -26,8 +36,7 @@ static void put_grid(graft_buf *out) {
             out,
             "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text class=\"tick end\" x=\"%d\" y=\"%.1f\">%d%%</text>"
             "<text class=\"tick mid\" x=\"%.1f\" y=\"%d\">%d%%</text>",
-            LEFT, SIDE - at - EDGE, SIDE - EDGE, LEFT - 6, SIDE - at - EDGE + 3.5, 25 * i, LEFT + at,
-            SIDE + 6, 25 * i);
+            LEFT, BASE - at, WIDTH - EDGE, LEFT - 6, BASE - at + 3.5, 25 * i, LEFT + at, BASE + 14, 25 * i);
     }
 }
 
@@ -38,7 +47,7 @@ static void put_bins(graft_buf *out, const graft_reliability *r) {
     for (int b = 0; b < GRAFT_RELIABILITY_BINS; b++) {
         if (r->counts[b] == 0) continue;
         double n = (double)r->counts[b], right = r->right[b] / n, said = r->confidence[b] / n;
-        double top = SIDE - EDGE - span * right, level = SIDE - EDGE - span * said;
+        double top = BASE - span * right, level = BASE - span * said;
         double tall = BAR * sqrt(n / (double)most);
         graft_buf_printf(
             out,
@@ -47,8 +56,8 @@ static void put_bins(graft_buf *out, const graft_reliability *r) {
             "width=\"%.1f\" height=\"%.1f\"/><path class=\"said\" d=\"M%.1f %.1fh%.1f\"/>"
             "<rect class=\"tone-m bin\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></g>",
             100.0 * said, 100.0 * right, (long long)r->counts[b], LEFT + b * width + 1, top, width - 2,
-            SIDE - EDGE - top, LEFT + b * width, level, width, LEFT + b * width + 1, SIDE + FOOT - 12 - tall,
-            width - 2, tall);
+            BASE - top, LEFT + b * width, level, width, LEFT + b * width + 1, TALLY + BAR - tall, width - 2,
+            tall);
     }
 }
 
@@ -87,14 +96,14 @@ static int write_calibration(graft_buf *out, graft_story *s, graft_err *err) {
         out,
         "</span></figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"Reliability in %d bins of "
         "confidence, with the number of answers in each below\">",
-        SIDE, SIDE + FOOT, GRAFT_RELIABILITY_BINS);
+        WIDTH, TALLY + BAR + 8, GRAFT_RELIABILITY_BINS);
     put_grid(out);
     put_bins(out, &r);
     graft_buf_printf(
         out,
-        "<path class=\"mark\" d=\"M%d %dL%d %d\"/><text class=\"tick end\" x=\"%d\" y=\"%d\">confidence; "
-        "below: answers</text></svg></figure>\n",
-        LEFT, SIDE - EDGE, SIDE - EDGE, EDGE, SIDE - EDGE, SIDE + 20);
+        "<path class=\"mark\" d=\"M%d %dL%d %d\"/><text class=\"tick\" x=\"%d\" y=\"%d\">what it "
+        "said</text><text class=\"tick\" x=\"%d\" y=\"%d\">answers</text></svg></figure>\n",
+        LEFT, BASE, WIDTH - EDGE, TOP, LEFT + 6, BASE - 6, LEFT, TALLY + BAR - 2);
     graft_buf_text(out, "<div><p><b class=\"figure\">");
     graft_html_percent(out, graft_reliability_error(&r));
     graft_buf_text(out, "</b> expected calibration error: how far confidence and truth lie apart, on "
@@ -108,12 +117,10 @@ static int write_calibration(graft_buf *out, graft_story *s, graft_err *err) {
                         : off < -0.02 ? ": surer than it says."
                                       : ": well matched.");
     put_temperature(out, s);
-    graft_buf_text(
-        out,
-        "</p><p class=\"about\">A bar that ends below the dashed line, at its short dash, is a confidence "
-        "that was too high.</p></div></div>\n");
+    graft_buf_text(out, "</p><p class=\"about\">A bar that ends below its short dash is a confidence "
+                        "that was too high.</p></div></div>\n");
     return 0;
 }
 
 const graft_section graft_section_calibration = {"calibration", "Is its confidence to be trusted?",
-                                                 write_calibration};
+                                                 "Calibration", write_calibration};

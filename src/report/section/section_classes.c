@@ -96,4 +96,4 @@ static int write_classes(graft_buf *out, graft_story *s, graft_err *err) {
     return 0;
 }
 
-const graft_section graft_section_classes = {"classes", "Class by class", write_classes};
+const graft_section graft_section_classes = {"classes", "Class by class", "Classes", write_classes};

@@ -200,4 +200,5 @@ static int write_confusion(graft_buf *out, graft_story *s, graft_err *err) {
     return put_examples(out, s, err);
 }
 
-const graft_section graft_section_confusion = {"confusion", "What was taken for what", write_confusion};
+const graft_section graft_section_confusion = {"confusion", "What was taken for what", "Confusion",
+                                               write_confusion};

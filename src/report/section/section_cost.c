@@ -64,4 +64,4 @@ static int write_cost(graft_buf *out, graft_story *s, graft_err *err) {
     return 0;
 }
 
-const graft_section graft_section_cost = {"cost", "Time, memory, settings", write_cost};
+const graft_section graft_section_cost = {"cost", "Time, memory, settings", "Cost", write_cost};

@@ -54,4 +54,4 @@ static int write_curves(graft_buf *out, graft_story *s, graft_err *err) {
     return 0;
 }
 
-const graft_section graft_section_curves = {"curves", "How it learnt", write_curves};
+const graft_section graft_section_curves = {"curves", "How it learnt", "Curves", write_curves};

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LISTED = 12, NAMED = 10, FEW = 10, UNEVEN = 3, BARS = 24 };
+enum { LISTED = 10, NAMED = 10, FEW = 10, UNEVEN = 3, BARS = 24 };
 
 /* ---- Labels --------------------------------------------------------------------------------------------- */
 
@@ -66,7 +66,7 @@ static int put_doubts(graft_buf *out, const graft_story *s, const graft_suspect 
         out,
         "%lld of %lld of the %s part that the model, which never saw them, holds for another class "
         "(confident learning).",
-        (long long)n_judged, (long long)s->kept.answers.n_samples, graft_part_name(s->kept.part));
+        (long long)n_judged, (long long)s->kept.answers.n_samples, graft_story_part(s->kept.part));
     int64_t shown = n_judged < LISTED ? n_judged : LISTED,
             also = s->n_doubted < LISTED ? s->n_doubted : LISTED;
     bool shows = s->data && !s->options.no_pictures;
@@ -233,4 +233,4 @@ static int write_data(graft_buf *out, graft_story *s, graft_err *err) {
     return put_doubts(out, s, judged, n_judged, err);
 }
 
-const graft_section graft_section_data = {"data", "The data", write_data};
+const graft_section graft_section_data = {"data", "The data", "Data", write_data};

@@ -24,4 +24,4 @@ static int write_examples(graft_buf *out, graft_story *s, graft_err *err) {
                     s->picks.unsure, s->picks.n_unsure, err);
 }
 
-const graft_section graft_section_examples = {"examples", "Examples", write_examples};
+const graft_section graft_section_examples = {"examples", "Examples", "Examples", write_examples};

@@ -184,24 +184,24 @@ static int write_map(graft_buf *out, graft_story *s, graft_err *err) {
         out,
         "<p>Each point is one of %lld samples of the %s part that training did not see, placed by what the "
         "model makes of it below its head: alike is near.</p>\n",
-        (long long)s->n_drawn, graft_part_name(s->kept.part));
+        (long long)s->n_drawn, graft_story_part(s->kept.part));
     graft_buf_text(
         out, "<div class=\"mapbox\"><input type=\"radio\" name=\"plane\" id=\"plane-tsne\" checked><label "
              "for=\"plane-tsne\">t-SNE</label><input type=\"radio\" name=\"plane\" id=\"plane-pca\"><label "
              "for=\"plane-pca\">Principal components</label>\n<div class=\"maps\">\n");
-    if (s->before)
+    bool same = s->before && s->after && s->width == s->width_before &&
+                memcmp(s->before, s->after, (size_t)(s->n_drawn * s->width) * sizeof *s->before) == 0;
+    if (s->before && !same)
         rc = put_pair(out, &m, s->before, s->width_before,
                       scratch ? "Before: random weights" : "Before: as pretrained", err);
-    if (rc == 0 && s->after) rc = put_pair(out, &m, s->after, s->width, "After: adapted", err);
+    if (rc == 0 && s->after)
+        rc = put_pair(out, &m, s->after, s->width,
+                      same ? "Before and after: nothing below the head was trained" : "After: adapted", err);
     if (rc < 0) return rc;
     graft_buf_text(out, "</div></div>\n");
     put_legend(out, &m);
     put_points(out, s);
-    if (s->before && s->after && s->width == s->width_before &&
-        memcmp(s->before, s->after, (size_t)(s->n_drawn * s->width) * sizeof *s->before) == 0)
-        graft_buf_text(out,
-                       "<p class=\"about\">Both are the same: nothing below the head was trained.</p>\n");
     return 0;
 }
 
-const graft_section graft_section_map = {"map", "What the model sees", write_map};
+const graft_section graft_section_map = {"map", "What the model sees", "Map", write_map};

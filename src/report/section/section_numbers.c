@@ -61,4 +61,4 @@ static int write_numbers(graft_buf *out, graft_story *s, graft_err *err) {
     return 0;
 }
 
-const graft_section graft_section_numbers = {"numbers", "Answer against label", write_numbers};
+const graft_section graft_section_numbers = {"numbers", "Answer against label", "Scatter", write_numbers};

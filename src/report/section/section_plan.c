@@ -57,4 +57,4 @@ static int write_plan(graft_buf *out, graft_story *s, graft_err *err) {
     return 0;
 }
 
-const graft_section graft_section_plan = {"plan", "What was trained", write_plan};
+const graft_section graft_section_plan = {"plan", "What was trained", "Plan", write_plan};

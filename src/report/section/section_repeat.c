@@ -40,13 +40,13 @@ static void put_likely(graft_buf *out, const graft_story *s) {
 }
 
 static void put_use(graft_buf *out, const graft_story *s, const char *before, const char *what) {
-    graft_buf_printf(out, "<pre><code>graft %s ", before);
+    graft_buf_printf(out, "graft %s ", before);
     put_word(out, s->folder);
     if (what) {
         graft_buf_text(out, " ");
         put_word(out, what);
     }
-    graft_buf_text(out, "</code></pre>\n");
+    graft_buf_text(out, "\n");
 }
 
 static int write_repeat(graft_buf *out, graft_story *s, graft_err *err) {
@@ -60,10 +60,11 @@ static int write_repeat(graft_buf *out, graft_story *s, graft_err *err) {
         put_likely(out, s);
     graft_buf_text(
         out, "</code></pre>\n<p>Measure it again, check that the folder answers as it did, make this page "
-             "anew:</p>\n");
+             "anew:</p>\n<pre><code>");
     put_use(out, s, "eval", graft_story_text(s->record, "data"));
     put_use(out, s, "verify", NULL);
     put_use(out, s, "report", NULL);
+    graft_buf_text(out, "</code></pre>\n");
     if (s->n_gaps == 0) return 0;
     graft_buf_text(out, "<h3>Not on this page</h3><ul class=\"gaps\">\n");
     for (size_t i = 0; i < s->n_gaps; i++) {
@@ -77,4 +78,4 @@ static int write_repeat(graft_buf *out, graft_story *s, graft_err *err) {
     return 0;
 }
 
-const graft_section graft_section_repeat = {"repeat", "How to repeat it", write_repeat};
+const graft_section graft_section_repeat = {"repeat", "How to repeat it", "Repeat", write_repeat};
