@@ -54,12 +54,18 @@ static void put_spans(graft_buf *out, const graft_story *runs, const span *spans
         "with intervals\">",
         WIDTH, n * ROW + 24);
     int ticks = (int)lround((high - low) / step);
+    bool percent = runs[0].task != GRAFT_TASK_REGRESSION;
     for (int t = 0; t <= ticks && ticks < 50; t++) {
-        double x = LEFT + (WIDTH - LEFT - RIGHT) * (double)t / ticks;
+        double x = LEFT + (WIDTH - LEFT - RIGHT) * (double)t / ticks, value = low + t * step;
+        graft_buf_printf(
+            out, "<path class=\"grid\" d=\"M%.1f 0V%zu\"/><text class=\"tick mid\" x=\"%.1f\" y=\"%zu\">", x,
+            n * ROW, x, n * ROW + 16);
         graft_buf_printf(out,
-                         "<path class=\"grid\" d=\"M%.1f 0V%zu\"/><text class=\"tick mid\" x=\"%.1f\" "
-                         "y=\"%zu\">%.3g</text>",
-                         x, n * ROW, x, n * ROW + 16, low + t * step);
+                         percent && step < 0.0095 ? "%.1f%%"
+                         : percent                ? "%.0f%%"
+                                                  : "%.3g",
+                         percent ? 100.0 * value : value);
+        graft_buf_text(out, "</text>");
     }
     for (size_t i = 0; i < n; i++) put_span(out, &runs[i], &spans[i], low, high, i);
     graft_buf_text(out, "</svg></figure>\n");

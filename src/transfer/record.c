@@ -28,19 +28,18 @@ static json_t *choices_json(const graft_fit_options *f) {
     return o;
 }
 
-static json_int_t parameters_of(const graft_model *m, size_t stage, bool statistics) {
+static json_int_t parameters_of(const graft_model *m, size_t stage) {
     json_int_t sum = 0;
     for (size_t i = 0; i < graft_model_n_params(m); i++) {
         const graft_param *p = graft_model_param(m, i);
         int64_t count = 0;
-        if ((size_t)p->stage != stage || (p->kind == GRAFT_PARAM_STATISTIC && !statistics)) continue;
-        if (graft_shape_count(&p->shape, &count)) sum += count;
+        if ((size_t)p->stage == stage && graft_shape_count(&p->shape, &count)) sum += count;
     }
     return sum;
 }
 
 static json_int_t trained_of(const graft_job *j, size_t phase, size_t stage) {
-    return j->phases[phase].trains[stage] ? parameters_of(j->model, stage, false) : 0;
+    return (json_int_t)graft_phase_trained_in(&j->phases[phase], j->model, stage);
 }
 
 /* Stages from the input to the head; what lies below the first trained one was run once and kept. */
@@ -56,8 +55,8 @@ static json_t *stages_json(const graft_job *j) {
         below = below && trained == 0;
         json_array_append_new(stages,
                               json_pack("{s:s,s:I,s:I,s:b}", "name", graft_model_stage_name(j->model, i),
-                                        "parameters", parameters_of(j->model, i, true), "trained", trained,
-                                        "cached", below && j->use_cache));
+                                        "parameters", parameters_of(j->model, i), "trained", trained,
+                                        "cached", below && j->choices[j->n_phases - 1].use_cache));
     }
     return stages;
 }

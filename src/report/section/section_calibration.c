@@ -82,7 +82,7 @@ static int write_calibration(graft_buf *out, graft_story *s, graft_err *err) {
     graft_reliability r = {0};
     (void)err;
     if (s->task == GRAFT_TASK_CLASSES || s->task == GRAFT_TASK_MULTILABEL) count(&r, s);
-    if (r.n < 10) return 0;
+    if (r.n < 5) return 0;
     double confidence = 0.0, right = 0.0;
     for (int b = 0; b < GRAFT_RELIABILITY_BINS; b++) {
         confidence += r.confidence[b];

@@ -37,7 +37,8 @@ static int write_curves(graft_buf *out, graft_story *s, graft_err *err) {
     const graft_series scores[] = {{"validation", "tone-a", epoch, score, n, false},
                                    {"training", "tone-m", epoch, accuracy, n, true}};
     const graft_series rate[] = {{"rate", "tone-m", epoch, lr, n, false}};
-    const bool validated = varies(val_loss, n);
+    /* of tags the validation part has a share of errors in its place */
+    const bool validated = varies(val_loss, n) && s->task != GRAFT_TASK_TAGGING;
     char title[64];
     snprintf(title, sizeof title, "%s",
              s->task == GRAFT_TASK_REGRESSION ? "Rank correlation"

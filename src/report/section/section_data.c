@@ -104,8 +104,9 @@ static int by_size(const void *a, const void *b) {
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static void put_sizes(graft_buf *out, const size_of_class *c, size_t n) {
-    graft_buf_text(out, "<h3>Training samples by class</h3>\n<ol class=\"bars\">\n");
+static void put_sizes(graft_buf *out, const size_of_class *c, size_t n, bool tags) {
+    graft_buf_printf(out, "<h3>Training %s</h3>\n<ol class=\"bars\">\n",
+                     tags ? "words by tag" : "samples by class");
     for (size_t i = 0; i < n; i++) {
         if (n > BARS && i == BARS / 2) {
             graft_buf_printf(out, "<li class=\"more\">… %zu more …</li>\n", n - BARS);
@@ -224,12 +225,12 @@ static int write_data(graft_buf *out, graft_story *s, graft_err *err) {
     size_t before = out->size;
     warn_twins(out, s, json_object_get(found, "twins"));
     warn_bad(out, found);
-    if (s->task != GRAFT_TASK_REGRESSION && n > 0) warn_uneven(out, c, n);
+    if (s->task != GRAFT_TASK_REGRESSION && s->task != GRAFT_TASK_TAGGING && n > 0) warn_uneven(out, c, n);
     if (out->size == before)
         graft_buf_text(out, "<li class=\"fine\">No duplicates across parts, no unreadable samples, no "
                             "class that is very small.</li>\n");
     graft_buf_text(out, "</ul>\n");
-    if (n > 1) put_sizes(out, c, n);
+    if (n > 1) put_sizes(out, c, n, s->task == GRAFT_TASK_TAGGING);
     return put_doubts(out, s, judged, n_judged, err);
 }
 

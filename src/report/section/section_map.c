@@ -166,6 +166,7 @@ static void put_points(graft_buf *out, const graft_story *s) {
             graft_buf_text(out, " · ");
         }
         graft_html_short(out, origin, strlen(origin), 60);
+        graft_buf_text(out, "</li>");
     }
     graft_buf_text(out, "</ul>\n");
 }

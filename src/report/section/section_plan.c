@@ -28,6 +28,31 @@ static void put_stage(graft_buf *out, const json_t *stage) {
     graft_buf_printf(out, "%s</em></li>\n", state);
 }
 
+/* Phases one after the other, where there are several. */
+static void put_phases(graft_buf *out, const json_t *phases) {
+    size_t n = json_array_size(phases);
+    if (n < 2) return;
+    graft_buf_text(
+        out, "<h3>In phases</h3>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">trained</th>"
+             "<th scope=\"col\">values</th><th scope=\"col\">epochs</th><th scope=\"col\">rate</th>"
+             "<th scope=\"col\"></th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *phase = json_array_get(phases, i);
+        graft_buf_text(out, "<tr><th scope=\"row\">");
+        graft_html_text(out, graft_story_text(phase, "plan"));
+        graft_buf_text(out, "</th><td>");
+        graft_html_millions(out, parameters(phase, "trained_parameters"));
+        graft_buf_text(out, "</td><td>");
+        graft_html_number(out, graft_story_number(phase, "epochs_run"));
+        graft_buf_text(out, "</td><td>");
+        graft_html_number(out, graft_story_number(phase, "lr"));
+        graft_buf_printf(out, "</td><td>%s%s</td></tr>\n",
+                         json_is_true(json_object_get(phase, "stopped_early")) ? "stopped early " : "",
+                         json_is_true(json_object_get(phase, "kept")) ? "kept" : "");
+    }
+    graft_buf_text(out, "</tbody></table></div>\n");
+}
+
 static int write_plan(graft_buf *out, graft_story *s, graft_err *err) {
     const json_t *stages = json_object_get(s->record, "stages"),
                  *settings = json_object_get(s->record, "settings");
@@ -54,6 +79,7 @@ static int write_plan(graft_buf *out, graft_story *s, graft_err *err) {
         out, "<ol class=\"stages\" aria-label=\"Stages of the model, from the input to the answer\">\n");
     for (size_t i = 0; i < json_array_size(stages); i++) put_stage(out, json_array_get(stages, i));
     graft_buf_text(out, "</ol>\n");
+    put_phases(out, json_object_get(s->record, "phases"));
     return 0;
 }
 
