@@ -253,6 +253,7 @@ GRAFT_API int graft_verify(char **result, graft_env *env, const char *out, graft
 typedef struct graft_report_options {
     int64_t samples;  /* whose features are drawn and looked at, at most 2,000; 0: 800, fewer where the model
                          is  slow */
+    bool no_cache;    /* the bottleneck cache is neither read nor filled */
     bool no_pictures; /* no sample is shown: neither picture nor text leaves the data */
 } graft_report_options;
 #define GRAFT_REPORT_OPTIONS_INIT                                                                            \

@@ -255,11 +255,12 @@ static void human(const json_t *o) {
 }
 
 /* The page about the run. The run is whole without it: that it could not be written is a warning. */
-static void write_report(graft_env *env, const char *folder) {
+static void write_report(graft_env *env, const char *folder, bool no_cache) {
+    const graft_report_options o = {.no_cache = no_cache};
     graft_err reason = {0};
     graft_arena *arena = graft_arena_new(NULL);
     const char *path = arena ? graft_path_join(arena, folder, "report.html") : NULL;
-    if (!path || graft_report(NULL, env, &folder, 1, path, NULL, &reason) < 0)
+    if (!path || graft_report(NULL, env, &folder, 1, path, &o, &reason) < 0)
         graft_env_log(env, GRAFT_LOG_WARNING, "no report.html: %s", path ? reason.message : "out of memory");
     graft_arena_free(arena);
 }
@@ -280,7 +281,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
     if (rc == GRAFT_EINTERRUPTED)
         return graft_err_set(err, rc, "interrupted; the same command goes on where it stopped");
     if (rc < 0) return rc;
-    if (!a->no_report && !a->fit.dry_run) write_report(env, out);
+    if (!a->no_report && !a->fit.dry_run) write_report(env, out, a->fit.cache_variants < 0);
     return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);
 }
 

@@ -87,7 +87,7 @@ static bool all_finite(const float *rows, int64_t n) {
 
 static int take_rows(float **rows, int64_t *width, graft_story *s, const graft_model *m,
                      const int64_t *samples, int64_t n, graft_err *err) {
-    int rc = graft_rows_of(rows, width, s->env, m, s->data, samples, n, err);
+    int rc = graft_rows_of(rows, width, s->env, m, s->data, samples, n, s->options.no_cache, err);
     if (rc < 0 || all_finite(*rows, n * *width)) return rc;
     free(*rows);
     *rows = NULL;

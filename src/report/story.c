@@ -186,6 +186,10 @@ static int read_answers(graft_story *s, graft_err *err) {
 static int read_record(graft_story *s, graft_err *err) {
     char *path = graft_path_join(s->arena, s->folder, "graft.json");
     if (!path) return graft_err_nomem(err);
+    if (!graft_path_is_file(path))
+        return graft_err_set(err, GRAFT_EIO,
+                             "'%s' is no folder of a run: it has no graft.json, which graft fit writes",
+                             s->folder);
     int rc = graft_json_read(&s->record, s->arena, path, err);
     if (rc < 0) return rc;
     if (json_is_object(json_object_get(s->record, "settings"))) return 0;

@@ -84,7 +84,7 @@ const char *graft_story_part(graft_part part);
 const char *graft_story_label(const graft_story *s, int32_t label);
 /** Softmax of one row of logits. */
 void graft_story_shares(double *out, const float *logits, int64_t k);
-/** The score and its 95 % interval; NaN where it cannot be told. score.c */
+/** The score and its 95 % interval; NaN where it cannot be told. interval.c */
 double graft_story_score(const graft_story *s, double *low, double *high);
 
 #endif

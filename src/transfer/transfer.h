@@ -127,10 +127,10 @@ int graft_data_open_choice(graft_data **out, const graft_env *env, const char *p
                            graft_err *err);
 
 /** Pooled features of samples [n], without repeats, as `m` makes them: *rows [n, *width], freed with free();
- * a sample that cannot be read has NaN. The bottleneck cache is used and filled; no other sample is read.
- * EUSAGE: the model answers for each word. */
+ * a sample that cannot be read has NaN. The bottleneck cache is used and filled unless `no_cache`; no other
+ * sample is read. EUSAGE: the model answers for each word. */
 int graft_rows_of(float **rows, int64_t *width, const graft_env *env, const graft_model *m, graft_data *data,
-                  const int64_t *samples, int64_t n, graft_err *err);
+                  const int64_t *samples, int64_t n, bool no_cache, graft_err *err);
 /** Multiply-adds of a sample, about (a text counts as 64 tokens); 0 when it cannot be told. */
 double graft_rows_cost(const graft_model *m);
 

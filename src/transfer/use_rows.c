@@ -9,8 +9,8 @@
 enum { TOKENS = 64 }; /* of a text of middling length, for a guess at what it costs */
 
 int graft_rows_of(float **rows, int64_t *width, const graft_env *env, const graft_model *m, graft_data *data,
-                  const int64_t *samples, int64_t n, graft_err *err) {
-    static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
+                  const int64_t *samples, int64_t n, bool no_cache, graft_err *err) {
+    const graft_use_options options = {.no_cache = no_cache};
     graft_use_rows r = {0};
     size_t size = 0;
     *rows = NULL;
@@ -18,7 +18,7 @@ int graft_rows_of(float **rows, int64_t *width, const graft_env *env, const graf
     if (graft_model_task(m) == GRAFT_TASK_TAGGING)
         return graft_err_set(err, GRAFT_EUSAGE, "%s answers for each word: its texts have no features",
                              graft_model_path(m));
-    int rc = graft_use_rows_some(&r, env, m, data, samples, n, &none, err);
+    int rc = graft_use_rows_some(&r, env, m, data, samples, n, &options, err);
     if (rc == 0 &&
         (!graft_size_mul((size_t)n, (size_t)*width * sizeof **rows, &size) || !(*rows = malloc(size + 1))))
         rc = graft_err_nomem(err);

@@ -72,7 +72,7 @@ static void a_run_over_pictures_has_every_part(void **state) {
     }
     assert_true(html_count(page, "src=\"data:image/") >= 8);
     assert_int_equal(html_count(page, "<svg class=\"tsne\""), 2);
-    assert_says(page, "<em>cached</em>");
+    assert_says(page, "<em>frozen</em>");
     assert_says(page, "graft fit tests/parity/resnet/hf_basic tests/cli/pictures -o ");
     assert_does_not_say(page, "Not on this page");
 
