@@ -137,6 +137,8 @@ static int doubt_labels(graft_story *s, const graft_model *base, graft_err *err)
         rc = graft_neighbour_shares(shares, s->env, rows, labels, n, width, k,
                                     n / (3 * k) < NEIGHBOURS ? n / (3 * k) + 3 : NEIGHBOURS, err);
     if (rc == 0) rc = graft_confident_errors(&s->doubted, &s->n_doubted, s->arena, shares, labels, n, k, err);
+    /* features that cannot tell the classes apart would doubt every other label */
+    if ((double)s->n_doubted > GRAFT_MOST_DOUBTED * (double)n) s->n_doubted = s->n_looked_at = n = 0;
     for (int64_t i = 0; i < s->n_doubted && rc == 0; i++) s->doubted[i].row = samples[s->doubted[i].row];
     s->n_looked_at = n;
     free(rows);

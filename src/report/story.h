@@ -18,6 +18,9 @@ typedef struct graft_gap {
 
 enum { GRAFT_MOST_GAPS = 8 };
 
+/** Share of labels above which doubts say more of who doubts than of the labels; none is told then. */
+#define GRAFT_MOST_DOUBTED 0.1
+
 /** A kept answer to one sample, of whichever task. */
 typedef struct graft_verdict {
     int64_t sample;           /* of the data */

@@ -33,6 +33,7 @@ static int doubt_judged(graft_suspect **out, int64_t *n, const graft_story *s, g
     }
     int rc = graft_confident_errors(out, n, s->arena, p, a->labels, a->n_samples, a->k, err);
     free(p);
+    if ((double)*n > GRAFT_MOST_DOUBTED * (double)a->n_samples) *n = 0;
     return rc;
 }
 
@@ -56,21 +57,21 @@ static int put_doubts(graft_buf *out, const graft_story *s, const graft_suspect 
     int rc = 0;
     if (n_judged + s->n_doubted == 0) return 0;
     graft_buf_text(out, "<h3>Labels worth a second look</h3><p class=\"about\">");
-    if (s->n_looked_at > 0)
+    graft_buf_text(out, "By confident learning. ");
+    if (s->n_doubted > 0)
         graft_buf_printf(
             out,
-            "%lld of %lld training samples whose nearest neighbours, by the features from before "
-            "training, bear another label; ",
+            "%lld of %lld training samples lie among samples of another class, by the features from "
+            "before training. ",
             (long long)s->n_doubted, (long long)s->n_looked_at);
-    graft_buf_printf(
-        out,
-        "%lld of %lld of the %s part that the model, which never saw them, holds for another class "
-        "(confident learning).",
-        (long long)n_judged, (long long)s->kept.answers.n_samples, graft_story_part(s->kept.part));
+    if (n_judged > 0)
+        graft_buf_printf(
+            out, "%lld of %lld of the %s part: the model, which never saw them, is sure of another class. ",
+            (long long)n_judged, (long long)s->kept.answers.n_samples, graft_story_part(s->kept.part));
     int64_t shown = n_judged < LISTED ? n_judged : LISTED,
             also = s->n_doubted < LISTED ? s->n_doubted : LISTED;
     bool shows = s->data && !s->options.no_pictures;
-    if (shows && (shown < n_judged || also < s->n_doubted)) graft_buf_text(out, " The likeliest are shown.");
+    if (shows && (shown < n_judged || also < s->n_doubted)) graft_buf_text(out, "The likeliest are shown.");
     graft_buf_text(out, "</p>");
     if (!shows) return 0;
     graft_buf_text(out, "<div class=\"cards\">\n");
