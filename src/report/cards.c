@@ -142,12 +142,12 @@ static void put_class(graft_buf *out, const graft_story *s, int32_t label, const
     graft_buf_text(out, "</b>");
 }
 
-/* Classes that apply, or were said to. */
-static void put_classes(graft_buf *out, const graft_story *s, const float *values, float above) {
+/* Classes that apply, or were said to: values above 0.5, or above what is cut at. */
+static void put_classes(graft_buf *out, const graft_story *s, const float *values, const float *cuts) {
     enum { MOST = 8 };
     int found = 0;
     for (int64_t c = 0; c < s->kept.answers.k; c++) {
-        if (!(values[c] > above) || found++ >= MOST) continue;
+        if (!(values[c] > (cuts ? cuts[c] : 0.5F)) || found++ >= MOST) continue;
         graft_buf_text(out, found > 1 ? ", " : "");
         put_class(out, s, (int32_t)c, "");
     }
@@ -169,9 +169,9 @@ static void put_verdict(graft_buf *out, const graft_story *s, int64_t i) {
         break;
     case GRAFT_TASK_MULTILABEL:
         graft_buf_text(out, "said ");
-        put_classes(out, s, a->logits + i * a->k, 0.0F);
+        put_classes(out, s, a->logits + i * a->k, s->cuts);
         graft_buf_text(out, "<br>labelled ");
-        put_classes(out, s, a->targets + i * a->k, 0.5F);
+        put_classes(out, s, a->targets + i * a->k, NULL);
         break;
     case GRAFT_TASK_REGRESSION:
         graft_buf_text(out, "said ");

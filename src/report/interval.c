@@ -15,9 +15,10 @@ static double f1_of(int64_t hits, int64_t predicted, int64_t truth) {
     return predicted + truth > 0 ? 2.0 * (double)hits / (double)(predicted + truth) : 0.0;
 }
 
-static void count_labels(tally *t, const graft_answers *a, int64_t i) {
+static void count_labels(tally *t, const graft_story *s, int64_t i) {
+    const graft_answers *a = &s->kept.answers;
     for (int64_t c = 0; c < a->k; c++) {
-        bool truth = a->targets[i * a->k + c] > 0.5F, said = a->logits[i * a->k + c] > 0.0F;
+        bool truth = a->targets[i * a->k + c] > 0.5F, said = a->logits[i * a->k + c] > s->cuts[c];
         t->hits += truth && said;
         t->predicted += said;
         t->truth += truth;
@@ -72,7 +73,7 @@ static void interval_of_f1(const graft_story *s, double *low, double *high) {
         if (s->task == GRAFT_TASK_TAGGING)
             rc = count_entities(&t[i], arena, s, row, a->words[i]);
         else
-            count_labels(&t[i], a, i);
+            count_labels(&t[i], s, i);
         row += a->words[i];
     }
     if (rc == 0) resample(t, a->n_samples, low, high);

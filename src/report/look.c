@@ -160,7 +160,7 @@ static bool ends_all(int rc) {
     return rc == GRAFT_ENOMEM || rc == GRAFT_EINTERRUPTED;
 }
 
-int graft_story_look(graft_story *s, const graft_env *asker, graft_err *err) {
+int graft_story_look(graft_story *s, graft_err *err) {
     graft_err why = {0};
     int64_t *samples = NULL;
     if (s->kept.answers.n_samples == 0) return 0;
@@ -169,19 +169,19 @@ int graft_story_look(graft_story *s, const graft_env *asker, graft_err *err) {
         graft_data_close(s->data);
         s->data = NULL;
         graft_story_miss(s, "Examples, the maps, label errors of training samples", why.message);
-        return ends_all(rc) ? graft_err_set(err, rc, "%s", why.message) : graft_env_check(asker, err);
+        return ends_all(rc) ? graft_err_set(err, rc, "%s", why.message) : graft_env_check(s->env, err);
     }
-    if (s->task == GRAFT_TASK_TAGGING) return graft_env_check(asker, err);
+    if (s->task == GRAFT_TASK_TAGGING) return graft_env_check(s->env, err);
     rc = choose_drawn(s, &samples, err);
-    if (rc == 0) rc = graft_env_check(asker, err);
+    if (rc == 0) rc = graft_env_check(s->env, err);
     if (rc < 0) return rc;
     rc = take_rows(&s->after, &s->width, s, s->model, samples, s->n_drawn, &why);
     if (rc < 0) graft_story_miss(s, "The maps", why.message);
-    if (!ends_all(rc) && (rc = graft_env_check(asker, err)) < 0) return rc;
+    if (!ends_all(rc) && (rc = graft_env_check(s->env, err)) < 0) return rc;
     if (rc == 0) {
         rc = look_before(s, samples, &why);
         if (rc < 0)
             graft_story_miss(s, "The map before training, label errors of training samples", why.message);
     }
-    return ends_all(rc) ? graft_err_set(err, rc, "%s", why.message) : graft_env_check(asker, err);
+    return ends_all(rc) ? graft_err_set(err, rc, "%s", why.message) : graft_env_check(s->env, err);
 }

@@ -7,10 +7,9 @@
 
 enum { MOST_RUNS = 32, CEILING = 256 << 20 };
 
-static int write_page(graft_buf *page, graft_story *stories, size_t n, const graft_env *asker,
-                      graft_err *err) {
+static int write_page(graft_buf *page, graft_story *stories, size_t n, graft_err *err) {
     if (n > 1) return graft_page_runs(page, stories, n, err);
-    int rc = graft_story_look(&stories[0], asker, err);
+    int rc = graft_story_look(&stories[0], err);
     return rc == 0 ? graft_page_run(page, &stories[0], err) : rc;
 }
 
@@ -37,13 +36,6 @@ static int print_result(char **result, json_t *o, graft_err *err) {
     return *result ? 0 : graft_err_nomem(err);
 }
 
-/* Its own environment says nothing: what is wrong stands on the page. */
-static int quiet_env(graft_env **out, const graft_env *env, graft_err *err) {
-    graft_env_options o = GRAFT_ENV_OPTIONS_INIT;
-    o.threads = graft_env_threads(env);
-    return graft_env_new(out, &o, err);
-}
-
 int graft_report(char **result, graft_env *env, const char *const *runs, size_t n_runs, const char *out,
                  const graft_report_options *options, graft_err *err) {
     static const graft_report_options none = GRAFT_REPORT_OPTIONS_INIT;
@@ -55,10 +47,11 @@ int graft_report(char **result, graft_env *env, const char *const *runs, size_t 
     if (n_runs == 0 || n_runs > MOST_RUNS)
         return graft_err_set(err, GRAFT_EUSAGE, "a report is of 1 to %d runs, not of %zu", MOST_RUNS, n_runs);
     graft_buf_init(&page, CEILING);
-    int rc = quiet_env(&quiet, env, err);
+    /* what is wrong stands on the page */
+    int rc = graft_env_new_silent(&quiet, env, err);
     for (; n < n_runs && rc == 0; n++)
         rc = graft_story_open(&stories[n], quiet, runs[n], options ? options : &none, err);
-    if (rc == 0) rc = write_page(&page, stories, n, env, err);
+    if (rc == 0) rc = write_page(&page, stories, n, err);
     if (rc == 0) rc = graft_file_write(out, page.data, page.size, err);
     if (rc == 0 && result) rc = print_result(result, result_json(stories, n, out, page.size), err);
     for (size_t i = 0; i < n; i++) graft_story_close(&stories[i]);

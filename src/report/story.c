@@ -116,13 +116,14 @@ static void judge_classes(graft_verdict *v, const graft_answers *a, int64_t i, d
     if (v->label >= 0) v->badness = v->right ? 0.0 : -log(fmax(share[v->label], 1e-300));
 }
 
-static void judge_labels(graft_verdict *v, const graft_answers *a, int64_t i) {
+static void judge_labels(graft_verdict *v, const graft_story *s, int64_t i) {
+    const graft_answers *a = &s->kept.answers;
     v->right = true;
     v->doubt = 0.0;
     v->confidence = 1.0;
     for (int64_t c = 0; c < a->k; c++) {
         double z = (double)a->logits[i * a->k + c], p = 1.0 / (1.0 + exp(-z));
-        bool truth = a->targets[i * a->k + c] > 0.5F, said = z > 0.0;
+        bool truth = a->targets[i * a->k + c] > 0.5F, said = z > (double)s->cuts[c];
         v->badness -= log(fmax(truth ? p : 1.0 - p, 1e-300));
         v->right = v->right && truth == said;
         v->confidence = fmin(v->confidence, fmax(p, 1.0 - p));
@@ -136,6 +137,24 @@ static void judge_words(graft_verdict *v, const graft_answers *a, int64_t row, i
     for (int64_t w = row; w < row + n; w++) wrong += a->labels[w] >= 0 && a->labels[w] != a->predicted[w];
     v->right = wrong == 0;
     v->badness = (double)wrong;
+}
+
+/* Kept answers are the head's own: what was decided afterwards (a temperature, thresholds) is applied here.
+ */
+static int decide(graft_story *s, graft_err *err) {
+    const graft_answers *a = &s->kept.answers;
+    const json_t *thresholds = json_object_get(s->record, "thresholds");
+    double t = graft_story_number(json_object_get(s->record, "calibration"), "temperature");
+    s->cuts = graft_arena_array(s->arena, s->n_labels + 1, sizeof *s->cuts);
+    if (!s->cuts) return graft_err_nomem(err);
+    bool tempered =
+        t > 0.0 && isfinite(t) && (s->task == GRAFT_TASK_CLASSES || s->task == GRAFT_TASK_MULTILABEL);
+    for (int64_t i = 0; i < a->n * a->k && tempered; i++) a->logits[i] = (float)((double)a->logits[i] / t);
+    for (size_t c = 0; c < s->n_labels; c++) {
+        double share = graft_story_number(thresholds, s->labels[c]);
+        if (share > 0.0 && share < 1.0) s->cuts[c] = (float)log(share / (1.0 - share));
+    }
+    return 0;
 }
 
 static int judge(graft_story *s, graft_err *err) {
@@ -152,7 +171,7 @@ static int judge(graft_story *s, graft_err *err) {
             judge_classes(v, a, i, share);
             break;
         case GRAFT_TASK_MULTILABEL:
-            judge_labels(v, a, i);
+            judge_labels(v, s, i);
             break;
         case GRAFT_TASK_TAGGING:
             judge_words(v, a, row, a->words[i]);
@@ -176,7 +195,10 @@ static int read_answers(graft_story *s, graft_err *err) {
         s->kept = (graft_kept_answers){0};
         rc = graft_err_set(&why, GRAFT_EFORMAT, "the answers in %s are another model's", s->folder);
     }
-    if (rc == 0) return judge(s, err);
+    if (rc == 0) {
+        rc = decide(s, err);
+        return rc == 0 ? judge(s, err) : rc;
+    }
     graft_story_miss(s, "Examples, calibration, confusion by example, the maps", why.message);
     return 0;
 }

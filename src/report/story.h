@@ -54,6 +54,7 @@ typedef struct graft_story {
     const json_t *metrics; /* of the part that the run is judged by; NULL: none */
     const char *part;
     graft_kept_answers kept; /* n_samples 0: none */
+    float *cuts;             /* [n_labels] multi-label: logits above which a class is said */
     graft_verdict *verdicts; /* [kept.answers.n_samples] */
     graft_data *data;        /* NULL: gone */
     graft_picks picks;
@@ -73,7 +74,7 @@ int graft_story_open(graft_story *s, const graft_env *env, const char *folder, c
                      graft_err *err);
 /** Opens the data and runs the models for features; what cannot be had becomes a gap. Errors: ENOMEM,
  * EINTERRUPTED. look.c */
-int graft_story_look(graft_story *s, const graft_env *asker, graft_err *err);
+int graft_story_look(graft_story *s, graft_err *err);
 void graft_story_close(graft_story *s);
 
 /** Notes that something is left out; both texts are copied. */

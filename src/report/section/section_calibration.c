@@ -62,12 +62,11 @@ static void put_bins(graft_buf *out, const graft_reliability *r) {
 }
 
 static void put_temperature(graft_buf *out, const graft_story *s) {
-    const json_t *t = json_object_get(s->record, "temperature");
-    const json_t *object = json_is_object(t) ? t : s->record;
-    double value = graft_story_number(object, json_is_object(t) ? "value" : "temperature");
+    const json_t *object = json_object_get(s->record, "calibration");
+    double value = graft_story_number(object, "temperature");
     double before = graft_story_number(object, "ece_before"), after = graft_story_number(object, "ece_after");
     if (!isfinite(value)) return;
-    graft_buf_text(out, " The outputs are divided by a temperature of ");
+    graft_buf_text(out, " Its outputs are divided by a temperature of ");
     graft_html_number(out, value);
     if (isfinite(before) && isfinite(after)) {
         graft_buf_text(out, ", which brings the error on the validation part from ");
