@@ -166,8 +166,9 @@ typedef struct graft_fit_options {
                                 cache */
     bool from_scratch;       /* the model's weights are not used, only its architecture */
     const char *tensorboard; /* folder for TensorBoard's event files, written as the run goes; NULL: none */
-    bool restart;            /* an interrupted run in `out` is not taken up */
-    bool dry_run;            /* plan, memory and schedule are said, nothing is trained */
+    const char *command; /* how the run was asked for, kept in graft.json for its reader; NULL: not told */
+    bool restart;        /* an interrupted run in `out` is not taken up */
+    bool dry_run;        /* plan, memory and schedule are said, nothing is trained */
 } graft_fit_options;
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
     {                                                                                                        \
@@ -297,6 +298,23 @@ GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, co
 /** Replays the probe inputs of a folder that graft wrote: a JSON object with the largest difference. EDATA
  * when the outputs differ. */
 GRAFT_API int graft_verify(char **result, graft_env *env, const char *out, graft_err *err);
+
+typedef struct graft_report_options {
+    int64_t samples;  /* whose features are drawn and looked at, at most 2,000; 0: 800, fewer where the model
+                         is  slow */
+    bool no_cache;    /* the bottleneck cache is neither read nor filled */
+    bool no_pictures; /* no sample is shown: neither picture nor text leaves the data */
+} graft_report_options;
+#define GRAFT_REPORT_OPTIONS_INIT                                                                            \
+    { .samples = 0 }
+
+/** Writes a page about a run's folder, or one that compares several: one HTML file that asks for nothing
+ * else. What it shows of samples is read from the data that graft.json names, the picture of the features
+ * before training from the base model; where these are gone, the page says so. `options` may be NULL. *result
+ * (may be NULL): out, runs, bytes, and missing, a list of what was left out and why. Errors: EIO, EFORMAT: a
+ * folder is none that graft_fit wrote. */
+GRAFT_API int graft_report(char **result, graft_env *env, const char *const *runs, size_t n_runs,
+                           const char *out, const graft_report_options *options, graft_err *err);
 
 /** A string that graft made (JSON mostly). NULL allowed. */
 GRAFT_API void graft_text_free(char *text);

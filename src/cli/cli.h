@@ -45,6 +45,8 @@ typedef struct graft_common {
     int64_t threads;
     const char *const *args; /* what is no option, in order */
     size_t n_args;
+    char *const *words; /* everything after the command's name, as it was given */
+    size_t n_words;
 } graft_common;
 
 /* ---- Commands ---- */
@@ -82,6 +84,9 @@ extern const graft_opt graft_opts_regular[9];
  * *help: --help was asked for, the rest was not looked at. EUSAGE says what is wrong. */
 int graft_opt_parse(const graft_command *c, void *options, const char **args, int n, char **argv, bool *help,
                     graft_err *err);
+/** The line that was given, as a shell takes it, without what changes nothing but the telling (-q, --json) or
+ * the beginning (--restart). */
+void graft_opt_line(graft_buf *out, const graft_command *c, const graft_common *common);
 /** The word of `words` (n) that `word` was probably meant to be; NULL when none is near. */
 const char *graft_opt_nearest(const char *word, const char *const *words, size_t n);
 

@@ -6,6 +6,7 @@ typedef struct arguments {
     graft_common common;
     graft_fit_options fit;
     const char *out;
+    bool no_report;
 } arguments;
 
 static const arguments initial = {.fit = GRAFT_FIT_OPTIONS_INIT};
@@ -68,6 +69,7 @@ static const graft_opt main_options[] = {
      .offset = AT(fit.tensorboard),
      .value = "FOLDER",
      .help = "write event files for TensorBoard there as the run goes"},
+    {.name = "no-report", .kind = GRAFT_OPT_FLAG, .offset = AT(no_report), .help = "write no report.html"},
     {.name = "restart",
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(fit.restart),
@@ -260,16 +262,34 @@ static void human(const json_t *o) {
     printf("%s\n", graft_print_text(o, "out"));
 }
 
+/* The page about the run. The run is whole without it: that it could not be written is a warning. */
+static void write_report(graft_env *env, const char *folder, bool no_cache) {
+    const graft_report_options o = {.no_cache = no_cache};
+    graft_err reason = {0};
+    graft_arena *arena = graft_arena_new(NULL);
+    const char *path = arena ? graft_path_join(arena, folder, "report.html") : NULL;
+    if (!path || graft_report(NULL, env, &folder, 1, path, &o, &reason) < 0)
+        graft_env_log(env, GRAFT_LOG_WARNING, "no report.html: %s", path ? reason.message : "out of memory");
+    graft_arena_free(arena);
+}
+
 static int run(graft_env *env, const void *options, graft_err *err) {
     const arguments *a = options;
     char *result = NULL;
+    graft_buf line;
     if (!a->out && !a->fit.dry_run)
         return graft_err_set(err, GRAFT_EUSAGE, "where to? give a folder with -o OUT");
     const char *out = a->out ? a->out : "";
-    int rc = graft_fit(&result, env, a->common.args[0], a->common.args[1], out, &a->fit, err);
+    graft_buf_init(&line, 0);
+    graft_opt_line(&line, &graft_command_fit, &a->common);
+    graft_fit_options fit = a->fit;
+    fit.command = line.failed ? NULL : line.data;
+    int rc = graft_fit(&result, env, a->common.args[0], a->common.args[1], out, &fit, err);
+    graft_buf_done(&line);
     if (rc == GRAFT_EINTERRUPTED)
         return graft_err_set(err, rc, "interrupted; the same command goes on where it stopped");
     if (rc < 0) return rc;
+    if (!a->no_report && !a->fit.dry_run) write_report(env, out, a->fit.cache_variants < 0);
     return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);
 }
 

@@ -189,6 +189,8 @@ int graft_data_check(graft_data *d, graft_err *err);
 /** Only hashes every content (one read, no decode): for cache keys before anything is decoded. An unreadable
  * file becomes a bad sample. */
 int graft_data_hash(graft_data *d, graft_err *err);
+/** The same for some of them: samples [n]. */
+int graft_data_hash_some(graft_data *d, const int64_t *samples, int64_t n, graft_err *err);
 /** Notes what a caller knows of a sample from elsewhere (a cache that holds its content): it counts as seen.
  *  likeness NULL: it has none; else copied. */
 int graft_data_note_seen(graft_data *d, int64_t i, const graft_likeness *likeness, graft_err *err);
@@ -226,6 +228,17 @@ int graft_data_read(const graft_data *d, int64_t i, graft_raw *raw, graft_err *e
 void graft_raw_done(graft_raw *raw);
 /** The content hash that a sample read as `raw` has. */
 graft_hash graft_raw_content(const graft_raw *raw);
+
+/** What a thumbnail is. */
+typedef struct graft_thumbnail {
+    int width, height;
+    const char *type; /* "image/png" of small pictures, else "image/jpeg" */
+} graft_thumbnail;
+
+/** Appends the picture of sample i to `out`, shrunk to at most `side` pixels a side and encoded anew, so that
+ * nothing of its file but pixels is in it. Errors: as graft_data_read; EFORMAT; ENOMEM. */
+int graft_data_thumbnail(const graft_data *d, int64_t i, int side, graft_buf *out, graft_thumbnail *info,
+                         graft_err *err);
 
 /* ---- Loader ---- */
 

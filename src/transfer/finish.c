@@ -152,8 +152,8 @@ static json_t *history_json(const graft_training *t, graft_task task) {
     json_t *a = json_array();
     for (int64_t i = 0; i < t->n_epochs; i++) {
         const graft_epoch *e = &t->history[i];
-        json_t *o = json_pack("{s:I,s:f,s:f,s:f}", "epoch", (json_int_t)e->epoch, "seconds", e->seconds,
-                              "loss", e->train_loss, "accuracy", e->train_accuracy);
+        json_t *o = json_pack("{s:I,s:f,s:f,s:f,s:f}", "epoch", (json_int_t)e->epoch, "seconds", e->seconds,
+                              "loss", e->train_loss, "accuracy", e->train_accuracy, "lr", e->lr);
         if (e->evaluated) {
             json_object_set_new(o, "val_loss", json_real(e->loss));
             char name[64];
@@ -235,6 +235,17 @@ int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
     return graft_print_json(result, o, err);
 }
 
+/* Whoever looks at the run later finds the answers beside the model; without them it is no less whole. */
+static void keep_answers(const graft_job *j) {
+    graft_err reason = {0};
+    bool test = j->test.n > 0;
+    const graft_measures *m = test ? &j->test : &j->validation;
+    if (m->n == 0) return;
+    if (graft_answers_keep(j->out, &m->answers, j->recipe.task, j->data, test ? GRAFT_TEST : GRAFT_VAL,
+                           &reason) < 0)
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "answers are not kept: %s", reason.message);
+}
+
 int graft_job_finish(graft_job *j, char **result, graft_err *err) {
     graft_feed probes = {0};
     double difference = 0.0;
@@ -245,9 +256,11 @@ int graft_job_finish(graft_job *j, char **result, graft_err *err) {
                             .metrics = metrics,
                             .record = record,
                             .probe = &probes};
-    int rc = record ? make_probes(j, &probes, err) : graft_err_nomem(err);
+    int rc = record ? graft_job_record(j, record, err) : graft_err_nomem(err);
+    if (rc == 0) rc = make_probes(j, &probes, err);
     if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
     if (rc == 0) rc = replay(j, &difference, err);
+    if (rc == 0) keep_answers(j);
     char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");
     if (rc == 0 && checkpoint) rc = graft_dir_remove(checkpoint, err);
     if (rc == 0 && result) rc = graft_print_json(result, result_json(j, difference), err);

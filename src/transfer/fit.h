@@ -142,6 +142,8 @@ void graft_job_close(graft_job *j);
 json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */
 int graft_job_finish(graft_job *j, char **result, graft_err *err);
+/** What a report has to know beside the settings: adds it to the record. record.c */
+int graft_job_record(const graft_job *j, json_t *record, graft_err *err);
 /** What a dry run leaves: the settings that a run would have, and its memory, as JSON. */
 int graft_job_describe(const graft_job *j, char **result, graft_err *err);
 /** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over (NULL: out
@@ -163,11 +165,5 @@ int graft_job_hash(graft_job *j, graft_err *err);
 /** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
 const char *graft_task_name(graft_task task);
 int graft_task_find(graft_task *out, const char *name, graft_err *err);
-
-/** Opens data as a choice says. `class_names` fixes the classes (NULL: from the data). */
-int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
-                           const graft_data_choice *choice, graft_modality modality, graft_label_use labels,
-                           const char *const *class_names, size_t n_class_names, uint64_t seed,
-                           graft_err *err);
 
 #endif

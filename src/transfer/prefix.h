@@ -62,6 +62,7 @@ typedef struct graft_features_options {
     uint64_t seed;    /* of the variants */
     bool use_cache;
     bool check;             /* the plain pass sees every sample, then settles the data */
+    bool partial;           /* with `samples`: nothing but these is read, and the data are not settled */
     const int64_t *samples; /* [n_samples] the samples whose plain rows are wanted; NULL: all */
     int64_t n_samples;
 } graft_features_options;

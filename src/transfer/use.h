@@ -32,6 +32,9 @@ typedef struct graft_use_rows {
 /** Rows of `samples` (n; NULL: of all). `m` and `data` have to outlive *out. Settles the data. */
 int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
                         const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
+/** The same, reading no other sample and leaving the data unsettled. */
+int graft_use_rows_some(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
 void graft_use_rows_close(graft_use_rows *r);
 
 #endif

@@ -69,11 +69,13 @@ static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, 
     return rc;
 }
 
-int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
-                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
+static int open_rows(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                     const int64_t *samples, int64_t n, bool partial, const graft_use_options *options,
+                     graft_err *err) {
     graft_features_options o = {.dtype = graft_use_dtype(options),
                                 .use_cache = !options->no_cache,
                                 .check = true,
+                                .partial = partial,
                                 .samples = samples,
                                 .n_samples = n};
     *out = (graft_use_rows){.arena = graft_arena_new(NULL)};
@@ -82,6 +84,16 @@ int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_m
     if (rc == 0) rc = split(out, env, m, o.dtype, err);
     if (rc == 0) rc = graft_features_new(&out->features, env, data, &out->transform, out->prefix, &o, err);
     return rc;
+}
+
+int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
+    return open_rows(out, env, m, data, samples, n, false, options, err);
+}
+
+int graft_use_rows_some(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
+    return open_rows(out, env, m, data, samples, n, true, options, err);
 }
 
 void graft_use_rows_close(graft_use_rows *r) {
