@@ -239,6 +239,29 @@ GRAFT_API int graft_predict(graft_env *env, const char *model, const char *const
 GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs,
                           size_t n_inputs, const char *out, const graft_use_options *options, graft_err *err);
 
+typedef struct graft_advise_options {
+    graft_data_choice data;
+    const char *family;     /* of bare checkpoints; NULL: recognised */
+    const char *boundaries; /* plans parted by commas, whose boundaries are judged; NULL: head and the three
+                               stages below it */
+    int64_t most;           /* samples that are judged by; 0: 1000 */
+    double probe_seconds;   /* short real runs of the best candidates, about so long in all; 0: none */
+    uint64_t seed;          /* of the split, as in a fit */
+    graft_precision precision;
+    bool no_cache; /* neither read nor fill the bottleneck cache */
+} graft_advise_options;
+#define GRAFT_ADVISE_OPTIONS_INIT                                                                            \
+    { .family = NULL }
+
+/** Which of `models` (n) suits labelled data of one class a sample, and what of it to train, without training:
+ * one forward pass over the samples, then scores of transferability (LogME, H-score, TransRate, GBC, LEEP,
+ * NCE), nearest neighbours and cross-validated linear probes at several boundaries. *result: verdict, model
+ * and plan to take, `models` with their evidence and their cell of the size x similarity table, and
+ * `ranking` of (model, plan) with expected accuracy, gain over the head alone, standard error, seconds,
+ * memory, and the command to run. */
+GRAFT_API int graft_advise(char **result, graft_env *env, const char *const *models, size_t n,
+                           const char *data, const graft_advise_options *options, graft_err *err);
+
 /** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With
  * `train` also what that plan freezes and trains, and what a step costs in multiply-adds a sample of
  * convolutions and linear layers (its memory: graft_fit with dry_run). */
