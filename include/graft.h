@@ -118,7 +118,7 @@ typedef struct graft_fit_options {
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length;  /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    const char *train;   /* what is trained: "head", "top:N", "full"...; NULL, "auto": by evidence, said */
     int64_t epochs;      /* 0: chosen from the data's size */
     double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;       /* 0: 32, less for few samples */
@@ -253,12 +253,12 @@ typedef struct graft_advise_options {
 #define GRAFT_ADVISE_OPTIONS_INIT                                                                            \
     { .family = NULL }
 
-/** Which of `models` (n) suits labelled data of one class a sample, and what of it to train, without training:
- * one forward pass over the samples, then scores of transferability (LogME, H-score, TransRate, GBC, LEEP,
- * NCE), nearest neighbours and cross-validated linear probes at several boundaries. *result: verdict, model
- * and plan to take, `models` with their evidence and their cell of the size x similarity table, and
- * `ranking` of (model, plan) with expected accuracy, gain over the head alone, standard error, seconds,
- * memory, and the command to run. */
+/** Which of `models` (n) suits labelled data of one class a sample, and what of it to train, without
+ * training: one forward pass over the samples, then scores of transferability (LogME, H-score, TransRate,
+ * GBC, LEEP, NCE), nearest neighbours and cross-validated linear probes at several boundaries. *result:
+ * verdict, model and plan to take, `models` with their evidence and their cell of the size x similarity
+ * table, and `ranking` of (model, plan) with expected accuracy, gain over the head alone, standard error,
+ * seconds, memory, and the command to run. */
 GRAFT_API int graft_advise(char **result, graft_env *env, const char *const *models, size_t n,
                            const char *data, const graft_advise_options *options, graft_err *err);
 
