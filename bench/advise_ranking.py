@@ -19,7 +19,7 @@ import tarfile
 import numpy as np
 from scipy.stats import weightedtau
 
-PLANS = {"pictures": ["head", "top:1", "full"], "texts": ["head", "top:1", "top:2", "full"]}
+PLANS = {"pictures": ["head", "top:1", "full"], "texts": ["head", "top:1", "top:2"]}
 
 
 def take(labels, each, used, rng):
@@ -157,9 +157,11 @@ def make_truth(args, data, models):
         for model, folder in models[modality].items():
             for plan in PLANS[modality]:
                 key = f"{name} {model} {plan}"
-                if key in truth or model.endswith("-random") and plan not in ("head", "full"):
+                # from scratch an encoder of texts takes long and learns nothing from a few hundred of them
+                skipped = model.endswith("-random") and (plan.startswith("top") or plan == "full" and modality == "texts")
+                if key in truth or skipped:
                     continue
-                epochs = 0 if plan == "head" else args.epochs
+                epochs = 0 if plan == "head" else args.epochs if modality == "texts" else 40 if model.endswith("-random") else 0
                 truth[key] = train(folder, where, plan, pathlib.Path(args.out) / "run", epochs)
                 print(f"{key}: {truth[key]['accuracy']:.3f} in {truth[key]['seconds']:.1f} s", flush=True)
                 path.write_text(json.dumps(truth, indent=1) + "\n")
@@ -195,7 +197,7 @@ def main():
     parser.add_argument("--minilm")
     parser.add_argument("--out", default="build/ranking")
     parser.add_argument("--only")
-    parser.add_argument("--epochs", type=int, default=12, help="of all plans but the head; 0: as many as graft fit chooses")
+    parser.add_argument("--epochs", type=int, default=12, help="of texts, but for the head alone; 0: as many as graft fit chooses")
     parser.add_argument("--truth-only", action="store_true")
     args = parser.parse_args()
     pathlib.Path(args.out).mkdir(parents=True, exist_ok=True)

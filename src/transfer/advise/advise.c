@@ -87,7 +87,7 @@ static int judge(graft_judged *m, graft_arena *arena, graft_job *j, const graft_
 
 static int judge_all(graft_candidates *c, const graft_fit_options *options, const graft_advise_options *o,
                      const char *const *models, size_t n, graft_err *err) {
-    double machine = graft_machine_rate();
+    double machine = graft_machine_rate(c->env);
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++) {
         graft_job j = {.env = c->env,

@@ -14,7 +14,7 @@ typedef struct graft_plan_cost {
 
 /** Multiply-adds a second of one matrix product of this machine, measured in a few milliseconds, times the
  * share of it that whole networks were seen to reach. */
-double graft_machine_rate(void);
+double graft_machine_rate(const graft_env *env);
 
 /** Of training `plan` with the job's model, data (settled) and options. Says nothing in the log. */
 int graft_plan_cost_of(graft_plan_cost *out, const graft_job *j, const char *plan, double rate,
