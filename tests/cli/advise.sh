@@ -15,7 +15,7 @@ says advise $model --data $data --probe -3 -q
 
 exits 0 advise $model examples/digits/upstream-config --data $data --json -q
 cp "$WORK/out" "$WORK/advice.json"
-holds "every plan of both models is ranked" test "$(counts '"command": "graft fit ')" = 10
+holds "every plan of both models is ranked" test "$(counts '"command": "graft fit ')" = 7
 holds "each boundary of both models is judged" test "$(counts '"h_score"')" = 8
 holds "the model's own head is asked" test "$(grep -c '"leep": -' "$WORK/out")" = 4
 holds "random weights have no head to ask" test "$(grep -c '"leep": null' "$WORK/out")" = 4

@@ -36,7 +36,9 @@ static int add_plans(graft_judged *m, graft_arena *arena, graft_err *err) {
     m->plans = graft_arena_array(arena, n + 1, sizeof *m->plans);
     m->costs = graft_arena_array(arena, n + 1, sizeof *m->costs);
     if (!m->plans || !m->costs) return graft_err_nomem(err);
-    for (size_t i = 0; i < n; i++) m->plans[m->n_plans++] = m->evidence.boundaries[i].plan;
+    /* a part of random weights that stays as it is helps nobody */
+    for (size_t i = 0; i < n && (i == 0 || !m->evidence.is_scratch); i++)
+        m->plans[m->n_plans++] = m->evidence.boundaries[i].plan;
     m->plans[m->n_plans++] = "full";
     return 0;
 }

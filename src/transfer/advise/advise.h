@@ -66,6 +66,7 @@ typedef struct graft_model_evidence {
     double seconds; /* of the forward pass, of the samples that the cache had not */
     int64_t cached, all;
     bool is_scratch; /* the model has no weights */
+    bool texts;
 } graft_model_evidence;
 
 typedef struct graft_evidence_options {
@@ -110,7 +111,7 @@ graft_cell graft_cell_of(const graft_model_evidence *e);
 /** Accuracy that a plan should reach: "head", "top:N", "full". */
 double graft_expected_accuracy(const graft_model_evidence *e, const char *plan);
 /** The plan to take among `plans` (n), cheapest first: the first that is expected to be within half a point,
- * or a quarter of the standard error, of the best. *verdict in words. */
+ * or half a standard error of the probe, of the best. */
 size_t graft_choose_plan(const graft_model_evidence *e, const char *const *plans, size_t n);
 /** Transfer has nothing to give: no boundary holds more of the task than the input itself. */
 bool graft_transfer_is_useless(const graft_model_evidence *e);

@@ -65,8 +65,10 @@ int graft_job_auto(const char **plan, graft_job *j, graft_err *err) {
     *plan = NULL;
     if (!is_asked(j)) return 0;
     int rc = graft_evidence_gather(&e, j->arena, j->env, j->model, j->data, &o, &reason);
-    if (rc == GRAFT_EDATA && e.n_train > 0) return 0; /* seen whole, but too few to judge by */
-    if (rc < 0) return graft_err_set(err, rc, "%s", reason.message);
+    bool seen = e.n_train > 0;
+    if (rc < 0 && !(rc == GRAFT_EDATA && seen)) return graft_err_set(err, rc, "%s", reason.message);
+    j->settled = true;
+    if (rc < 0) return 0; /* too few to judge by */
     for (size_t i = 0; i < e.n_boundaries; i++) plans[i] = e.boundaries[i].plan;
     plans[e.n_boundaries] = "full";
     *plan = plans[graft_choose_plan(&e, plans, e.n_boundaries + 1)];

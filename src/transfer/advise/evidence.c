@@ -188,7 +188,8 @@ int graft_evidence_gather(graft_model_evidence *out, graft_arena *arena, const g
                    .m = m,
                    .data = data,
                    .o = options};
-    *out = (graft_model_evidence){.is_scratch = graft_model_is_scratch(m)};
+    *out = (graft_model_evidence){.is_scratch = graft_model_is_scratch(m),
+                                  .texts = graft_model_modality(m) == GRAFT_TEXTS};
     int rc = g.scratch ? gather(&g, err) : graft_err_nomem(err);
     graft_features_free(g.features);
     graft_taps_close(&g.taps);

@@ -164,7 +164,8 @@ static int reckon(graft_plan_cost *out, costing *c, double rate, graft_err *err)
     if (rc < 0) return rc;
     graft_data_members(j->data, GRAFT_TRAIN, &n);
     graft_data_members(j->data, GRAFT_VAL, &n_val);
-    double rows = j->use_cache ? 1.0 + (double)j->variants : (double)j->recipe.epochs;
+    const graft_phase_choice *last = &j->choices[j->n_phases - 1];
+    double rows = last->use_cache ? 1.0 + (double)last->variants : (double)j->recipe.epochs;
     double forward = c->cost.forward * c->tokens / rate, backward = c->cost.backward * c->tokens / rate;
     double frozen = c->cost.frozen * c->tokens / rate;
     double updates = ceil((double)n / (double)j->recipe.batch);
