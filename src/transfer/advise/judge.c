@@ -80,7 +80,7 @@ static size_t depth_of(const char *plan) {
  * where that sees the task. */
 static double from_scratch(const graft_model_evidence *e, double head) {
     double start = isfinite(e->input.accuracy) ? fmax(head, e->input.accuracy) : head;
-    return start + 0.5 * (1.0 - start) * above_chance(start, (double)e->n_classes);
+    return start + 0.3 * (1.0 - start) * above_chance(start, (double)e->n_classes);
 }
 
 double graft_expected_accuracy(const graft_model_evidence *e, const char *plan) {
