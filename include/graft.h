@@ -137,7 +137,7 @@ typedef struct graft_fit_options {
     int64_t stride;    /* texts: longer ones are read in windows that share so many tokens, each a sample with
                           the text's answer; validation and test join their answers; 0: what the model's files
                           say; negative: they are cut */
-    const char *train; /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    const char *train; /* what is trained: "head", "top:N", "full"...; NULL, "auto": by evidence, said */
     int64_t epochs;    /* 0: chosen from the data's size */
     double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;             /* 0: 32, less for few samples */
@@ -209,8 +209,8 @@ GRAFT_API int graft_runs_json(char **result, const char *path, graft_err *err);
 
 /** What graft_compare repeats. */
 typedef struct graft_compare_options {
-    graft_fit_options fit; /* of every run; `seed` is the first one; train, from_scratch and data.per_class come
-                              from the comparison, data.test is 0.2 unless given */
+    graft_fit_options fit; /* of every run; `seed` is the first one; train, from_scratch and data.per_class
+                              come from the comparison, data.test is 0.2 unless given */
     const char *plans;     /* "scratch,head,top:1,full,lora", with "scratch" for the architecture without its
                               weights; NULL: those of these that the model has */
     const char *per_class; /* labels of a class, "5,10,20,50,all"; NULL: these. Fewer are a subset of more */
@@ -221,14 +221,14 @@ typedef struct graft_compare_options {
 #define GRAFT_COMPARE_OPTIONS_INIT                                                                           \
     { .fit = GRAFT_FIT_OPTIONS_INIT }
 
-/** Trains `model` on `data` by several plans, seeds and numbers of labels, out of one bottleneck cache, and says
- * what each was worth: scores with intervals over the seeds, McNemar's test against the best, overfitting,
- * learning curves over epochs, seconds and labels that are carried on with a band, and what to label next. `out`
- * (NULL: nowhere) is a folder that receives compare.json and runs.jsonl; runs that are there already are not
- * repeated, so that an interrupted comparison goes on and one of more seeds or plans adds to what there is.
- * *result is compare.json. */
-GRAFT_API int graft_compare(char **result, graft_env *env, const char *model, const char *data, const char *out,
-                            const graft_compare_options *options, graft_err *err);
+/** Trains `model` on `data` by several plans, seeds and numbers of labels, out of one bottleneck cache, and
+ * says what each was worth: scores with intervals over the seeds, McNemar's test against the best,
+ * overfitting, learning curves over epochs, seconds and labels that are carried on with a band, and what to
+ * label next. `out` (NULL: nowhere) is a folder that receives compare.json and runs.jsonl; runs that are
+ * there already are not repeated, so that an interrupted comparison goes on and one of more seeds or plans
+ * adds to what there is. *result is compare.json. */
+GRAFT_API int graft_compare(char **result, graft_env *env, const char *model, const char *data,
+                            const char *out, const graft_compare_options *options, graft_err *err);
 
 typedef struct graft_use_options {
     graft_data_choice data;
@@ -288,6 +288,29 @@ GRAFT_API int graft_predict(graft_env *env, const char *model, const char *const
  * .safetensors). *result as above: n, width, cached. */
 GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs,
                           size_t n_inputs, const char *out, const graft_use_options *options, graft_err *err);
+
+typedef struct graft_advise_options {
+    graft_data_choice data;
+    const char *family;     /* of bare checkpoints; NULL: recognised */
+    const char *boundaries; /* plans parted by commas, whose boundaries are judged; NULL: head and the three
+                               stages below it */
+    int64_t most;           /* samples that are judged by; 0: 1000 */
+    double probe_seconds;   /* short real runs of the best candidates, about so long in all; 0: none */
+    uint64_t seed;          /* of the split, as in a fit */
+    graft_precision precision;
+    bool no_cache; /* neither read nor fill the bottleneck cache */
+} graft_advise_options;
+#define GRAFT_ADVISE_OPTIONS_INIT                                                                            \
+    { .family = NULL }
+
+/** Which of `models` (n) suits labelled data of one class a sample, and what of it to train, without
+ * training: one forward pass over the samples, then scores of transferability (LogME, H-score, TransRate,
+ * GBC, LEEP, NCE), nearest neighbours and cross-validated linear probes at several boundaries. *result:
+ * verdict, model and plan to take, `models` with their evidence and their cell of the size x similarity
+ * table, and `ranking` of (model, plan) with expected accuracy, gain over the head alone, standard error,
+ * seconds, memory, and the command to run. */
+GRAFT_API int graft_advise(char **result, graft_env *env, const char *const *models, size_t n,
+                           const char *data, const graft_advise_options *options, graft_err *err);
 
 /** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With
  * `train` also what that plan freezes and trains, and what a step costs in multiply-adds a sample of

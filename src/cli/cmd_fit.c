@@ -23,7 +23,9 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.train),
      .value = "PLAN",
-     .help = "what is trained, the rest is frozen; chosen from the data unless given; see below"},
+     .help = "what is trained, the rest is frozen; auto, the default: chosen by what the features say of the "
+             "data; "
+             "see below"},
     {.name = "family",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.family),

@@ -1,4 +1,5 @@
 GRAFT_COMMAND(fit)
+GRAFT_COMMAND(advise)
 GRAFT_COMMAND(eval)
 GRAFT_COMMAND(compare)
 GRAFT_COMMAND(predict)

@@ -200,11 +200,15 @@ typedef struct graft_save_info {
     const json_t *metrics;   /* object of numbers, {"accuracy": 0.93} */
     const json_t *record;    /* object: graft.json (plan, data fingerprint, seeds, versions) */
     const graft_feed *probe; /* inputs kept for graft_model_verify; NULL: none */
+
+    const graft_tensor *reference; /* [n_reference] of graft_reference.safetensors */
+    size_t n_reference;            /* 0: none */
 } graft_save_info;
 
 /** Writes the folder: config.json, model.safetensors, preprocessor_config.json, README.md, graft.json,
- *  graft_probe.safetensors. Everything is first written beside its place, then renamed, the weights last:
- * after a full disk the old folder is whole. Other files of the folder stay. `info` may be NULL. */
+ *  graft_probe.safetensors, graft_reference.safetensors. Everything is first written beside its place, then
+ * renamed, the weights last: after a full disk the old folder is whole. Other files of the folder stay.
+ * `info` may be NULL. */
 int graft_model_save(const graft_model *m, const graft_env *env, const char *dir, const graft_save_info *info,
                      graft_err *err);
 

@@ -9,9 +9,14 @@
 
 /* In the order of renaming, after all others; of those that were not written now, the ones of an earlier save
  * go. */
-static const char *const files[] = {
-    "graft_probe.safetensors",  "graft.json",  "README.md",        "modules.json",
-    "preprocessor_config.json", "config.json", "model.safetensors"};
+static const char *const files[] = {"graft_reference.safetensors",
+                                    "graft_probe.safetensors",
+                                    "graft.json",
+                                    "README.md",
+                                    "modules.json",
+                                    "preprocessor_config.json",
+                                    "config.json",
+                                    "model.safetensors"};
 
 /* ---- The files
  * ------------------------------------------------------------------------------------------------ */
@@ -123,6 +128,13 @@ static int save_weights(saving *s, graft_err *err) {
     return rc < 0 ? rc : graft_safetensors_write(path, items, n, NULL, err);
 }
 
+static int save_reference(saving *s, graft_err *err) {
+    if (!s->info->n_reference) return 0;
+    const char *path = place(s, "graft_reference.safetensors");
+    return path ? graft_safetensors_write(path, s->info->reference, s->info->n_reference, NULL, err)
+                : graft_err_nomem(err);
+}
+
 static int save_probe(saving *s, graft_err *err) {
     if (!s->info->probe) return 0;
     const char *path = place(s, "graft_probe.safetensors");
@@ -216,7 +228,8 @@ int graft_model_save(const graft_model *m, const graft_env *env, const char *dir
     if ((rc = graft_dir_remove(s.staging, err)) < 0 || (rc = graft_dir_make(s.staging, err)) < 0) goto done;
     if ((rc = save_config(&s, err)) == 0 && (rc = save_inputs(&s, err)) == 0 &&
         (rc = save_card(&s, err)) == 0 && (rc = save_record(&s, err)) == 0 &&
-        (rc = save_probe(&s, err)) == 0 && (rc = save_weights(&s, err)) == 0)
+        (rc = save_probe(&s, err)) == 0 && (rc = save_reference(&s, err)) == 0 &&
+        (rc = save_weights(&s, err)) == 0)
         rc = move_into_place(&s, err);
     graft_dir_remove(s.staging, NULL);
 done:

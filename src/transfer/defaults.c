@@ -1,6 +1,7 @@
 /* What the options left open, chosen from the model and the data, and said. The figures are those of common
  * practice: a frozen backbone stands a high rate on its head, a pretrained one a tenth of the head's (fastai,
  * Howard and Ruder 2018: discriminative rates), and small sets want many passes. */
+#include "transfer/advise/auto.h"
 #include "transfer/fit.h"
 
 #include <math.h>
@@ -254,8 +255,11 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     int64_t n_classes = graft_data_task(j->data) == GRAFT_TASK_CLASSES ? j->evidence.n_classes : 1;
     if (per_class > 0 && per_class < n_train / n_classes) n_train = per_class * n_classes;
     j->evidence.n_train = given > 0 ? n_train : n_train - n_train / 5;
-    int rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, o->train,
-                                   &j->evidence, err);
+    const char *plan = o->train;
+    int rc = !plan || strcmp(plan, "auto") == 0 ? graft_job_auto(&plan, j, err) : 0;
+    if (rc < 0) return rc;
+    rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, plan, &j->evidence,
+                               err);
     if (rc < 0) return rc;
     if ((rc = make_choices(j, err)) < 0) return rc;
     bool head_only = j->head_only;
@@ -296,7 +300,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
     graft_env_log(j->env, GRAFT_LOG_INFO,
                   "training %s%s: %lld epochs of batches of %lld, %s at %g (%s), seed %llu", j->plan,
-                  o->train ? "" : " (chosen)", (long long)r->epochs_all, (long long)r->batch,
+                  plan == o->train && plan ? "" : " (chosen)", (long long)r->epochs_all, (long long)r->batch,
                   r->optimiser->name, r->lr, r->schedule->name, (unsigned long long)r->seed);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* The folder that a fit leaves: model, metrics, record, probes; replayed before it is called done. */
+#include "transfer/advise/auto.h"
 #include "transfer/fit.h"
 
 #include <stdio.h>
@@ -178,11 +179,12 @@ static json_t *record_json(const graft_job *j) {
     for (size_t i = 0; i < graft_model_n_stages(j->model); i++)
         if (is_trained(j, i))
             json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
-    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:o}", "settings", graft_job_settings(j), "model",
-                     j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
-                     "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
-                     metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task),
-                     "best_epoch", (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j));
+    return json_pack(
+        "{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:o,s:O?}", "settings", graft_job_settings(j), "model",
+        j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
+        "trained_stages", trained, "validation", metrics_of(&j->validation), "test", metrics_of(&j->test),
+        "history", history_json(&j->training, j->recipe.task), "best_epoch",
+        (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j), "evidence", j->advice);
 }
 
 /* The few that a card shows. */
@@ -249,15 +251,18 @@ static void keep_answers(const graft_job *j) {
 int graft_job_finish(graft_job *j, char **result, graft_err *err) {
     graft_feed probes = {0};
     double difference = 0.0;
+    graft_tensor reference;
     const graft_measures *m = j->test.n ? &j->test : &j->validation;
     json_t *record = record_json(j), *metrics = m->n ? card_metrics(m) : NULL;
     graft_save_info info = {.base_model = graft_path_name(j->model_path),
                             .dataset = graft_path_name(j->data_path),
                             .metrics = metrics,
                             .record = record,
-                            .probe = &probes};
+                            .probe = &probes,
+                            .reference = &reference};
     int rc = record ? graft_job_record(j, record, err) : graft_err_nomem(err);
     if (rc == 0) rc = make_probes(j, &probes, err);
+    if (rc == 0) rc = graft_job_reference(&reference, &info.n_reference, j, err);
     if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
     if (rc == 0) rc = replay(j, &difference, err);
     if (rc == 0) keep_answers(j);

@@ -72,6 +72,7 @@ void graft_job_close(graft_job *j) {
     json_decref(j->train.all);
     json_decref(j->validation.all);
     json_decref(j->test.all);
+    json_decref(j->advice);
     graft_dir_unlock(j->lock);
     graft_data_close(j->data);
     graft_model_close(j->model);

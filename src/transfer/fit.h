@@ -64,6 +64,7 @@ typedef struct graft_job {
     graft_transform transform; /* with the training's augmentation */
     graft_evidence evidence;
     const char *plan; /* text of the plan */
+    json_t *advice;   /* by what the plan was chosen; NULL: it was given, or there was no evidence */
     graft_phase *phases;
     size_t n_phases;
     graft_phase_choice *choices; /* [n_phases] */

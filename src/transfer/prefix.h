@@ -33,6 +33,11 @@ typedef struct graft_prefix {
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
                        const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
                        graft_err *err);
+/** The part of a graph that computes `values` [n], all of it frozen: a row holds them one after the other.
+ * Which values they are is part of the hash. */
+int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft_graph *graph,
+                           const graft_value *values, size_t n, graft_dtype dtype, int64_t longest,
+                           graft_err *err);
 void graft_prefix_free(graft_prefix *p); /* NULL allowed */
 /** Floats of a row of a sample of so many tokens. */
 size_t graft_prefix_row(const graft_prefix *p, int64_t tokens);
