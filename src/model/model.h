@@ -41,8 +41,10 @@ typedef struct graft_model_options {
     const char *pooling;      /* texts: "first", "last", "mean", "max"; NULL: what the files say */
     const char *else_pooling; /* texts: where `pooling` is NULL and no file says one; NULL: the family's */
     int64_t max_length;       /* texts: tokens; 0: what the files say */
+    const char *adapter; /* folder of a peft adapter over the model at the path; NULL: none, or the path is
+                            such a folder itself */
     bool needs_head; /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
-                        eval) */
+                    eval) */
 } graft_model_options;
 #define GRAFT_MODEL_OPTIONS_INIT                                                                             \
     { .family = NULL }
@@ -126,9 +128,10 @@ typedef struct graft_param {
     const char *name; /* as in the file that is written, and as in the graph */
     graft_shape shape;
     graft_param_kind kind;
-    int stage;  /* index among the stages */
-    bool head;  /* belongs to the head */
-    bool joins; /* of the head, but not the classifier's own: of the layers between it and the features */
+    int stage;    /* index among the stages */
+    bool head;    /* belongs to the head */
+    bool adapter; /* of a low-rank adapter */
+    bool joins;   /* of the head, but not the classifier's own: of the layers between it and the features */
     graft_tensor tensor; /* the current value: mapped, or the model's own float32 */
 } graft_param;
 
@@ -168,6 +171,34 @@ const char *const *graft_model_heads(void);
 int graft_model_head(graft_model *m, const char *head, const char *const *names, size_t n, uint64_t seed,
                      size_t *n_kept, graft_err *err);
 
+/* ---- Adapters ---------------------------------------------------------------------------------------------
+ */
+
+/** Low-rank adapters (Hu et al. 2022, "LoRA"): beside W x + b a layer gives scale B (A x). */
+typedef struct graft_lora {
+    int64_t r;           /* rank */
+    double alpha;        /* scale is alpha / r */
+    double dropout;      /* of what A reads, in training */
+    bool rslora;         /* scale is alpha / sqrt(r) (Kalajdzievski 2023) */
+    const char *targets; /* layers, joined by '+': query, key, value or out of attention, "attention" (all
+                            four), "all-linear", "all-conv", the last parts of modules' names, or globs over
+                            whole names; NULL: query+value, of models without attention all-conv */
+} graft_lora;
+
+/** Puts adapters beside the layers that `lora` names, the head's apart; A drawn from `seed` (Kaiming
+ * uniform), B zero, so that the answers stay. Their parameters end the table. EUSAGE: a target names no
+ * layer, numbers that are none, a model without weights, or one that has adapters. */
+int graft_model_adapt(graft_model *m, const graft_lora *lora, uint64_t seed, graft_err *err);
+/** What the adapters are; NULL when the model has none. `targets` is NULL where they came from a file. */
+const graft_lora *graft_model_lora(const graft_model *m);
+/** Number of adapted layers. */
+size_t graft_model_n_adapted(const graft_model *m);
+/** Adds every adapter to its layer's weight, W' = W + scale B A; the model has none any more, and answers as
+ * it did. */
+int graft_model_merge(graft_model *m, graft_err *err);
+/** The path of the model that the adapters stand on; graft_model_path where it has none. */
+const char *graft_model_base(const graft_model *m);
+
 /* ---- Graph ------------------------------------------------------------------------------------------------
  */
 
@@ -193,9 +224,11 @@ typedef struct graft_save_info {
     const graft_feed *probe; /* inputs kept for graft_model_verify; NULL: none */
 } graft_save_info;
 
-/** Writes the folder: config.json, model.safetensors, preprocessor_config.json, README.md, graft.json,
- *  graft_probe.safetensors. Everything is first written beside its place, then renamed, the weights last:
- * after a full disk the old folder is whole. Other files of the folder stay. `info` may be NULL. */
+/** Writes the folder: config.json, model.safetensors (of a model with adapters in its place
+ * adapter_config.json and adapter_model.safetensors, with the head, as peft reads them),
+ * preprocessor_config.json, README.md, graft.json, graft_probe.safetensors. Everything is first written
+ * beside its place, then renamed, the weights last: after a full disk the old folder is whole. Other files of
+ * the folder stay. `info` may be NULL. */
 int graft_model_save(const graft_model *m, const graft_env *env, const char *dir, const graft_save_info *info,
                      graft_err *err);
 
