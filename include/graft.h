@@ -118,7 +118,8 @@ typedef struct graft_fit_options {
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length;  /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full", "lora:r=8"; NULL: chosen
+                            and said */
     int64_t epochs;      /* 0: chosen from the data's size */
     double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;       /* 0: 32, less for few samples */
@@ -148,6 +149,8 @@ typedef struct graft_fit_options {
     bool from_scratch;       /* the model's weights are not used, only its architecture */
     const char *tensorboard; /* folder for TensorBoard's event files, written as the run goes; NULL: none */
     bool restart;            /* an interrupted run in `out` is not taken up */
+    bool merge;              /* of train "lora:...": adapters end in the weights; else OUT is an adapter over
+                                `model` */
     bool dry_run;            /* plan, memory and schedule are said, nothing is trained */
 } graft_fit_options;
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
@@ -191,8 +194,11 @@ typedef struct graft_use_options {
     int64_t max_length;  /* texts: tokens; 0: what the model's files say */
     int64_t batch;       /* 0: 32 */
     graft_precision precision;
-    double min_confidence; /* predict: below it the answer is no class */
-    int64_t top;           /* predict: classes told; 0: 5 at most */
+    double min_confidence;       /* predict: below it the answer is no class */
+    int64_t top;                 /* predict: classes told; 0: 5 at most */
+    const char *const *adapters; /* folders of peft adapters over the model; predict answers once for each,
+                                    eval and embed take one */
+    size_t n_adapters;
     bool inputs_are_texts; /* predict, embed: inputs are texts themselves, not paths */
     bool no_cache;         /* embed, eval: do not read or fill the bottleneck cache */
 } graft_use_options;

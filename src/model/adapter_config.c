@@ -213,9 +213,17 @@ static bool turned(const graft_model *m, graft_arena *arena) {
     return s && s->kind == GRAFT_SITE_IN_OUT;
 }
 
+/* A folder of this machine by its whole path, so that the adapter may be used from anywhere; a name of the
+ * hub as it is. */
+static const char *base_of(graft_arena *arena, const graft_model *m) {
+    if (m->base_name && strstr(m->base, "/snapshots/")) return m->base_name;
+    const char *path = graft_path_absolute(arena, m->base);
+    return path ? path : m->base;
+}
+
 int graft_adapter_config_make(json_t **out, graft_arena *arena, const graft_model *m, graft_err *err) {
     const char *task = task_type(m);
-    const char *name = m->base_name ? m->base_name : m->base;
+    const char *name = base_of(arena, m);
     json_t *o = json_pack(
         "{s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "peft_type", "LORA",
         "task_type", task ? json_string(task) : json_null(), "bias", "none", "base_model_name_or_path",

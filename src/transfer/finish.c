@@ -246,6 +246,7 @@ int graft_job_finish(graft_job *j, char **result, graft_err *err) {
                             .record = record,
                             .probe = &probes};
     int rc = record ? make_probes(j, &probes, err) : graft_err_nomem(err);
+    if (rc == 0 && j->options.merge) rc = graft_model_merge(j->model, err);
     if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
     if (rc == 0) rc = replay(j, &difference, err);
     char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");

@@ -132,6 +132,22 @@ static int add_schedule(graft_phases *p, const char *plan, graft_err *err) {
 
 /* ---- What cannot be meant ----------------------------------------------------------------------------------- */
 
+/* The base of adapters stays as it is: the folder that is written names it. */
+static int check_base(const graft_phases *p, graft_err *err) {
+    const graft_model *m = p->model;
+    for (size_t i = 0; i < p->n && graft_model_n_adapted(m); i++) {
+        for (size_t k = 0; k < graft_model_n_params(m); k++) {
+            const graft_param *param = graft_model_param(m, k);
+            if (param->adapter || param->head || !p->items[i].trains[k]) continue;
+            return graft_err_set(err, GRAFT_EUSAGE,
+                                 "--train %s trains '%s', beside or below which adapters stand: with lora the "
+                                 "layers themselves stay frozen",
+                                 p->items[i].plan, param->name);
+        }
+    }
+    return 0;
+}
+
 static int check(const graft_phases *p, graft_err *err) {
     const graft_model *m = p->model;
     size_t n_stages = graft_model_n_stages(m);
@@ -151,6 +167,24 @@ static int check(const graft_phases *p, graft_err *err) {
                          p->items[0].plan);
 }
 
+/* Every entry of a schedule is asked; one that wants adapters is enough. */
+int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err) {
+    bool prepared = false;
+    for (int rc = 0; plan && *plan;) {
+        size_t at = 0, length = entry(plan, &at), name = strcspn(plan, ":@,");
+        const graft_strategy *s = find(plan, name < at ? name : at);
+        if (s && s->prepare) {
+            char *argument = name < at && plan[name] == ':' ? strndup(plan + name + 1, at - name - 1) : NULL;
+            rc = plan[name] == ':' && !argument ? graft_err_nomem(err) : s->prepare(m, argument, seed, err);
+            free(argument);
+            prepared = true;
+        }
+        if (rc < 0) return rc;
+        plan += length + (plan[length] == ',');
+    }
+    return prepared ? 0 : graft_model_merge(m, err);
+}
+
 int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chosen, graft_arena *arena,
                           const graft_model *m, const char *plan, const graft_evidence *evidence,
                           graft_err *err) {
@@ -160,6 +194,7 @@ int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chos
     int rc = add_schedule(&p, plan, err);
     for (size_t i = 0; i < p.n; i++) graft_phase_mark_statistics(&p.items[i], m);
     if (rc == 0) rc = check(&p, err);
+    if (rc == 0) rc = check_base(&p, err);
     *out = p.items;
     *n_phases = p.n;
     return rc;

@@ -138,6 +138,7 @@ int graft_inspect(char **result, graft_env *env, const char *model, const char *
     o.family = family;
     if (!x.arena) return graft_err_nomem(err);
     int rc = graft_model_open(&x.model, env, model, &o, err);
+    if (rc == 0 && train) rc = graft_strategy_prepare(x.model, train, 0, err);
     if (rc == 0 && train)
         rc = graft_strategy_phases(&x.phases, &x.n_phases, &x.plan, x.arena, x.model, train, &evidence, err);
     if (rc == 0) rc = describe(result, &x, err);

@@ -227,7 +227,7 @@ int graft_predict(graft_env *env, const char *model, const char *const *inputs, 
                    .each = each,
                    .user = user};
     if (!p.arena) return graft_err_nomem(err);
-    int rc = graft_use_model(&p.model, env, model, p.options, true, err);
+    int rc = graft_use_model(&p.model, env, model, NULL, p.options, true, err);
     if (rc == 0) rc = prepare(&p, err);
     /* each bad one is told of in its place */
     if (rc == 0) rc = graft_use_inputs(&p.data, env, p.model, inputs, n_inputs, 1, p.options, err);
