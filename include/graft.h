@@ -229,6 +229,7 @@ typedef struct graft_prediction {
     const char *problem; /* why an input could not be read; NULL otherwise */
     const char *task;    /* "classes", "multilabel", "regression", "tagging" */
     double value;        /* regression */
+    const char *adapter; /* whose answer it is, where graft_use_options names adapters; else NULL */
     size_t n_words;      /* tagging */
     const graft_tagged_word *words;
 } graft_prediction;
@@ -250,6 +251,12 @@ GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, cons
  * convolutions and linear layers (its memory: graft_fit with dry_run). */
 GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family,
                             const char *train, graft_err *err);
+
+/** Adapters become part of the weights: `model` is an adapter's folder (of graft or peft), or the model under
+ * the folder `adapter` (NULL: none); `out` an ordinary model's. *result: out, base, layers, verified (the
+ * folder had probe inputs, which answer as before) and verify_difference. */
+GRAFT_API int graft_merge_adapter(char **result, graft_env *env, const char *model, const char *adapter,
+                                  const char *out, graft_err *err);
 
 /** Replays the probe inputs of a folder that graft wrote: a JSON object with the largest difference. EDATA
  * when the outputs differ. */

@@ -274,6 +274,10 @@ int graft_infer_needs(graft_infer *f, int64_t n, int64_t tokens, graft_program_m
 /** Runs a feed once and writes a line a kernel, as graft_program_trace does. */
 int graft_infer_trace(graft_infer *f, const graft_feed *feed, graft_buf *out, graft_err *err);
 
+/** The probe inputs that a folder carries, for another save; *found is false when it has none. In `arena`. */
+int graft_model_probes(graft_feed *out, bool *found, const graft_model *m, graft_arena *arena,
+                       const char *dir, graft_err *err);
+
 /** What the replay of a folder's probe inputs gave. */
 typedef struct graft_verification {
     int64_t n_inputs, n_differ; /* n_differ: inputs whose first class changed */
@@ -281,8 +285,11 @@ typedef struct graft_verification {
     double max_logit;           /* largest |kept logit|, for scale */
 } graft_verification;
 
-/** Opens the folder and replays graft_probe.safetensors through it. Judging the difference is the caller's.
+/** Replays a folder's graft_probe.safetensors through a model. Judging the difference is the caller's.
  *  Errors: EDATA when the folder has no probes or they do not fit. */
+int graft_model_replay(graft_verification *out, const graft_env *env, const graft_model *m, const char *dir,
+                       graft_err *err);
+/** The same through the folder's own model. */
 int graft_model_verify(graft_verification *out, const graft_env *env, const char *dir, graft_err *err);
 
 #endif
