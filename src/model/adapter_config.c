@@ -112,11 +112,23 @@ static bool is_adapted(const graft_model *m, const char *weight) {
     return false;
 }
 
+/* Whether a part of the name with parts of its own is called so: "0" in "layer1.0.conv1.weight". */
+static bool holds_others(const char *name, const char *part) {
+    size_t n = strlen(part);
+    for (const char *at = name; at; at = strchr(at, '.'), at = at ? at + 1 : NULL) {
+        const char *rest = at + n;
+        if (!strncmp(at, part, n) && *rest == '.' && strchr(rest + 1, '.')) return true;
+    }
+    return false;
+}
+
 /* Whether a module of the model (or of what rides along with it) is called so and has no adapter. */
 static bool means_others(const graft_model *m, const char *last) {
     for (size_t i = 0; i < m->n_slots; i++) {
         const graft_param *p = &m->slots[i]->param;
+        if (p->adapter) continue;
         if (module_ends_in(p->name, last) && !is_adapted(m, p->name)) return true;
+        if (holds_others(p->name, last)) return true;
     }
     for (size_t i = 0; i < m->n_extras; i++)
         if (module_ends_in(m->extras[i].name, last)) return true;
@@ -225,12 +237,12 @@ int graft_adapter_config_make(json_t **out, graft_arena *arena, const graft_mode
     const char *task = task_type(m);
     const char *name = base_of(arena, m);
     json_t *o = json_pack(
-        "{s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "peft_type", "LORA",
+        "{s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "peft_type", "LORA",
         "task_type", task ? json_string(task) : json_null(), "bias", "none", "base_model_name_or_path",
         graft_json_string(name), "r", (json_int_t)m->lora.r, "lora_alpha", number(m->lora.alpha),
-        "lora_dropout", number(m->lora.dropout), "peft_version", "0.21.2", "use_rslora", m->lora.rslora,
-        "use_dora", 0, "fan_in_fan_out", turned(m, arena), "inference_mode", 1, "init_lora_weights", 1,
-        "target_modules", target_modules(arena, m), "modules_to_save", modules_to_save(arena, m));
+        "lora_dropout", number(m->lora.dropout), "use_rslora", m->lora.rslora, "use_dora", 0,
+        "fan_in_fan_out", turned(m, arena), "inference_mode", 1, "init_lora_weights", 1, "target_modules",
+        target_modules(arena, m), "modules_to_save", modules_to_save(arena, m));
     if (o && json_array_size(json_object_get(o, "modules_to_save")) == 0)
         json_object_set_new(o, "modules_to_save", json_null());
     if (o && set_patterns(o, arena, m) == 0) {

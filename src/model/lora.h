@@ -11,6 +11,10 @@
 
 #include "model/model_impl.h"
 
+/** What config.json is to a whole model: class, classes, sizes. It has a name of its own, for a folder with a
+ * config.json is to Transformers a whole model, whose weights would be missing. */
+#define GRAFT_ADAPTER_CONFIG "graft_config.json"
+
 /** What an attention does with a layer's output. */
 enum { GRAFT_SITE_QUERY = 1, GRAFT_SITE_KEY = 2, GRAFT_SITE_VALUE = 4, GRAFT_SITE_OUT = 8 };
 

@@ -66,7 +66,7 @@ static int find_files(graft_model *m, graft_err *err) {
 
 /* An adapter's folder that graft wrote says itself how inputs are made and what the classes are called. */
 static int find_side_files(graft_model *m, graft_err *err) {
-    const char *config = m->adapter ? graft_path_join(m->arena, m->adapter, "config.json") : NULL;
+    const char *config = m->adapter ? graft_path_join(m->arena, m->adapter, GRAFT_ADAPTER_CONFIG) : NULL;
     m->weights_folder = m->weights_path != m->base ? m->folder : NULL;
     if (!m->adapter) return 0;
     if (!config) return graft_err_nomem(err);

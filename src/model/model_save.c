@@ -10,9 +10,9 @@
 /* In the order of renaming, after all others; of those that were not written now, the ones of an earlier save
  * go. */
 static const char *const files[] = {
-    "graft_probe.safetensors",  "graft.json",  "README.md",           "modules.json",
-    "preprocessor_config.json", "config.json", "adapter_config.json", "adapter_model.safetensors",
-    "model.safetensors"};
+    "graft_probe.safetensors",   "graft.json",       "README.md",          "modules.json",
+    "preprocessor_config.json",  "config.json",      GRAFT_ADAPTER_CONFIG, "adapter_config.json",
+    "adapter_model.safetensors", "model.safetensors"};
 
 /* ---- The files
  * ------------------------------------------------------------------------------------------------ */
@@ -35,7 +35,7 @@ static const char *place(saving *s, const char *name) {
 
 static int save_config(saving *s, graft_err *err) {
     json_t *config = s->m->config ? json_deep_copy(s->m->config) : json_object();
-    const char *path = place(s, "config.json");
+    const char *path = s->m->n_adapted ? place(s, GRAFT_ADAPTER_CONFIG) : place(s, "config.json");
     int rc =
         config && path ? s->m->family->write_config(config, s->m, &s->m->hyper, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_json_write(path, config, err);
