@@ -134,11 +134,12 @@ typedef struct graft_fit_options {
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    int64_t stride;    /* texts: longer ones are read in windows that share so many tokens, each a sample with
-                          the text's answer; validation and test join their answers; 0: what the model's files
-                          say; negative: they are cut */
-    const char *train; /* what is trained: "head", "top:N", "full"...; NULL, "auto": by evidence, said */
-    int64_t epochs;    /* 0: chosen from the data's size */
+    int64_t stride; /* texts: longer ones are read in windows that share so many tokens, each a sample with
+                       the text's answer; validation and test join their answers; 0: what the model's files
+                       say; negative: they are cut */
+    const char
+        *train; /* what is trained: "head", "top:N", "full", "lora:r=8"...; NULL, "auto": by evidence, said */
+    int64_t epochs;            /* 0: chosen from the data's size */
     double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;             /* 0: 32, less for few samples */
     double lr;                 /* base rate; 0: the optimiser's for this plan */
@@ -168,6 +169,8 @@ typedef struct graft_fit_options {
     const char *tensorboard; /* folder for TensorBoard's event files, written as the run goes; NULL: none */
     const char *command; /* how the run was asked for, kept in graft.json for its reader; NULL: not told */
     bool restart;        /* an interrupted run in `out` is not taken up */
+    bool merge;          /* of train "lora:...": adapters end in the weights; else OUT is an adapter over
+                            `model` */
     bool dry_run;        /* plan, memory and schedule are said, nothing is trained */
 } graft_fit_options;
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
@@ -241,8 +244,11 @@ typedef struct graft_use_options {
                        the model's files say; negative: they are cut */
     int64_t batch;  /* 0: 32 */
     graft_precision precision;
-    double min_confidence; /* predict: below it the answer is no class */
-    int64_t top;           /* predict: classes told; 0: 5 at most */
+    double min_confidence;       /* predict: below it the answer is no class */
+    int64_t top;                 /* predict: classes told; 0: 5 at most */
+    const char *const *adapters; /* folders of peft adapters over the model; predict answers once for each,
+                                    eval and embed take one */
+    size_t n_adapters;
     bool inputs_are_texts; /* predict, embed: inputs are texts themselves, not paths */
     bool no_cache;         /* embed, eval: do not read or fill the bottleneck cache */
 } graft_use_options;
@@ -273,6 +279,7 @@ typedef struct graft_prediction {
     const char *problem; /* why an input could not be read; NULL otherwise */
     const char *task;    /* "classes", "multilabel", "regression", "tagging" */
     double value;        /* regression */
+    const char *adapter; /* whose answer it is, where graft_use_options names adapters; else NULL */
     size_t n_words;      /* tagging */
     const graft_tagged_word *words;
 } graft_prediction;
@@ -317,6 +324,12 @@ GRAFT_API int graft_advise(char **result, graft_env *env, const char *const *mod
  * convolutions and linear layers (its memory: graft_fit with dry_run). */
 GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family,
                             const char *train, graft_err *err);
+
+/** Adapters become part of the weights: `model` is an adapter's folder (of graft or peft), or the model under
+ * the folder `adapter` (NULL: none); `out` an ordinary model's. *result: out, base, layers, verified (the
+ * folder had probe inputs, which answer as before) and verify_difference. */
+GRAFT_API int graft_merge_adapter(char **result, graft_env *env, const char *model, const char *adapter,
+                                  const char *out, graft_err *err);
 
 /** Replays the probe inputs of a folder that graft wrote: a JSON object with the largest difference. EDATA
  * when the outputs differ. */

@@ -14,12 +14,20 @@ typedef enum graft_opt_kind {
     GRAFT_OPT_FLAG,   /* bool: true */
     GRAFT_OPT_SET,    /* int64_t: `given_zero` */
     GRAFT_OPT_TEXT,   /* const char *, borrowed from argv */
+    GRAFT_OPT_LIST,   /* graft_opt_list: given several times */
     GRAFT_OPT_CHOICE, /* int: index among the words of `value`, "fp32|bf16" */
     GRAFT_OPT_INT,    /* int64_t */
     GRAFT_OPT_SEED,   /* uint64_t */
     GRAFT_OPT_BYTES,  /* uint64_t, with K, M, G or T of 1024 */
     GRAFT_OPT_REAL    /* double; 5% is 0.05 */
 } graft_opt_kind;
+
+/** What an option that is given several times fills; borrowed from argv. */
+enum { GRAFT_OPT_MOST = 32 };
+typedef struct graft_opt_list {
+    const char *items[GRAFT_OPT_MOST];
+    size_t n;
+} graft_opt_list;
 
 /** One option. Numbers lie in [least, most]. */
 typedef struct graft_opt {

@@ -5,6 +5,7 @@
 typedef struct arguments {
     graft_common common;
     graft_use_options use;
+    const char *adapter;
 } arguments;
 
 static const arguments initial = {.use = GRAFT_USE_OPTIONS_INIT};
@@ -46,6 +47,11 @@ static const graft_opt own_options[] = {
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(use.no_cache),
      .help = "neither read nor fill the bottleneck cache"},
+    {.name = "adapter",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(adapter),
+     .value = "DIR",
+     .help = "a LoRA adapter over MODEL"},
 };
 
 static const graft_opt_group groups[] = {
@@ -109,8 +115,11 @@ static void human(const json_t *o) {
 
 static int run(graft_env *env, const void *options, graft_err *err) {
     const arguments *a = options;
+    graft_use_options use = a->use;
     char *result = NULL;
-    int rc = graft_eval(&result, env, a->common.args[0], a->common.args[1], &a->use, err);
+    use.adapters = &a->adapter;
+    use.n_adapters = a->adapter != NULL;
+    int rc = graft_eval(&result, env, a->common.args[0], a->common.args[1], &use, err);
     return rc < 0 ? rc : graft_print_result(&a->common, result, human, err);
 }
 

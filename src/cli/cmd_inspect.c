@@ -136,6 +136,15 @@ static void print_input(const json_t *o) {
     printf("task           %s\n", graft_print_text(text, "task"));
 }
 
+static void human_adapter(const json_t *adapter) {
+    char layers[32];
+    if (!adapter) return;
+    printf("adapters       LoRA of rank %d, alpha %g, beside %s layers of %s\n",
+           (int)json_integer_value(json_object_get(adapter, "r")),
+           json_number_value(json_object_get(adapter, "alpha")),
+           graft_print_number(adapter, "layers", layers, sizeof layers), graft_print_text(adapter, "base"));
+}
+
 static void human(const json_t *o) {
     char parameters[32], features[32];
     const json_t *plan = json_object_get(o, "plan");
@@ -144,6 +153,7 @@ static void human(const json_t *o) {
     printf("parameters     %s\n", graft_print_number(o, "parameters", parameters, sizeof parameters));
     printf("features       %s\n", graft_print_number(o, "features", features, sizeof features));
     print_input(o);
+    human_adapter(json_object_get(o, "adapter"));
     print_labels(o);
     const json_t *phases = json_object_get(plan, "phases");
     size_t n = json_array_size(phases);

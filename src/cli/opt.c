@@ -232,6 +232,13 @@ static int take_choice(const graft_opt *o, void *field, const char *text, graft_
     return graft_err_set(err, GRAFT_EUSAGE, "--%s is one of %s, not '%s'", o->name, o->value, text);
 }
 
+static int take_one_more(const graft_opt *o, graft_opt_list *list, const char *text, graft_err *err) {
+    if (list->n == GRAFT_OPT_MOST)
+        return graft_err_set(err, GRAFT_EUSAGE, "--%s is given more than %d times", o->name, GRAFT_OPT_MOST);
+    list->items[list->n++] = text;
+    return 0;
+}
+
 static int take(const graft_opt *o, void *field, const char *text, graft_err *err) {
     switch (o->kind) {
     case GRAFT_OPT_FLAG:
@@ -243,6 +250,8 @@ static int take(const graft_opt *o, void *field, const char *text, graft_err *er
     case GRAFT_OPT_TEXT:
         *(const char **)field = text;
         return 0;
+    case GRAFT_OPT_LIST:
+        return take_one_more(o, field, text, err);
     case GRAFT_OPT_CHOICE:
         return take_choice(o, field, text, err);
     case GRAFT_OPT_INT:

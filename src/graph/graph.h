@@ -162,6 +162,20 @@ int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
  * Reverse accumulation over the ops' gradient rules. grad.c */
 int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt,
                      graft_value *grads, graft_err *err);
+/** A low-rank addition to one layer (Hu et al. 2022, "LoRA"): its parameters a and b, by name and value. */
+typedef struct graft_adapter {
+    const char *weight; /* the parameter of the layer that it is added to */
+    const char *a, *b;  /* names: (r, I) and (O, r); of a convolution (r, I, KH, KW) and (O, r, 1, 1) */
+    graft_shape a_shape, b_shape;
+    const graft_tensor *a_value, *b_value;
+    double scale;   /* of the addition */
+    double dropout; /* of what `a` reads; 0: none */
+} graft_adapter;
+/** Every linear layer W x + b and every convolution whose weight an adapter names gives W x + b + scale B (A
+ * x), a convolution's A having its kernel, stride and padding. g is neither fused nor has it a gradient;
+ * EINTERNAL where an adapter finds no such layer. adapt.c */
+int graft_graph_adapt(graft_graph **out, graft_arena *arena, const graft_graph *g,
+                      const graft_adapter *adapters, size_t n, graft_err *err);
 /** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
 int graft_graph_subsample(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads

@@ -237,8 +237,8 @@ done:
     return rc;
 }
 
-int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
-                      int64_t width, graft_err *err) {
+int graft_model_plain_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
+                            int64_t width, graft_err *err) {
     int h = 0, w = 0;
     bool pictures = m->family->modality == GRAFT_PICTURES;
     if (pictures && (height <= 0 || width <= 0) && !graft_model_input_size(m, &h, &w))
@@ -251,6 +251,12 @@ int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *
     int rc = graft_graph_end(g, err);
     if (rc == 0) *out = g;
     return rc;
+}
+
+int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
+                      int64_t width, graft_err *err) {
+    int rc = graft_model_plain_graph(out, arena, m, height, width, err);
+    return rc < 0 ? rc : graft_model_add_adapters(out, arena, m, err);
 }
 
 size_t graft_model_n_stages(const graft_model *m) {

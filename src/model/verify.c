@@ -4,6 +4,15 @@
 #include <math.h>
 #include <string.h>
 
+int graft_model_probes(graft_feed *out, bool *found, const graft_model *m, graft_arena *arena,
+                       const char *dir, graft_err *err) {
+    const float *logits = NULL;
+    const char *path = graft_path_join(arena, dir, "graft_probe.safetensors");
+    if (!path) return graft_err_nomem(err);
+    *found = graft_path_is_file(path);
+    return *found ? graft_probe_read(out, &logits, m, arena, path, err) : 0;
+}
+
 static size_t largest(const float *x, size_t n) {
     size_t best = 0;
     for (size_t i = 1; i < n; i++)
@@ -26,27 +35,27 @@ static void compare(graft_verification *out, const float *now, const float *then
     }
 }
 
-static int replay(graft_verification *out, const graft_env *env, const graft_model *m, const char *path,
-                  graft_arena *scratch, graft_err *err) {
+int graft_model_replay(graft_verification *out, const graft_env *env, const graft_model *m, const char *dir,
+                       graft_err *err) {
+    graft_arena *scratch = graft_arena_new(NULL);
+    const char *path = scratch ? graft_path_join(scratch, dir, "graft_probe.safetensors") : NULL;
     graft_feed feed;
     const float *then = NULL;
     float *now = NULL;
     size_t n = 0;
-    int rc = graft_probe_read(&feed, &then, m, scratch, path, err);
+    int rc = path ? graft_probe_read(&feed, &then, m, scratch, path, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_probe_run(&now, &n, m, env, &feed, scratch, err);
     if (rc == 0) compare(out, now, then, n, m->n_labels);
+    graft_arena_free(scratch);
     return rc;
 }
 
 int graft_model_verify(graft_verification *out, const graft_env *env, const char *dir, graft_err *err) {
-    graft_arena *scratch = graft_arena_new(NULL);
-    const char *path = scratch ? graft_path_join(scratch, dir, "graft_probe.safetensors") : NULL;
     graft_model *m = NULL;
     graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
     o.needs_head = true;
-    int rc = path ? graft_model_open(&m, env, dir, &o, err) : graft_err_nomem(err);
-    if (rc == 0) rc = replay(out, env, m, path, scratch, err);
+    int rc = graft_model_open(&m, env, dir, &o, err);
+    if (rc == 0) rc = graft_model_replay(out, env, m, dir, err);
     graft_model_close(m);
-    graft_arena_free(scratch);
     return rc;
 }

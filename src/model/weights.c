@@ -183,6 +183,7 @@ int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
     *head_fits = true;
     for (size_t i = 0; i < m->n_slots; i++) {
         graft_param_slot *s = m->slots[i];
+        if (s->param.adapter) continue;
         int rc = bind_slot(m, s, err);
         if (rc < 0) return rc;
         if (rc == 0) continue;

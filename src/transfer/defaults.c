@@ -11,7 +11,8 @@ static int find_rows(graft_job *j, bool head_only, graft_err *err) {
     const graft_fit_options *o = &j->options;
     graft_recipe *r = &j->recipe;
     /* fine-tuned convolutions generalise better under plain momentum (Kornblith et al. 2019, appendix) */
-    bool adam = head_only || j->evidence.is_scratch || graft_model_modality(j->model) == GRAFT_TEXTS;
+    bool adam = head_only || j->evidence.is_scratch || graft_model_modality(j->model) == GRAFT_TEXTS ||
+                graft_model_n_adapted(j->model);
     const char *optimizer = o->optimizer ? o->optimizer : adam ? "adamw" : "sgd";
     const char *schedule = o->schedule ? o->schedule : "cosine";
     static const char *const losses[] = {[GRAFT_TASK_CLASSES] = "cross_entropy",
@@ -78,6 +79,7 @@ static double choose_rate(const graft_job *j, bool head_only, bool light) {
     if (light && graft_model_modality(j->model) == GRAFT_TEXTS) return 2e-3;
     /* a tenth of it for pretrained layers: transformers for text want 2e-5 to 5e-5 (Devlin et al. 2019) */
     if (graft_model_modality(j->model) == GRAFT_TEXTS) return 5e-4;
+    if (graft_model_n_adapted(j->model)) return sgd ? 0.1 : 1e-3; /* new layers, as a head is */
     if (j->evidence.is_scratch) return sgd ? 0.05 : 2e-3;
     return sgd ? 0.01 : 2e-4;
 }
@@ -155,6 +157,7 @@ static graft_param_group group_of(void *user, const char *name) {
     double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
     scale *= graft_layer_factor(o->regular.layer_decay, graft_model_n_stages(j->model), p->stage);
     if ((size_t)p->stage >= graft_model_first_new(j->model)) scale = 1.0;
+    if (p->adapter) scale = 1.0; /* new, as the head is: ten times the rate of full fine-tuning */
     if (p->head) scale = head_rate(j) / j->recipe.lr;
     if (!p->head && o->regular.l2_sp > 0 && graft_model_pretrained(j->model, name)) decay = 0.0;
     return (graft_param_group){.lr_scale = scale,

@@ -263,6 +263,7 @@ int graft_job_finish(graft_job *j, char **result, graft_err *err) {
     int rc = record ? graft_job_record(j, record, err) : graft_err_nomem(err);
     if (rc == 0) rc = make_probes(j, &probes, err);
     if (rc == 0) rc = graft_job_reference(&reference, &info.n_reference, j, err);
+    if (rc == 0 && j->options.merge) rc = graft_model_merge(j->model, err);
     if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
     if (rc == 0) rc = replay(j, &difference, err);
     if (rc == 0) keep_answers(j);

@@ -49,11 +49,27 @@ static int open_log(graft_job *j, graft_err *err) {
     return rc;
 }
 
+/* With --merge the folder is an ordinary model; else it stands on the base, which has to stay. */
+static int prepare_plan(graft_job *j, graft_err *err) {
+    int rc = graft_strategy_prepare(j->model, j->options.train, j->options.seed, err);
+    if (rc < 0) return rc;
+    size_t n = graft_model_n_adapted(j->model);
+    if (j->options.merge && n == 0)
+        return graft_err_set(err, GRAFT_EUSAGE, "--merge is for adapters: --train lora");
+    if (n && !j->options.merge && j->out && graft_path_same(j->out, graft_model_base(j->model)))
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "%s is the model that the adapters stand on: write them elsewhere, or --merge",
+                             j->out);
+    if (n) graft_env_log(j->env, GRAFT_LOG_INFO, "adapters beside %zu layers", n);
+    return 0;
+}
+
 int graft_job_run(graft_job *j, graft_err *err) {
     int rc = graft_job_vectors(j, err);
     if (rc == 0) rc = open_model(j, err);
     if (rc == 0) rc = open_data(j, err);
     if (rc == 0) rc = graft_job_head(j, err);
+    if (rc == 0) rc = prepare_plan(j, err);
     if (rc == 0) rc = graft_job_defaults(j, err);
     if (rc == 0) rc = graft_job_averaged_defaults(j, err);
     if (rc == 0 && !j->options.dry_run)

@@ -25,6 +25,8 @@ static int split(phase *p, const graft_phase *marks, graft_err *err) {
     int rc = graft_model_graph(&graph, p->arena, j->model, 0, 0, err);
     graft_model_set_dropout(j->model, false);
     if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, j->train_statistics, err);
+    if (rc == 0 && graft_model_n_adapted(j->model) && !graft_prefix_pays(graph, p->arena))
+        return graft_prefix_none(&p->suffix, p->arena, graph, err);
     if (rc == 0)
         rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype, 0,
                                 graft_model_longest(j->model), err);

@@ -99,17 +99,29 @@ static graft_prefix *make_prefix(int64_t batch, int64_t longest) {
     return p;
 }
 
+bool graft_prefix_pays(const graft_graph *graph, graft_arena *arena) {
+    const double least = 1.0 / 16;
+    graft_plan plan;
+    if (graft_plan_derive(&plan, arena, graph, NULL) < 0) return true; /* the split will say what is wrong */
+    graft_cost c = graft_graph_cost(graph, &plan);
+    return c.frozen >= least * (c.frozen + c.forward);
+}
+
+int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_graph *graph, graft_err *err) {
+    const graft_output *all;
+    graft_output *outputs = graft_arena_array(arena, graft_graph_outputs(graph, &all) + 1, sizeof *outputs);
+    if (!outputs) return graft_err_nomem(err);
+    return graft_graph_extract(suffix, arena, graph, NULL, NULL, 0, outputs, forward_outputs(outputs, graph),
+                               err);
+}
+
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
                        const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
                        graft_err *err) {
     graft_graph *whole = NULL;
     graft_plan plan;
-    const graft_output *all;
-    graft_output *outputs = graft_arena_array(arena, graft_graph_outputs(graph, &all) + 1, sizeof *outputs);
     *prefix = NULL;
-    if (!outputs) return graft_err_nomem(err);
-    int rc = graft_graph_extract(&whole, arena, graph, NULL, NULL, 0, outputs,
-                                 forward_outputs(outputs, graph), err);
+    int rc = graft_prefix_none(&whole, arena, graph, err);
     if (rc == 0) rc = graft_plan_derive(&plan, arena, whole, err);
     if (rc < 0) return rc;
     if (plan.n_prefix == 0) {

@@ -43,7 +43,14 @@ typedef struct graft_strategy {
     /** Adds the phases for `argument` (what follows the colon; NULL when nothing does). Statistics need no
      * mark. Arrays in p->arena; EUSAGE names what would have been possible. */
     int (*phases)(graft_phases *p, const char *argument, graft_err *err);
+    /** What the model has to have before there are phases. NULL: layers as they are, so that adapters are
+     * merged. */
+    int (*prepare)(graft_model *m, const char *argument, uint64_t seed, graft_err *err);
 } graft_strategy;
+
+/** Makes a model ready for graft_strategy_phases of the same plan (NULL: one that will be chosen): adapters
+ * are put beside its layers, or merged into them. It comes after the head is there. */
+int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err);
 
 /** Phases of a plan text; NULL: chosen from the evidence. *chosen is the plan's text in the arena.
  *

@@ -1,7 +1,13 @@
 /* A model opened for use, and its features over data. */
 #include "transfer/use.h"
 
-int graft_use_model(graft_model **out, const graft_env *env, const char *path,
+int graft_use_one_adapter(const char **out, const graft_use_options *options, graft_err *err) {
+    *out = options->n_adapters ? options->adapters[0] : NULL;
+    if (options->n_adapters < 2) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE, "one --adapter at a time; graft predict takes several");
+}
+
+int graft_use_model(graft_model **out, const graft_env *env, const char *path, const char *adapter,
                     const graft_use_options *options, bool needs_head, graft_err *err) {
     graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
     o.family = options->family;
@@ -12,7 +18,13 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path,
         needs_head ? NULL : "mean"; /* what is only embedded is spoken for by all of its tokens */
     o.max_length = options->max_length;
     o.stride = options->stride;
-    return graft_model_open(out, env, path, &o, err);
+    o.adapter = adapter;
+    int rc = graft_model_open(out, env, path, &o, err);
+    if (rc == 0 && (rc = graft_model_merge(*out, err)) < 0) {
+        graft_model_close(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 graft_dtype graft_use_dtype(const graft_use_options *options) {

@@ -108,8 +108,10 @@ int graft_embed(char **result, graft_env *env, const char *model, const char *co
     static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
     embedding e = {.env = env, .options = options ? options : &none};
     if (result) *result = NULL;
+    const char *adapter = NULL;
     int rc = check_name(out, err);
-    if (rc == 0) rc = graft_use_model(&e.model, env, model, e.options, false, err);
+    if (rc == 0) rc = graft_use_one_adapter(&adapter, e.options, err);
+    if (rc == 0) rc = graft_use_model(&e.model, env, model, adapter, e.options, false, err);
     if (rc == 0) rc = make_whole(e.model, err);
     if (rc == 0) rc = embed(&e, inputs, n_inputs, out, err);
     if (rc == 0 && result) {

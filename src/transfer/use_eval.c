@@ -128,7 +128,9 @@ int graft_eval(char **result, graft_env *env, const char *model, const char *dat
     evaluation e = {.env = env, .options = options ? options : &none, .arena = graft_arena_new(NULL)};
     *result = NULL;
     if (!e.arena) return graft_err_nomem(err);
-    int rc = graft_use_model(&e.model, env, model, e.options, true, err);
+    const char *adapter = NULL;
+    int rc = graft_use_one_adapter(&adapter, e.options, err);
+    if (rc == 0) rc = graft_use_model(&e.model, env, model, adapter, e.options, true, err);
     if (rc == 0) rc = evaluate(&e, data, err);
     if (rc == 0) rc = report(result, &e, err);
     graft_use_rows_close(&e.rows);

@@ -189,6 +189,17 @@ static bool add_texts(json_t *o, const graft_model *m) {
            0;
 }
 
+/* What stands beside the layers, and on what. */
+static bool add_adapter(json_t *o, const graft_model *m) {
+    const graft_lora *l = graft_model_lora(m);
+    if (!l) return true;
+    return json_object_set_new(o, "adapter",
+                               json_pack("{s:I,s:f,s:f,s:b,s:I,s:o}", "r", (json_int_t)l->r, "alpha",
+                                         l->alpha, "dropout", l->dropout, "rslora", l->rslora, "layers",
+                                         (json_int_t)graft_model_n_adapted(m), "base",
+                                         graft_json_string(graft_model_base(m)))) == 0;
+}
+
 static int describe(char **result, const inspection *x, graft_err *err) {
     const graft_model *m = x->model;
     json_int_t total = 0;
@@ -202,6 +213,7 @@ static int describe(char **result, const inspection *x, graft_err *err) {
         "labels_known", graft_model_labels_are_known(m), "n_labels", (json_int_t)n_labels, "from_scratch",
         graft_model_is_scratch(m), "head_is_new", graft_model_head_is_new(m));
     bool ok = o && (graft_model_modality(m) == GRAFT_TEXTS ? add_texts(o, m) : add_pictures(o, m));
+    ok = ok && add_adapter(o, m);
     if (ok && x->phases) ok = json_object_set_new(o, "plan", plan_json(x, total)) == 0;
     if (!ok) {
         json_decref(o);
@@ -219,6 +231,7 @@ int graft_inspect(char **result, graft_env *env, const char *model, const char *
     o.family = family;
     if (!x.arena) return graft_err_nomem(err);
     int rc = graft_model_open(&x.model, env, model, &o, err);
+    if (rc == 0 && train) rc = graft_strategy_prepare(x.model, train, 0, err);
     if (rc == 0 && train)
         rc = graft_strategy_phases(&x.phases, &x.n_phases, &x.plan, x.arena, x.model, train, &evidence, err);
     if (rc == 0) rc = describe(result, &x, err);

@@ -206,17 +206,14 @@ static int prepare(predictor *p, graft_err *err) {
     return graft_gather_init(&p->gather, p->arena, p->task, p->labels, (int64_t)p->n_labels, err);
 }
 
-int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
-                  const graft_use_options *options, int (*each)(void *user, const graft_prediction *p),
-                  void *user, graft_err *err) {
-    static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
-    predictor p = {.env = env,
-                   .options = options ? options : &none,
-                   .arena = graft_arena_new(NULL),
-                   .each = each,
-                   .user = user};
+/* One model's answers. */
+static int predict(graft_env *env, const char *model, const char *adapter, const char *const *inputs,
+                   size_t n_inputs, const graft_use_options *options,
+                   int (*each)(void *user, const graft_prediction *p), void *user, graft_err *err) {
+    predictor p = {
+        .env = env, .options = options, .arena = graft_arena_new(NULL), .each = each, .user = user};
     if (!p.arena) return graft_err_nomem(err);
-    int rc = graft_use_model(&p.model, env, model, p.options, true, err);
+    int rc = graft_use_model(&p.model, env, model, adapter, p.options, true, err);
     if (rc == 0) rc = prepare(&p, err);
     /* each bad one is told of in its place */
     if (rc == 0) rc = graft_use_inputs(&p.data, env, p.model, inputs, n_inputs, 1, p.options, err);
@@ -228,5 +225,34 @@ int graft_predict(graft_env *env, const char *model, const char *const *inputs, 
     graft_data_close(p.data);
     graft_model_close(p.model);
     graft_arena_free(p.arena);
+    return rc;
+}
+
+typedef struct named_answers {
+    const char *adapter;
+    int (*each)(void *user, const graft_prediction *p);
+    void *user;
+} named_answers;
+
+static int name_answer(void *user, const graft_prediction *p) {
+    const named_answers *n = user;
+    graft_prediction named = *p;
+    named.adapter = n->adapter;
+    return n->each(n->user, &named);
+}
+
+/* Adapters one after the other: of a base's first adapted layer on nothing is common to them, and the mapped
+ * base is in memory once. */
+int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
+                  const graft_use_options *options, int (*each)(void *user, const graft_prediction *p),
+                  void *user, graft_err *err) {
+    static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
+    int rc = 0;
+    if (!options) options = &none;
+    if (!options->n_adapters) return predict(env, model, NULL, inputs, n_inputs, options, each, user, err);
+    for (size_t i = 0; i < options->n_adapters && rc == 0; i++) {
+        named_answers named = {.adapter = options->adapters[i], .each = each, .user = user};
+        rc = predict(env, model, options->adapters[i], inputs, n_inputs, options, name_answer, &named, err);
+    }
     return rc;
 }

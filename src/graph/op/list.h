@@ -3,6 +3,7 @@ GRAFT_OP(relu)
 GRAFT_OP(relu_grad)        /* dy, y -> dx where y > 0 */
 GRAFT_OP(add)              /* a, b; attr graft_add_attr {relu} */
 GRAFT_OP(sum_into)         /* a, b -> a + b: accumulation of gradients, output may overwrite a */
+GRAFT_OP(scale)            /* x -> y; attr graft_scale_attr {factor} */
 GRAFT_OP(conv2d)           /* x, w, b?, residual? -> y */
 GRAFT_OP(conv2d_dx)        /* dy, w, x (shape only) -> dx */
 GRAFT_OP(conv2d_dw)        /* x, dy, w (shape only) -> dw, db */

@@ -40,6 +40,10 @@ typedef struct graft_add_attr {
     int32_t relu;
 } graft_add_attr;
 
+typedef struct graft_scale_attr {
+    double factor;
+} graft_scale_attr;
+
 typedef struct graft_activation_attr {
     int32_t act; /* a graft_act but NONE and RELU */
 } graft_activation_attr;
@@ -130,6 +134,9 @@ graft_value graft_relu(graft_graph *g, graft_value x);
 graft_value graft_add(graft_graph *g, graft_value a, graft_value b, int32_t relu);
 /** a + b of equal shape, which may be computed in a's place; bf16 only when both are. */
 graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
+/* scale.c */
+/** factor x, of any shape. */
+graft_value graft_scale(graft_graph *g, graft_value x, double factor);
 /* reshape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
