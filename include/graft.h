@@ -140,6 +140,13 @@ typedef struct graft_fit_options {
         *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
     int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
     int64_t eval_every; /* epochs; 0: 1 */
+    /* What is chosen on the validation part after training, kept in graft.json for predict and eval.
+     * "temperature": probabilities are of logits divided by what fits best; "fold": the head's weights are
+     * divided by it; "none"; NULL: temperature. */
+    const char *calibrate;
+    /* "f1": from which probability on a class is said; "none"; NULL: f1 of several labels a sample. */
+    const char *thresholds;
+
     uint64_t seed;
     uint64_t memory; /* bytes; 0: what the machine has */
     graft_precision precision;
@@ -195,6 +202,7 @@ typedef struct graft_use_options {
     int64_t top;           /* predict: classes told; 0: 5 at most */
     bool inputs_are_texts; /* predict, embed: inputs are texts themselves, not paths */
     bool no_cache;         /* embed, eval: do not read or fill the bottleneck cache */
+    bool uncalibrated;     /* predict, eval: without the temperature and the thresholds of its graft.json */
 } graft_use_options;
 #define GRAFT_USE_OPTIONS_INIT                                                                               \
     { .part = NULL }
@@ -217,7 +225,7 @@ typedef struct graft_prediction {
     const char *input; /* path, or path and row */
     const char *label; /* NULL: abstained, not readable, or the task is none with one class */
     double confidence; /* of the likeliest class */
-    size_t n_top;      /* multi-label: the classes that apply (all of 0.5 and more) */
+    size_t n_top;      /* multi-label: the classes that apply (of 0.5 and more, or its thresholds) */
     const char *const *top_labels;
     const double *top_confidences;
     const char *problem; /* why an input could not be read; NULL otherwise */

@@ -37,6 +37,10 @@ static const graft_opt own_options[] = {
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(use.no_cache),
      .help = "neither read nor fill the bottleneck cache"},
+    {.name = "uncalibrated",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(use.uncalibrated),
+     .help = "without the temperature and the thresholds that the folder keeps"},
 };
 
 static const graft_opt_group groups[] = {
@@ -88,7 +92,8 @@ static void human(const json_t *o) {
                                        "r2",
                                        "hamming_loss",
                                        "log_loss",
-                                       "ece"};
+                                       "ece",
+                                       "temperature"};
     char text[32];
     printf("%-23s %s (part %s)\n", "n", graft_print_number(o, "n", text, sizeof text),
            graft_print_text(o, "part"));

@@ -67,6 +67,10 @@ static const graft_opt own_options[] = {
      .offset = AT(use.precision),
      .value = "fp32|bf16",
      .help = "numbers to compute with"},
+    {.name = "uncalibrated",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(use.uncalibrated),
+     .help = "without the temperature and the thresholds that the folder keeps"},
 };
 
 static const graft_opt_group groups[] = {

@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "data/data.h"
 #include "learn/averaged.h"
+#include "learn/calibrate.h"
 #include "learn/metric_tasks.h"
 
 typedef struct graft_recipe graft_recipe;
@@ -146,6 +147,11 @@ typedef struct graft_metrics {
  *  EDATA when n is 0, a label is out of range or an output is not finite. */
 int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
                           int64_t n, int64_t k, graft_err *err);
+/** The same where class argmax_c (z_c - cuts_c) is said; NULL: none is cut. */
+int graft_metrics_decide(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
+                         int64_t n, int64_t k, const double *cuts, graft_err *err);
+/** That class of logits z [k]. */
+int64_t graft_decide(const float *z, int64_t k, const double *cuts);
 /** As JSON: every metric at the top level; "classes" by name; "confusion" where there is one. The caller owns
  * one reference; NULL when out of memory. */
 json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_names);
@@ -266,8 +272,10 @@ struct graft_answers {
     int32_t *predicted; /* tagging: [n] the likeliest class, or the best path of a conditional random field */
     float *targets;     /* [n, k] of multi-label and regression; else of no meaning */
     int64_t n_samples;
-    int64_t *samples; /* [n_samples] indices into the data */
-    int32_t *words;   /* tagging: [n_samples] rows of each sample; else of no meaning */
+    int64_t *samples;   /* [n_samples] indices into the data */
+    int32_t *words;     /* tagging: [n_samples] rows of each sample; else of no meaning */
+    const double *cuts; /* [k] subtracted from the logits before it is chosen what is said, of classes and of
+                           multi-label; NULL: nothing */
 };
 
 /** Answers of one pass over `batches`. The graph has output "logits"; `state` supplies trained weights.

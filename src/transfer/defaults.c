@@ -253,6 +253,8 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if ((rc = make_choices(j, err)) < 0) return rc;
     bool head_only = j->head_only;
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
+    rc = graft_decision_check(o, j->model, r->task, j->evidence.n_classes, err);
+    if (rc < 0) return rc;
     r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);
     r->momentum = 0.9;
     r->nesterov = true;

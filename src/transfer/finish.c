@@ -172,17 +172,28 @@ static bool is_trained(const graft_job *j, size_t stage) {
     return false;
 }
 
+/* How outputs become answers, into what is told of the run; NULL: out of memory. */
+static json_t *with_decision(json_t *o, const graft_job *j) {
+    size_t n = 0;
+    const char *const *labels = graft_model_labels(j->model, &n);
+    if (!o || graft_decision_record(&j->decision, o, labels, n) == 0) return o;
+    json_decref(o);
+    return NULL;
+}
+
 /* graft.json: how the model came about. */
 static json_t *record_json(const graft_job *j) {
     json_t *trained = json_array();
     for (size_t i = 0; i < graft_model_n_stages(j->model); i++)
         if (is_trained(j, i))
             json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
-    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:o}", "settings", graft_job_settings(j), "model",
-                     j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
-                     "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
-                     metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task),
-                     "best_epoch", (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j));
+    json_t *o =
+        json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:o}", "settings", graft_job_settings(j), "model",
+                  j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
+                  "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
+                  metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task), "best_epoch",
+                  (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j));
+    return with_decision(o, j);
 }
 
 /* The few that a card shows. */
@@ -223,7 +234,7 @@ static json_t *result_json(const graft_job *j, double difference) {
         json_object_set_new(o, "validation", metrics_of(&j->validation));
         json_object_set_new(o, "test", metrics_of(&j->test));
     }
-    return o;
+    return with_decision(o, j);
 }
 
 int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
@@ -239,13 +250,16 @@ int graft_job_finish(graft_job *j, char **result, graft_err *err) {
     graft_feed probes = {0};
     double difference = 0.0;
     const graft_measures *m = j->test.n ? &j->test : &j->validation;
+    bool folds = j->options.calibrate && strcmp(j->options.calibrate, "fold") == 0;
+    int rc = folds ? graft_decision_fold(&j->decision, j->model, err) : 0;
+    if (rc < 0) return rc;
     json_t *record = record_json(j), *metrics = m->n ? card_metrics(m) : NULL;
     graft_save_info info = {.base_model = graft_path_name(j->model_path),
                             .dataset = graft_path_name(j->data_path),
                             .metrics = metrics,
                             .record = record,
                             .probe = &probes};
-    int rc = record ? make_probes(j, &probes, err) : graft_err_nomem(err);
+    rc = record ? make_probes(j, &probes, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
     if (rc == 0) rc = replay(j, &difference, err);
     char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");

@@ -2,6 +2,7 @@
 #ifndef GRAFT_TRANSFER_FIT_H
 #define GRAFT_TRANSFER_FIT_H
 
+#include "transfer/decision.h"
 #include "transfer/prefix.h"
 
 /** What one part of the data says of the model. */
@@ -73,7 +74,8 @@ typedef struct graft_job {
     graft_runlog *log;
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
-    graft_measures validation, test;
+    graft_measures validation, test; /* their answers are as the model gave them */
+    graft_decision decision;         /* what the scores and metrics of both go by */
     size_t peak_memory;
     double begun;
 } graft_job;
