@@ -140,6 +140,12 @@ typedef struct graft_fit_options {
         *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
     int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
     int64_t eval_every; /* epochs; 0: 1 */
+    const char
+        *loss; /* "focal": classes, tags or labels that are answered well weigh less; NULL: the task's */
+    double focal_gamma;  /* its exponent; 0: 2 */
+    double logit_adjust; /* strength of the training part's prior in the loss, so that rare classes need
+                            larger logits; 1 aims at balanced accuracy; 0: none */
+
     /* What is chosen on the validation part after training, kept in graft.json for predict and eval.
      * "temperature": probabilities are of logits divided by what fits best; "fold": the head's weights are
      * divided by it; "none"; NULL: temperature. */

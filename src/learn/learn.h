@@ -21,11 +21,14 @@ typedef struct graft_loss {
     const char *name;
     const char *help;
     /** Adds the loss to a graph: logits (BATCH,K), target (BATCH,K), weight (BATCH,) -> scalar. */
-    graft_value (*build)(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
+    graft_value (*build)(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                         const graft_recipe *r);
     /** Class weights multiply the entries of the target, as PyTorch's CrossEntropyLoss has it; else the
      * sample. */
     bool weighs_target;
-    /** One sample's loss on the host, for evaluation: logits and target of K values. */
+    /** One sample's loss on the host, for evaluation: logits and target of K values. NULL: it depends on
+     * more.
+     */
     double (*value)(const float *logits, const float *target, size_t k);
 } graft_loss;
 
@@ -76,6 +79,9 @@ struct graft_recipe {
     double clip_norm;           /* 0: none */
     double label_smoothing;     /* 0..1 */
     const float *class_weights; /* [K] or NULL */
+    double focal_gamma;         /* of the focal loss */
+    const float *logit_adjust; /* [K] added to the logits in the loss alone (Menon et al. 2021: tau log prior,
+                                  so that a rare class needs a larger logit), or NULL */
     int64_t epochs;
     int64_t epochs_before, updates_before; /* of earlier phases of the run: batches and dropout go on from
                                               there; the schedule begins anew */

@@ -46,7 +46,7 @@ json_t *graft_job_settings(const graft_job *j) {
         (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed, "task", graft_task_name(r->task),
         "test_share", j->options.data.test, "per_class", (json_int_t)j->options.data.per_class);
     if (o && j->n_phases > 1) json_object_set_new(o, "phases", choices_json(j));
-    return o;
+    return graft_imbalance_settings(o, j);
 }
 
 int graft_job_hash(graft_job *j, graft_err *err) {

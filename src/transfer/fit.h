@@ -70,6 +70,7 @@ typedef struct graft_job {
     graft_hash source;   /* of the model as it was before training */
     graft_recipe recipe; /* of the phase under way */
     float *class_weights;
+    float *adjust; /* [K] what the loss adds to the logits; NULL: nothing */
     graft_order order;
     graft_runlog *log;
     int lock; /* of the folder `out`; -1: none */
@@ -123,6 +124,15 @@ char *graft_job_checkpoint(const graft_job *j, size_t i);
 int graft_job_run(graft_job *j, graft_err *err);
 /** Closes what a job holds but its arena. */
 void graft_job_close(graft_job *j);
+/** The loss that was asked for, else `usual`; EUSAGE where it does not go with the task. imbalance.c */
+int graft_job_loss(graft_job *j, const char *usual, graft_err *err);
+/** Prepares logit adjustment where it was asked for; EUSAGE where something else makes up for rare classes.
+ */
+int graft_job_adjust(graft_job *j, graft_err *err);
+/** Fills it from the settled training part. */
+void graft_job_prior(graft_job *j);
+/** `settings` (NULL allowed) with what was asked for; NULL: out of memory. */
+json_t *graft_imbalance_settings(json_t *settings, const graft_job *j);
 /** What decides the bits of a run, as JSON. The caller owns one reference; NULL: out of memory. finish.c */
 json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */

@@ -144,6 +144,7 @@ static int train(phase *p, graft_training *out, graft_err *err) {
                            .last = p->last};
     if (j->class_weights) graft_data_class_weights(j->data, GRAFT_TRAIN, j->class_weights);
     j->recipe.class_weights = j->class_weights;
+    graft_job_prior(j);
     int rc = io.opening && (io.checkpoint_dir || !j->out) ? 0 : graft_err_nomem(err);
     if (rc == 0) rc = graft_job_identity(j, p->index, &io.identity, err);
     if (rc == 0) rc = open_batches(&training, p, GRAFT_TRAIN, true, err);

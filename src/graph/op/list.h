@@ -33,6 +33,11 @@ GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
 GRAFT_OP(cross_entropy_grad) /* dloss?, probabilities, target, weight -> dlogits */
 GRAFT_OP(bce_logits)         /* logits, target, weight -> loss */
 GRAFT_OP(bce_logits_grad)    /* dloss?, logits, target, weight */
+GRAFT_OP(focal)              /* logits, target, weight; attr graft_focal_attr -> loss */
+GRAFT_OP(focal_grad)         /* dloss?, logits, target, weight */
+GRAFT_OP(focal_logits)       /* logits, target, weight; attr graft_focal_attr -> loss */
+GRAFT_OP(focal_logits_grad)  /* dloss?, logits, target, weight */
+GRAFT_OP(add_row)            /* x, row */
 GRAFT_OP(mse)                /* y, target, weight -> loss */
 GRAFT_OP(mse_grad)           /* dloss?, y, target, weight */
 GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
