@@ -226,6 +226,26 @@ typedef struct graft_tagged_word {
     double confidence;
 } graft_tagged_word;
 
+/** How models are averaged. */
+typedef struct graft_blend_options {
+    graft_data_choice data;
+    const char *data_path; /* labelled data on whose validation part shares are chosen; NULL: none */
+    const char *alpha;     /* two models: share of the second, "0.5", or several with commas between, of which
+                              the data choose; NULL: 0.5, with data 0, 0.1 … 1 */
+    const char *soup; /* "uniform", "greedy"; NULL: of more than two models greedy with data, else uniform */
+    uint64_t seed;    /* of the data's split */
+} graft_blend_options;
+#define GRAFT_BLEND_OPTIONS_INIT                                                                             \
+    { .data_path = NULL }
+
+/** The average of models of one architecture, weight by weight, written into `out` and verified: from a
+ * pretrained to an adapted one (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"), or of
+ * several runs ("Model soups"). The last one gives classes, preprocessing and, where the others have other
+ * classes, the head. *result (may be NULL): out, folders, shares, tried, head, metrics of the parts where
+ * data were given. */
+GRAFT_API int graft_blend_models(char **result, graft_env *env, const char *const *folders, size_t n_folders,
+                                 const char *out, const graft_blend_options *options, graft_err *err);
+
 /** One answer. Everything is borrowed for the duration of the call. */
 typedef struct graft_prediction {
     const char *input; /* path, or path and row */

@@ -137,6 +137,12 @@ json_t *graft_imbalance_settings(json_t *settings, const graft_job *j);
 json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */
 int graft_job_finish(graft_job *j, char **result, graft_err *err);
+/** A few samples of the validation part, else of the training part, as the model reads them; in the arena.
+ * probes.c */
+int graft_probes_make(graft_feed *out, graft_arena *arena, const graft_model *m, graft_data *data,
+                      graft_err *err);
+/** Holds a folder just written against its own probes: EINTERNAL when it answers otherwise. */
+int graft_folder_replay(double *difference, const graft_env *env, const char *out, graft_err *err);
 /** What a dry run leaves: the settings that a run would have, and its memory, as JSON. */
 int graft_job_describe(const graft_job *j, char **result, graft_err *err);
 /** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over (NULL: out
