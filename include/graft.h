@@ -160,6 +160,19 @@ typedef struct graft_fit_options {
         *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
     int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
     int64_t eval_every; /* epochs; 0: 1 */
+    const char
+        *loss; /* "focal": classes, tags or labels that are answered well weigh less; NULL: the task's */
+    double focal_gamma;  /* its exponent; 0: 2 */
+    double logit_adjust; /* strength of the training part's prior in the loss, so that rare classes need
+                            larger logits; 1 aims at balanced accuracy; 0: none */
+
+    /* What is chosen on the validation part after training, kept in graft.json for predict and eval.
+     * "temperature": probabilities are of logits divided by what fits best; "fold": the head's weights are
+     * divided by it; "none"; NULL: temperature. */
+    const char *calibrate;
+    /* "f1": from which probability on a class is said; "none"; NULL: f1 of several labels a sample. */
+    const char *thresholds;
+
     uint64_t seed;
     uint64_t memory; /* bytes; 0: what the machine has */
     graft_precision precision;
@@ -251,6 +264,7 @@ typedef struct graft_use_options {
     size_t n_adapters;
     bool inputs_are_texts; /* predict, embed: inputs are texts themselves, not paths */
     bool no_cache;         /* embed, eval: do not read or fill the bottleneck cache */
+    bool uncalibrated;     /* predict, eval: without the temperature and the thresholds of its graft.json */
 } graft_use_options;
 #define GRAFT_USE_OPTIONS_INIT                                                                               \
     { .part = NULL }
@@ -268,12 +282,32 @@ typedef struct graft_tagged_word {
     double confidence;
 } graft_tagged_word;
 
+/** How models are averaged. */
+typedef struct graft_blend_options {
+    graft_data_choice data;
+    const char *data_path; /* labelled data on whose validation part shares are chosen; NULL: none */
+    const char *alpha;     /* two models: share of the second, "0.5", or several with commas between, of which
+                              the data choose; NULL: 0.5, with data 0, 0.1 … 1 */
+    const char *soup; /* "uniform", "greedy"; NULL: of more than two models greedy with data, else uniform */
+    uint64_t seed;    /* of the data's split */
+} graft_blend_options;
+#define GRAFT_BLEND_OPTIONS_INIT                                                                             \
+    { .data_path = NULL }
+
+/** The average of models of one architecture, weight by weight, written into `out` and verified: from a
+ * pretrained to an adapted one (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"), or of
+ * several runs ("Model soups"). The last one gives classes, preprocessing and, where the others have other
+ * classes, the head. *result (may be NULL): out, folders, shares, tried, head, metrics of the parts where
+ * data were given. */
+GRAFT_API int graft_blend_models(char **result, graft_env *env, const char *const *folders, size_t n_folders,
+                                 const char *out, const graft_blend_options *options, graft_err *err);
+
 /** One answer. Everything is borrowed for the duration of the call. */
 typedef struct graft_prediction {
     const char *input; /* path, or path and row */
     const char *label; /* NULL: abstained, not readable, or the task is none with one class */
     double confidence; /* of the likeliest class */
-    size_t n_top;      /* multi-label: the classes that apply (all of 0.5 and more) */
+    size_t n_top;      /* multi-label: the classes that apply (of 0.5 and more, or its thresholds) */
     const char *const *top_labels;
     const double *top_confidences;
     const char *problem; /* why an input could not be read; NULL otherwise */

@@ -52,6 +52,10 @@ static const graft_opt own_options[] = {
      .offset = AT(adapter),
      .value = "DIR",
      .help = "a LoRA adapter over MODEL"},
+    {.name = "uncalibrated",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(use.uncalibrated),
+     .help = "without the temperature and the thresholds that the folder keeps"},
 };
 
 static const graft_opt_group groups[] = {
@@ -103,7 +107,8 @@ static void human(const json_t *o) {
                                        "r2",
                                        "hamming_loss",
                                        "log_loss",
-                                       "ece"};
+                                       "ece",
+                                       "temperature"};
     char text[32];
     printf("%-23s %s (part %s)\n", "n", graft_print_number(o, "n", text, sizeof text),
            graft_print_text(o, "part"));

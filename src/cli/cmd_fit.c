@@ -170,6 +170,27 @@ static const graft_opt training_options[] = {
      .offset = AT(fit.class_weights),
      .value = "NAME",
      .help = "none or auto: rare classes weigh more"},
+    {.name = "loss",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.loss),
+     .value = "NAME",
+     .help = "focal: what is answered well weighs less; cross_entropy, bce or mse, as the task is"},
+    {.name = "focal-gamma",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.focal_gamma),
+     .value = "X",
+     .least = 1e-3,
+     .most = 100,
+     .help = "exponent of --loss focal; 2"},
+    {.name = "logit-adjust",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.logit_adjust),
+     .value = "TAU",
+     .least = 0,
+     .most = 100,
+     .help =
+         "strength of the classes' shares in the loss: rare classes need larger logits; 1 aims at balanced "
+         "accuracy; 0"},
     {.name = "sampler",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.sampler),
@@ -200,6 +221,18 @@ static const graft_opt training_options[] = {
      .offset = AT(fit.seed),
      .value = "N",
      .help = "of everything random; 0"},
+    {.name = "calibrate",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.calibrate),
+     .value = "NAME",
+     .help = "temperature: predict and eval divide logits by what fits the validation part; fold: the head's "
+             "weights do; none"},
+    {.name = "thresholds",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.thresholds),
+     .value = "NAME",
+     .help = "f1: from where on a class is said, best on the validation part (several labels, two classes); "
+             "none"},
 };
 
 static const graft_opt machine_options[] = {
@@ -253,6 +286,21 @@ static void human_dry(const json_t *o) {
     printf("%-16s %s\n", "memory", graft_print_bytes(peak, bytes, sizeof bytes));
 }
 
+/* How sure the model is, and how sure it should be. */
+static void print_calibration(const json_t *calibration) {
+    char t[32], ece[2][32], loss[2][32];
+    const json_t *test = json_object_get(calibration, "test"), *of = test ? test : calibration;
+    if (!json_is_object(calibration)) return;
+    printf("calibration: temperature %s%s, ece %s -> %s, log loss %s -> %s on %s\n",
+           graft_print_number(calibration, "temperature", t, sizeof t),
+           json_is_true(json_object_get(calibration, "folded")) ? " (folded into the head)" : "",
+           graft_print_number(of, "ece_before", ece[0], sizeof ece[0]),
+           graft_print_number(of, "ece_after", ece[1], sizeof ece[1]),
+           graft_print_number(of, "log_loss_before", loss[0], sizeof loss[0]),
+           graft_print_number(of, "log_loss_after", loss[1], sizeof loss[1]),
+           test ? "test" : "the validation part that chose it");
+}
+
 static void human(const json_t *o) {
     char score[32], n[32], epochs[32], best[32], bytes[32];
     double seconds = json_number_value(json_object_get(o, "seconds"));
@@ -265,6 +313,7 @@ static void human(const json_t *o) {
            graft_print_number(o, "epochs", epochs, sizeof epochs),
            graft_print_number(o, "best_epoch", best, sizeof best), seconds,
            graft_print_bytes(peak, bytes, sizeof bytes));
+    print_calibration(json_object_get(o, "calibration"));
     printf("%s\n", graft_print_text(o, "out"));
 }
 

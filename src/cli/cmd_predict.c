@@ -82,6 +82,10 @@ static const graft_opt own_options[] = {
      .offset = AT(adapters),
      .value = "DIR",
      .help = "a LoRA adapter over MODEL; given several times each answers, its folder first in the line"},
+    {.name = "uncalibrated",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(use.uncalibrated),
+     .help = "without the temperature and the thresholds that the folder keeps"},
 };
 
 static const graft_opt_group groups[] = {

@@ -173,7 +173,7 @@ typedef struct graft_adapter {
 } graft_adapter;
 /** Every linear layer W x + b and every convolution whose weight an adapter names gives W x + b + scale B (A
  * x), a convolution's A having its kernel, stride and padding. g is neither fused nor has it a gradient;
- * EINTERNAL where an adapter finds no such layer. adapt.c */
+ * EINTERNAL where an adapter finds no such layer. low_rank.c */
 int graft_graph_adapt(graft_graph **out, graft_arena *arena, const graft_graph *g,
                       const graft_adapter *adapters, size_t n, graft_err *err);
 /** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */

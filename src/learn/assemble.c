@@ -42,12 +42,29 @@ bool graft_learn_has_crf(const graft_graph *g) {
     return graft_graph_find(g, "crf.transitions") != GRAFT_NONE;
 }
 
+/* The logits that the loss sees; the graph's own stay what they are. */
+static graft_value add_prior(const assembly *a, graft_graph *g, graft_value logits) {
+    int64_t k = a->recipe->n_classes;
+    if (!a->recipe->logit_adjust) return logits;
+    graft_tensor *row = graft_arena_alloc(a->arena, sizeof *row);
+    if (!row) {
+        graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
+        return GRAFT_NONE;
+    }
+    *row = (graft_tensor){.name = "logit adjustment",
+                          .dtype = GRAFT_F32,
+                          .shape = {1, {k}},
+                          .data = a->recipe->logit_adjust,
+                          .size = (size_t)k * sizeof(float)};
+    return graft_add_row(g, logits, graft_graph_param(g, row->name, row, row->shape));
+}
+
 /* A target a sample, or a token. */
 static graft_value add_loss(const assembly *a, graft_graph *g, graft_value logits) {
     int64_t k = a->recipe->n_classes, rows = graft_graph_value(g, logits)->shape.dims[0];
     graft_value target = graft_graph_input(g, "target", GRAFT_F32, (graft_shape){2, {rows, k}});
     graft_value weight = graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {rows}});
-    return a->recipe->loss->build(g, logits, target, weight);
+    return a->recipe->loss->build(g, add_prior(a, g, logits), target, weight, a->recipe);
 }
 
 /* The tags of a text are one target. */

@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "data/data.h"
 #include "learn/averaged.h"
+#include "learn/calibrate.h"
 #include "learn/gather.h"
 #include "learn/metric_tasks.h"
 #include "learn/statistics.h"
@@ -22,11 +23,14 @@ typedef struct graft_loss {
     const char *name;
     const char *help;
     /** Adds the loss to a graph: logits (BATCH,K), target (BATCH,K), weight (BATCH,) -> scalar. */
-    graft_value (*build)(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
+    graft_value (*build)(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                         const graft_recipe *r);
     /** Class weights multiply the entries of the target, as PyTorch's CrossEntropyLoss has it; else the
      * sample. */
     bool weighs_target;
-    /** One sample's loss on the host, for evaluation: logits and target of K values. */
+    /** One sample's loss on the host, for evaluation: logits and target of K values. NULL: it depends on
+     * more.
+     */
     double (*value)(const float *logits, const float *target, size_t k);
 } graft_loss;
 
@@ -102,6 +106,9 @@ struct graft_recipe {
     double clip_norm;           /* 0: none */
     double label_smoothing;     /* 0..1 */
     const float *class_weights; /* [K] or NULL */
+    double focal_gamma;         /* of the focal loss */
+    const float *logit_adjust; /* [K] added to the logits in the loss alone (Menon et al. 2021: tau log prior,
+                                  so that a rare class needs a larger logit), or NULL */
     int64_t epochs;
     int64_t epochs_before, updates_before; /* of earlier phases of the run: batches and dropout go on from
                                               there; the schedule begins anew */
@@ -185,6 +192,11 @@ typedef struct graft_metrics {
  *  EDATA when n is 0, a label is out of range or an output is not finite. */
 int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
                           int64_t n, int64_t k, graft_err *err);
+/** The same where class argmax_c (z_c - cuts_c) is said; NULL: none is cut. */
+int graft_metrics_decide(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
+                         int64_t n, int64_t k, const double *cuts, graft_err *err);
+/** That class of logits z [k]. */
+int64_t graft_decide(const float *z, int64_t k, const double *cuts);
 /** As JSON: every metric at the top level; "classes" by name; "confusion" where there is one. The caller owns
  * one reference; NULL when out of memory. */
 json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_names);
@@ -306,8 +318,10 @@ struct graft_answers {
     int32_t *predicted; /* tagging: [n] the likeliest class, or the best path of a conditional random field */
     float *targets;     /* [n, k] of multi-label and regression; else of no meaning */
     int64_t n_samples;
-    int64_t *samples; /* [n_samples] indices into the data; of windows the first */
-    int32_t *words;   /* tagging: [n_samples] rows of each sample; else of no meaning */
+    int64_t *samples;   /* [n_samples] indices into the data; of windows the first */
+    int32_t *words;     /* tagging: [n_samples] rows of each sample; else of no meaning */
+    const double *cuts; /* [k] subtracted from the logits before it is chosen what is said, of classes and of
+                           multi-label; NULL: nothing */
 };
 
 /** Answers of one pass over `batches`. The graph has output "logits"; `state` supplies trained weights.

@@ -45,6 +45,7 @@ int graft_recipe_check(const graft_recipe *r, graft_err *err) {
         {"warm-up", r->warmup, 0.0, 1.0},
         {"clipping norm", r->clip_norm, 0.0, 1e30},
         {"label smoothing", r->label_smoothing, 0.0, 1.0},
+        {"focal exponent", r->focal_gamma, 0.0, 100.0},
         {"number of epochs", (double)r->epochs, 1.0, 1e9},
         {"number of classes", (double)r->n_classes, 1.0, 1e9},
         {"batch", (double)r->batch, 1.0, 1e9},

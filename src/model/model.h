@@ -289,6 +289,9 @@ int graft_infer_trace(graft_infer *f, const graft_feed *feed, graft_buf *out, gr
 /** The probe inputs that a folder carries, for another save; *found is false when it has none. In `arena`. */
 int graft_model_probes(graft_feed *out, bool *found, const graft_model *m, graft_arena *arena,
                        const char *dir, graft_err *err);
+/** The probe inputs of the folder that `m` was opened from, in the arena. EDATA when it has none, or they are
+ * of another model. */
+int graft_model_probe(graft_feed *out, graft_arena *arena, const graft_model *m, graft_err *err);
 
 /** What the replay of a folder's probe inputs gave. */
 typedef struct graft_verification {

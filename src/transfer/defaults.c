@@ -20,7 +20,6 @@ static int find_rows(graft_job *j, bool head_only, graft_err *err) {
                                          [GRAFT_TASK_REGRESSION] = "mse",
                                          [GRAFT_TASK_TAGGING] = "cross_entropy"};
     r->task = graft_data_task(j->data);
-    r->loss = graft_loss_find(losses[r->task]);
     r->optimiser = graft_optimiser_find(optimizer);
     r->schedule = graft_schedule_find(schedule);
     if (!r->optimiser) {
@@ -31,7 +30,7 @@ static int find_rows(graft_job *j, bool head_only, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE,
                              "unknown schedule '%s', one of: cosine, linear, one_cycle, constant", schedule);
     }
-    return 0;
+    return graft_job_loss(j, losses[r->task], err);
 }
 
 /* Enough updates for small sets, few passes over large ones. Pretrained transformers of text want twenty
@@ -116,7 +115,7 @@ static int choose_weights(graft_job *j, graft_err *err) {
     } else if (sampler && strcmp(sampler, "shuffle") != 0) {
         return graft_err_set(err, GRAFT_EUSAGE, "unknown --sampler '%s', one of: shuffle, balanced", sampler);
     }
-    return 0;
+    return graft_job_adjust(j, err);
 }
 
 static int choose_statistics(graft_job *j, graft_err *err) {
@@ -267,6 +266,8 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if ((rc = make_choices(j, err)) < 0) return rc;
     bool head_only = j->head_only;
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
+    rc = graft_decision_check(o, j->model, r->task, j->evidence.n_classes, err);
+    if (rc < 0) return rc;
     r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);
     r->momentum = 0.9;
     r->nesterov = true;

@@ -2,6 +2,7 @@
 #ifndef GRAFT_TRANSFER_FIT_H
 #define GRAFT_TRANSFER_FIT_H
 
+#include "transfer/decision.h"
 #include "transfer/prefix.h"
 
 /** What one part of the data says of the model. */
@@ -76,11 +77,13 @@ typedef struct graft_job {
     graft_hash source;   /* of the model as it was before training */
     graft_recipe recipe; /* of the phase under way */
     float *class_weights;
+    float *adjust; /* [K] what the loss adds to the logits; NULL: nothing */
     graft_order order;
     graft_runlog *log;
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
-    graft_measures validation, test;
+    graft_measures validation, test; /* their answers are as the model gave them */
+    graft_decision decision;         /* what the scores and metrics of both go by */
     graft_extras extras;
     graft_measures train;     /* n 0: not asked for, or too much of it to be kept */
     graft_answers unlabelled; /* n 0: not asked for, or there are none */
@@ -139,12 +142,27 @@ char *graft_job_checkpoint(const graft_job *j, size_t i);
 int graft_job_run(graft_job *j, graft_err *err);
 /** Closes what a job holds but its arena. */
 void graft_job_close(graft_job *j);
+/** The loss that was asked for, else `usual`; EUSAGE where it does not go with the task. imbalance.c */
+int graft_job_loss(graft_job *j, const char *usual, graft_err *err);
+/** Prepares logit adjustment where it was asked for; EUSAGE where something else makes up for rare classes.
+ */
+int graft_job_adjust(graft_job *j, graft_err *err);
+/** Fills it from the settled training part. */
+void graft_job_prior(graft_job *j);
+/** `settings` (NULL allowed) with what was asked for; NULL: out of memory. */
+json_t *graft_imbalance_settings(json_t *settings, const graft_job *j);
 /** What decides the bits of a run, as JSON. The caller owns one reference; NULL: out of memory. finish.c */
 json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */
 int graft_job_finish(graft_job *j, char **result, graft_err *err);
 /** What a report has to know beside the settings: adds it to the record. record.c */
 int graft_job_record(const graft_job *j, json_t *record, graft_err *err);
+/** A few samples of the validation part, else of the training part, as the model reads them; in the arena.
+ * probes.c */
+int graft_probes_make(graft_feed *out, graft_arena *arena, const graft_model *m, graft_data *data,
+                      graft_err *err);
+/** Holds a folder just written against its own probes: EINTERNAL when it answers otherwise. */
+int graft_folder_replay(double *difference, const graft_env *env, const char *out, graft_err *err);
 /** What a dry run leaves: the settings that a run would have, and its memory, as JSON. */
 int graft_job_describe(const graft_job *j, char **result, graft_err *err);
 /** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over (NULL: out

@@ -1,4 +1,5 @@
 /* graft predict: classes of pictures, in input order, as they come. */
+#include "transfer/decision.h"
 #include "transfer/use.h"
 
 #include <math.h>
@@ -22,6 +23,8 @@ typedef struct predictor {
     double *top_share; /* [n_top] */
     graft_task task;
     graft_gather gather;      /* the text that is being answered */
+    graft_decision decision;  /* how logits become answers */
+    double scale;             /* 1 / temperature */
     graft_tagged_word *words; /* of one sentence */
     size_t words_room;
     int64_t told;            /* samples told of so far */
@@ -53,7 +56,7 @@ static int tell_bad(predictor *p, int64_t until) {
 static void softmax(predictor *p, const float *z) {
     double top = (double)z[0], sum = 0.0;
     for (size_t c = 1; c < p->n_labels; c++) top = fmax(top, (double)z[c]);
-    for (size_t c = 0; c < p->n_labels; c++) sum += p->share[c] = exp((double)z[c] - top);
+    for (size_t c = 0; c < p->n_labels; c++) sum += p->share[c] = exp(p->scale * ((double)z[c] - top));
     for (size_t c = 0; c < p->n_labels; c++) p->share[c] /= sum;
 }
 
@@ -69,23 +72,35 @@ static void choose_top(predictor *p, size_t n) {
     }
 }
 
+/* By what a class is chosen: its probability, as a share of its threshold where it has one. */
+static double weight(const predictor *p, size_t c) {
+    return p->decision.thresholds ? p->share[c] / fmax(p->decision.thresholds[c], 1e-12) : p->share[c];
+}
+
 static void answer_classes(predictor *p, graft_prediction *answer, const float *logits) {
+    size_t said = 0;
     softmax(p, logits);
+    for (size_t c = 1; c < p->n_labels; c++)
+        if (weight(p, c) > weight(p, said)) said = c;
+    answer->confidence = p->share[said];
+    answer->label = answer->confidence >= p->options->min_confidence ? p->labels[said] : NULL;
     choose_top(p, p->n_top);
-    bool sure = p->top_share[0] >= p->options->min_confidence;
-    answer->label = sure ? p->top[0] : NULL;
-    answer->confidence = p->top_share[0];
     answer->n_top = p->n_top;
 }
 
 /* Every class on its own: those that apply, the likeliest first. */
 static void answer_labels(predictor *p, graft_prediction *answer, const float *logits) {
-    double least = p->options->min_confidence > 0 ? p->options->min_confidence : 0.5;
+    double asked = p->options->min_confidence;
+    const double *thresholds = p->decision.thresholds;
+    size_t n = 0;
     for (size_t c = 0; c < p->n_labels; c++) {
-        p->share[c] = 1.0 / (1.0 + exp(-(double)logits[c]));
-        answer->n_top += p->share[c] >= least;
+        double share = 1.0 / (1.0 + exp(-p->scale * (double)logits[c]));
+        double least = asked > 0 ? asked : thresholds ? thresholds[c] : 0.5;
+        p->share[c] = share >= least ? share : -1.0; /* what does not apply is never the likeliest */
+        n += share >= least;
     }
-    choose_top(p, answer->n_top);
+    choose_top(p, n);
+    answer->n_top = n;
     answer->label = answer->n_top ? p->top[0] : NULL;
     answer->confidence = answer->n_top ? p->top_share[0] : 0.0;
 }
@@ -203,6 +218,9 @@ static int prepare(predictor *p, graft_err *err) {
     p->top = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top);
     p->top_share = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top_share);
     if (!p->share || !p->top || !p->top_share) return graft_err_nomem(err);
+    int rc = p->options->uncalibrated ? 0 : graft_decision_read(&p->decision, p->arena, p->model, err);
+    if (rc < 0) return rc;
+    p->scale = p->decision.temperature > 0.0 ? 1.0 / p->decision.temperature : 1.0;
     return graft_gather_init(&p->gather, p->arena, p->task, p->labels, (int64_t)p->n_labels, err);
 }
 

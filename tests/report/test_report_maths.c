@@ -128,7 +128,7 @@ static void calibration_is_counted_in_fifteen_bins(void **state) {
     int64_t n, one;
     const double *confidence = numbers(r, &g, "reliable/confidence", &n, &one);
     const uint8_t *right = numbers(r, &g, "reliable/right", &n, &one);
-    graft_reliability bins = {0};
+    graft_reliability_bins bins = {0};
     assert_true(graft_reliability_error(&bins) == 0.0);
     for (int64_t i = 0; i < n; i++) graft_reliability_add(&bins, confidence[i], right[i] != 0);
     assert_true(fabs(graft_reliability_error(&bins) - json_number_value(json_object_get(g.facts, "ece"))) <

@@ -161,7 +161,7 @@ static void run_phase(golden_run *g, size_t i) {
     assert_ok(graft_state_new(&state, j->env, &err));
     assert_ok(graft_relay_moments(j, i, state, &err));
     assert_ok(graft_stepper_init(&stepper, graph, state, &j->recipe, &err));
-    assert_ok(graft_best_init(&trained, g->r->arena, graph, &err));
+    assert_ok(graft_best_init(&trained, g->r->arena, graph, false, &err));
     for (int64_t s = 0; s < n; s++) {
         graft_batch b = batch_at(g, g->step);
         assert_ok(graft_stepper_run(&stepper, &b, s, n, &err));

@@ -5,7 +5,7 @@
  *                  sum_c (p - q)(a - b), and   d/dz_p = p ((a - b) - KL(p|q)) + p - q
  *   spectral_tail  the sum of the k smallest squared singular values of the rows x that weigh something, of
  * BSS (Chen et al. 2019, "Catastrophic forgetting meets negative transfer"), times `part`. Its second result
- * is sum_i s_i u_i v_i^T, half of the gradient scale          y = alpha x */
+ * is sum_i s_i u_i v_i^T, half of the gradient */
 #include "graph/op/rule.h"
 
 #include <float.h>
@@ -18,7 +18,6 @@ static const graft_rule_input twin_grad_inputs[] = {
     {.name = "dloss", .optional = true}, {.name = "logits"}, {.name = "weight"}};
 static const graft_rule_input tail_inputs[] = {{.name = "x"}, {.name = "weight"}, {.name = "part"}};
 static const graft_rule_input tail_grad_inputs[] = {{.name = "dloss", .optional = true}, {.name = "tail"}};
-static const graft_rule_input scale_inputs[] = {{.name = "x"}};
 
 static bool is_matrix(const graft_shape *s) {
     return s->rank == 2 && graft_rule_is_batched(s);
@@ -234,24 +233,6 @@ static void spectral_tail_grad_reference(const graft_op_call *c) {
     for (int64_t i = 0; i < graft_rule_count(&c->out_shape[0]); i++) c->out[0][i] = 2 * dloss * c->in[1][i];
 }
 
-/* ---- Scale ------------------------------------------------------------------------------------------------ */
-
-static int scale_shape(const graft_op_types *t, graft_err *err) {
-    int rc = graft_rule_inputs(t, scale_inputs, GRAFT_COUNT(scale_inputs), err);
-    if (rc == 0) graft_rule_copy(t, 0, 0);
-    return rc;
-}
-
-static void scale_gradient(graft_graph *g, const graft_node *n, const graft_value *dout, const bool *wanted,
-                           graft_value *din) {
-    if (wanted[0]) graft_graph_node(g, &graft_op_scale, n->attr, &dout[0], 1, &din[0]);
-}
-
-static void scale_reference(const graft_op_call *c) {
-    const graft_scale_attr *a = c->attr;
-    for (int64_t i = 0; i < graft_rule_count(&c->out_shape[0]); i++) c->out[0][i] = a->alpha * c->in[0][i];
-}
-
 /* ---- Rows ------------------------------------------------------------------------------------------------- */
 
 #define WEIGHTED(n, k)                                                                                       \
@@ -353,21 +334,6 @@ const graft_op graft_op_spectral_tail_grad = {
     .n_cases = GRAFT_COUNT(tail_grad_cases),
 };
 
-static const graft_op_case scale_cases[] = {
-    {.name = "scalar", .attr = &(const graft_scale_attr){0.25}, .n_in = 1, .in = {{0, {0}}}},
-    {.name = "rows", .attr = &(const graft_scale_attr){-3}, .n_in = 1, .in = {{2, {3, 7}}}},
-};
-const graft_op graft_op_scale = {
-    .name = "scale",
-    .attr_size = sizeof(graft_scale_attr),
-    .n_out = 1,
-    .shape = scale_shape,
-    .grad = scale_gradient,
-    .reference = scale_reference,
-    .alias = {0, -1, -1, -1},
-    .cases = scale_cases,
-    .n_cases = GRAFT_COUNT(scale_cases),
-};
 
 graft_value graft_twin_kl(graft_graph *g, graft_value logits, graft_value weight) {
     graft_value loss;
@@ -381,10 +347,4 @@ graft_value graft_spectral_tail(graft_graph *g, graft_value x, graft_value weigh
     graft_graph_node(g, &graft_op_spectral_tail, &(graft_spectral_tail_attr){k},
                      (graft_value[]){x, weight, part}, 3, out);
     return out[0];
-}
-
-graft_value graft_scale(graft_graph *g, graft_value x, double alpha) {
-    graft_value y;
-    graft_graph_node(g, &graft_op_scale, &(graft_scale_attr){alpha}, &x, 1, &y);
-    return y;
 }

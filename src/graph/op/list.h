@@ -35,13 +35,17 @@ GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
 GRAFT_OP(cross_entropy_grad) /* dloss?, probabilities, target, weight -> dlogits */
 GRAFT_OP(bce_logits)         /* logits, target, weight -> loss */
 GRAFT_OP(bce_logits_grad)    /* dloss?, logits, target, weight */
+GRAFT_OP(focal)              /* logits, target, weight; attr graft_focal_attr -> loss */
+GRAFT_OP(focal_grad)         /* dloss?, logits, target, weight */
+GRAFT_OP(focal_logits)       /* logits, target, weight; attr graft_focal_attr -> loss */
+GRAFT_OP(focal_logits_grad)  /* dloss?, logits, target, weight */
+GRAFT_OP(add_row)            /* x, row */
 GRAFT_OP(mse)                /* y, target, weight -> loss */
 GRAFT_OP(mse_grad)           /* dloss?, y, target, weight */
 GRAFT_OP(twin_kl)            /* logits, weight -> loss */
 GRAFT_OP(twin_kl_grad)       /* dloss?, logits, weight -> dlogits */
 GRAFT_OP(spectral_tail)      /* x, weight, part -> loss, tail; attr graft_spectral_tail_attr {k} */
 GRAFT_OP(spectral_tail_grad) /* dloss?, tail -> dx */
-GRAFT_OP(scale)              /* x -> y; attr graft_scale_attr {alpha} */
 GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
 GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
 GRAFT_OP(clip_scale)         /* gradients... -> scale */

@@ -197,11 +197,18 @@ typedef struct graft_spectral_tail_attr {
  * above 0; part (1) is an input. */
 graft_value graft_spectral_tail(graft_graph *g, graft_value x, graft_value weight, graft_value part,
                                 int64_t k);
-typedef struct graft_scale_attr {
-    double alpha;
-} graft_scale_attr;
-/** alpha x, of few numbers. */
-graft_value graft_scale(graft_graph *g, graft_value x, double alpha);
+/* focal.c: losses as those above. */
+typedef struct graft_focal_attr {
+    double gamma; /* 0 or more; 0 is the plain loss */
+} graft_focal_attr;
+/** sum_i weight_i sum_c -target_ic (1 - p_ic)^gamma log p_ic, p = softmax(logits_i) */
+graft_value graft_focal(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                        double gamma);
+/** sum_i weight_i (1/K) sum_c -t (1-p)^gamma log p - (1-t) p^gamma log(1-p), p = sigmoid(z) */
+graft_value graft_focal_logits(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                               double gamma);
+/** x (N,K) plus row (K) in every row. The row gets no gradient. */
+graft_value graft_add_row(graft_graph *g, graft_value x, graft_value row);
 
 /* lstm.c */
 typedef struct graft_lstm_attr {

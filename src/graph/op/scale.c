@@ -27,6 +27,7 @@ static void scale_reference(const graft_op_call *c) {
 static const graft_scale_attr twice = {2}, less = {-0.35355339059327373};
 
 static const graft_op_case scale_cases[] = {
+    {.name = "number", .attr = &less, .n_in = 1, .in = {{0, {0}}}},
     {.name = "features", .attr = &twice, .n_in = 1, .in = {{2, {33, 8}}}},
     {.name = "odd picture", .attr = &less, .n_in = 1, .in = {{4, {3, 5, 7, 3}}}},
     {.name = "whole blocks", .attr = &twice, .n_in = 1, .in = {{4, {2, 16, 4, 4}}}},

@@ -18,7 +18,7 @@ static const double span = SPAN;
 
 /* Of one class a sample: the likeliest's confidence. Of several: of every decision the share said, against
  * how often the class applies. */
-static void count(graft_reliability *r, const graft_story *s) {
+static void count(graft_reliability_bins *r, const graft_story *s) {
     const graft_answers *a = &s->kept.answers;
     for (int64_t i = 0; i < a->n_samples; i++) {
         const graft_verdict *v = &s->verdicts[i];
@@ -40,7 +40,7 @@ static void put_grid(graft_buf *out) {
     }
 }
 
-static void put_bins(graft_buf *out, const graft_reliability *r) {
+static void put_bins(graft_buf *out, const graft_reliability_bins *r) {
     double width = span / GRAFT_RELIABILITY_BINS;
     int64_t most = 1;
     for (int b = 0; b < GRAFT_RELIABILITY_BINS; b++) most = r->counts[b] > most ? r->counts[b] : most;
@@ -78,7 +78,7 @@ static void put_temperature(graft_buf *out, const graft_story *s) {
 }
 
 static int write_calibration(graft_buf *out, graft_story *s, graft_err *err) {
-    graft_reliability r = {0};
+    graft_reliability_bins r = {0};
     (void)err;
     if (s->task == GRAFT_TASK_CLASSES || s->task == GRAFT_TASK_MULTILABEL) count(&r, s);
     if (r.n < 5) return 0;
