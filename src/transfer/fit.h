@@ -94,6 +94,9 @@ int graft_job_averaged(graft_job *j, graft_err *err);
 /** Names of the classes for the new head: the model's own order when it has the same names, else the data's;
  * replaces the head unless it is the same. labels.c */
 int graft_job_head(graft_job *j, graft_err *err);
+/** Warns, where the head is a conditional random field, of training sentences whose tags break their scheme:
+ * how many, and where the first does. tag_check.c */
+int graft_job_check_tags(const graft_job *j, graft_err *err);
 /** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */
 int graft_job_phase(graft_job *j, size_t i, graft_err *err);
 /** Makes what phases hand on, and takes up a run of several phases that was stopped: j->relay.next says where
