@@ -20,18 +20,33 @@ static size_t largest(const float *x, size_t n) {
     return best;
 }
 
-/* n rows of k; of a model of one output the class is always the same. */
-static void compare(graft_verification *out, const float *now, const float *then, size_t n, size_t k) {
-    *out = (graft_verification){.n_inputs = (int64_t)n};
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < k; j++) {
-            double d = fabs((double)now[i * k + j] - (double)then[i * k + j]),
-                   z = fabs((double)then[i * k + j]);
-            /* A value that is no number differs beyond any measure. */
-            if (!(d <= out->max_difference)) out->max_difference = isnan(d) ? INFINITY : d;
-            if (z > out->max_logit) out->max_logit = z;
+/* Rows of input i: its own, or those of its tokens where each is answered for. */
+static void rows_of(const graft_feed *feed, size_t n_rows, size_t i, size_t *begin, size_t *end) {
+    *begin = i;
+    *end = i + 1;
+    if (n_rows == (size_t)feed->n || !feed->spans) return;
+    *begin = (size_t)feed->spans[2 * i];
+    *end = *begin + (size_t)feed->spans[2 * i + 1];
+}
+
+/* Rows of k numbers; of a model of one output the class is always the same. */
+static void compare(graft_verification *out, const float *now, const float *then, const graft_feed *feed,
+                    size_t n_rows, size_t k) {
+    *out = (graft_verification){.n_inputs = feed->n};
+    for (size_t i = 0; i < (size_t)feed->n; i++) {
+        size_t row, end;
+        bool differs = false;
+        for (rows_of(feed, n_rows, i, &row, &end); row < end && row < n_rows; row++) {
+            for (size_t j = 0; j < k; j++) {
+                double d = fabs((double)now[row * k + j] - (double)then[row * k + j]),
+                       z = fabs((double)then[row * k + j]);
+                /* A value that is no number differs beyond any measure. */
+                if (!(d <= out->max_difference)) out->max_difference = isnan(d) ? INFINITY : d;
+                if (z > out->max_logit) out->max_logit = z;
+            }
+            differs = differs || largest(now + row * k, k) != largest(then + row * k, k);
         }
-        if (largest(now + i * k, k) != largest(then + i * k, k)) out->n_differ++;
+        out->n_differ += differs;
     }
 }
 
@@ -45,7 +60,7 @@ int graft_model_replay(graft_verification *out, const graft_env *env, const graf
     size_t n = 0;
     int rc = path ? graft_probe_read(&feed, &then, m, scratch, path, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_probe_run(&now, &n, m, env, &feed, scratch, err);
-    if (rc == 0) compare(out, now, then, n, m->n_labels);
+    if (rc == 0) compare(out, now, then, &feed, n, m->n_labels);
     graft_arena_free(scratch);
     return rc;
 }

@@ -38,7 +38,10 @@ int graft_job_averaged_defaults(graft_job *j, graft_err *err) {
     if (o->sampler) return refuse("--sampler", err);
     if (strcmp(j->plan, "full") != 0 && strcmp(j->plan, "head") != 0)
         return graft_err_set(err, GRAFT_EUSAGE, "--encoder fasttext trains full or head, not '%s'", j->plan);
-    if (!(o->lr > 0)) j->recipe.lr = 0.1;
+    const graft_param *rows = graft_model_find_param(j->model, ROWS);
+    if (!(o->lr > 0)) j->choices[0].lr = 0.1;
+    j->peak_memory =
+        (size_t)(2 * (rows->shape.dims[0] + j->recipe.n_classes) * rows->shape.dims[1]) * sizeof(float);
     return 0;
 }
 
@@ -120,6 +123,8 @@ static int keep_history(graft_job *j, const graft_averaged *m, int64_t n_texts, 
     graft_training *t = &j->training;
     int64_t n = j->recipe.epochs;
     int rc = 0;
+    j->records[0] =
+        (graft_phase_record){.first_epoch = 1, .n_epochs = n, .n_steps = n * n_texts, .best_epoch = n};
     *t = (graft_training){.n_epochs = n, .best_epoch = n, .n_steps = n * n_texts, .seconds = m->seconds};
     t->history = graft_arena_array(j->arena, (size_t)n, sizeof *t->history);
     if (!t->history) return graft_err_nomem(err);
@@ -142,8 +147,11 @@ static int keep_history(graft_job *j, const graft_averaged *m, int64_t n_texts, 
 
 static void choose_epochs(graft_job *j, const corpus *c) {
     int64_t epochs = WORDS / (c->n_words ? c->n_words : 1);
-    if (j->options.epochs > 0) return;
-    j->recipe.epochs = epochs < LEAST_EPOCHS ? LEAST_EPOCHS : epochs > MOST_EPOCHS ? MOST_EPOCHS : epochs;
+    if (j->options.epochs <= 0)
+        j->choices[0].epochs = epochs < LEAST_EPOCHS  ? LEAST_EPOCHS
+                               : epochs > MOST_EPOCHS ? MOST_EPOCHS
+                                                      : epochs;
+    graft_job_recipe(j, 0);
 }
 
 static int train(graft_job *j, const corpus *c, graft_arena *arena, graft_err *err) {
@@ -167,23 +175,23 @@ static int train(graft_job *j, const corpus *c, graft_arena *arena, graft_err *e
     int rc = graft_averaged_fit(&m, arena, j->env, &texts, c->labels, &o, err);
     if (rc == 0) rc = give_model(j, &m, o.frozen, err);
     if (rc < 0) return rc;
-    j->peak_memory = (size_t)(2 * (m.n_words + m.n_classes) * m.stride) * sizeof *m.rows +
-                     (size_t)c->room * 2 * sizeof *c->ids;
     graft_env_log(j->env, GRAFT_LOG_INFO, "%.2f million words a second",
                   m.seconds > 0 ? (double)m.n_rows / m.seconds / 1e6 : 0.0);
     return keep_history(j, &m, c->n, err);
 }
 
-int graft_job_averaged(graft_job *j, const graft_transform *plain, graft_err *err) {
+int graft_job_averaged(graft_job *j, graft_err *err) {
     corpus c = {0};
+    graft_transform plain;
     graft_arena *arena = graft_arena_new(NULL);
     int rc = arena ? graft_data_check(j->data, err) : graft_err_nomem(err);
-    if (rc == 0) rc = read_corpus(&c, j, plain, err);
+    if (rc == 0) rc = graft_transform_of(&plain, j->model, NULL, err);
+    if (rc == 0) rc = read_corpus(&c, j, &plain, err);
     if (rc == 0) choose_epochs(j, &c);
     if (rc == 0) rc = train(j, &c, arena, err);
     free(c.ids);
     free(c.labels);
     free(c.starts);
     graft_arena_free(arena);
-    return rc;
+    return rc < 0 ? rc : graft_job_measure(j, 0, err);
 }

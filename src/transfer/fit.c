@@ -70,6 +70,7 @@ int graft_job_run(graft_job *j, graft_err *err) {
     if (rc == 0) rc = open_data(j, err);
     if (rc == 0) rc = graft_job_head(j, err);
     if (rc == 0) rc = prepare_plan(j, err);
+    if (rc == 0) rc = graft_job_check_tags(j, err);
     if (rc == 0) rc = graft_job_defaults(j, err);
     if (rc == 0) rc = graft_job_averaged_defaults(j, err);
     if (rc == 0 && !j->options.dry_run)

@@ -100,15 +100,16 @@ int graft_job_vectors(graft_job *j, graft_err *err);
 void graft_job_vectors_done(const graft_job *j);
 /** Whether --encoder asks for training as fastText does it. averaged_fit.c */
 bool graft_is_averaged(const char *encoder);
-/** In place of the phases' training, where it does: what the options left open, said; EUSAGE for what does
- * not go with it. */
+/** Where it does: what its options left open; EUSAGE for what does not go with it. */
 int graft_job_averaged_defaults(graft_job *j, graft_err *err);
-/** Trains rows and head on the training part and gives them to the model, with the history of the epochs.
- * `plain` makes tokens. */
-int graft_job_averaged(graft_job *j, const graft_transform *plain, graft_err *err);
+/** In place of phases: trains rows and head on the training part, gives them to the model and measures it. */
+int graft_job_averaged(graft_job *j, graft_err *err);
 /** Names of the classes for the new head: the model's own order when it has the same names, else the data's;
  * replaces the head unless it is the same. labels.c */
 int graft_job_head(graft_job *j, graft_err *err);
+/** Warns, where the head is a conditional random field, of training sentences whose tags break their scheme:
+ * how many, and where the first does. tag_check.c */
+int graft_job_check_tags(const graft_job *j, graft_err *err);
 /** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */
 int graft_job_phase(graft_job *j, size_t i, graft_err *err);
 /** Makes what phases hand on, and takes up a run of several phases that was stopped: j->relay.next says where

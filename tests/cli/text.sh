@@ -122,7 +122,14 @@ holds "entities are counted" grep -q ' entities  type$' "$WORK/out"
 exits 0 predict "$WORK/w" --text "anna went to rome" -q
 holds "each word has a tag" grep -qE 'anna/[^ ]+ went/[^ ]+ to/[^ ]+ rome/[^ ]+$' "$WORK/out"
 exits 0 verify "$WORK/w"
+holds "probes are counted as texts" grep -q '^[1-5] probe inputs' "$WORK/out"
 says inspect "$WORK/w"
+sed 's/^paris B-LOC$/paris I-LOC/' "$WORK/words.conll" >"$WORK/broken.conll"
+echo 'rome B-LOC' >>"$WORK/broken.conll"
+exits 0 fit "$model" "$WORK/broken.conll" -o "$WORK/b" --head crf --train head --epochs 1
+holds "tags that break their scheme are warned of" \
+    grep -q "warning: 4 of 9 tagged sentences break the scheme of their tags.*broken.conll, line 1: I-LOC after O at word 4, 'paris'" "$WORK/err"
+holds "once" test "$(grep -c 'break the scheme' "$WORK/err")" = 1
 exits 0 fit "$model" "$WORK/words.conll" -o "$WORK/x" --head crf --train full --epochs 2 --max-length 4 --stride 1 -q
 exits 0 eval "$WORK/x" "$WORK/words.conll" --json -q
 holds "each word counts once" test "$(number "$WORK/out" n)" = 32

@@ -1,13 +1,15 @@
 """Adapts one model of texts to one data set, by graft and by PyTorch with the same hyper-parameters, and prints both scores.
 
     adapt_text.py GRAFT MODEL DATA [--task classes|tags] [--plans head,top:2,full] [--heads linear] [--seeds 0,1,2] [--n-train 2000]
+                  [--n-dev 0]
 
 MODEL is a folder of BERT that sentence-transformers reads; DATA holds train and dev as .tsv (text, class) or as .conll. Both sides
-train on the first n_train texts and answer the whole dev part after each epoch. AdamW with three rates (the head's, that of trained
-layers, no decay of norms and biases), a linear schedule with a warm-up, clipping, dropout as in config.json in trained layers alone.
-Classes: mean of the tokens, scaled to length 1, a linear layer. Tags: the state of each word's first token, a linear layer, perhaps
-a conditional random field over the steps of IOB2. Scores are accuracy, or entity F1 as seqeval counts it, of the best epoch and of
-the last. What is random (first weights, order, dropout) is not the same, so that single runs differ by the spread over seeds.
+train on the first n_train texts (0: all) and answer the first n_dev of the dev part after each epoch. AdamW with a rate for the
+head and one for trained layers (no decay of norms and biases), a linear schedule with a warm-up, clipping, dropout as in config.json
+in trained layers alone. Classes: mean of the tokens, scaled to length 1, a linear layer. Tags: the state of each word's first token,
+a linear layer, perhaps a conditional random field over the steps of IOB2. Scores are accuracy, or entity F1 as seqeval counts it, of
+the best epoch and of the last. What is random (first weights, order, dropout) is not the same, so that single runs differ by the
+spread over seeds.
 """
 
 import argparse
@@ -129,7 +131,7 @@ def write_subset(o, scratch):
     ending = "conll" if o.task == "tags" else "tsv"
     read = read_conll if o.task == "tags" else read_tsv
     parts = {}
-    for part, n in (("train", o.n_train or None), ("dev", None)):
+    for part, n in (("train", o.n_train or None), ("dev", o.n_dev or None)):
         parts[part] = read(f"{o.data}/{part}.{ending}", n)
         with open(f"{scratch}/{part}.{ending}", "w", encoding="utf-8") as f:
             for x, y in zip(*parts[part]):
@@ -247,7 +249,7 @@ def main():
     for name in ("graft", "model", "data"):
         a.add_argument(name)
     a.add_argument("--task", choices=("classes", "tags"), default="classes")
-    for name, kind, value in (("plans", str, "head,top:2,full"), ("heads", str, "linear"), ("seeds", str, "0,1,2"), ("n-train", int, 2000),
+    for name, kind, value in (("plans", str, "head,top:2,full"), ("heads", str, "linear"), ("seeds", str, "0,1,2"), ("n-train", int, 2000), ("n-dev", int, 0),
                               ("epochs", int, 3), ("batch", int, 32), ("lr", float, 5e-4), ("head-lr", float, 0.03),
                               ("weight-decay", float, 0.01), ("max-length", int, 128), ("threads", int, 1)):
         a.add_argument(f"--{name}", type=kind, default=value)
