@@ -118,7 +118,10 @@ typedef struct graft_fit_options {
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length;  /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
+    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full", "surgical:STAGE",
+                            "norm-only", "bias-only", "lp-ft:PLAN", "gradual:EPOCHS", patterns over names of
+                            parameters ("layer4.*,!*.bias"), or a schedule of such plans with their epochs
+                            ("head@3,full"); NULL: chosen and said */
     int64_t epochs;      /* 0: chosen from the data's size */
     double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;       /* 0: 32, less for few samples */
@@ -240,8 +243,8 @@ GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, cons
                           size_t n_inputs, const char *out, const graft_use_options *options, graft_err *err);
 
 /** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With
- * `train` also what that plan freezes and trains, and what a step costs in multiply-adds a sample of
- * convolutions and linear layers (its memory: graft_fit with dry_run). */
+ * `train` also what each phase of that plan freezes, trains and keeps, which norms train, and what a step
+ * costs in multiply-adds a sample of convolutions and linear layers (its memory: graft_fit with dry_run). */
 GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family,
                             const char *train, graft_err *err);
 
