@@ -134,12 +134,15 @@ typedef struct graft_fit_options {
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
     int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    int64_t stride; /* texts: longer ones are read in windows that share so many tokens, each a sample with
-                       the text's answer; validation and test join their answers; 0: what the model's files
-                       say; negative: they are cut */
-    const char
-        *train; /* what is trained: "head", "top:N", "full", "lora:r=8"...; NULL, "auto": by evidence, said */
-    int64_t epochs;            /* 0: chosen from the data's size */
+    int64_t stride;    /* texts: longer ones are read in windows that share so many tokens, each a sample with
+                          the text's answer; validation and test join their answers; 0: what the model's files
+                          say; negative: they are cut */
+    const char *train; /* what is trained: "head", "top:N", "from:STAGE", "full", "surgical:STAGE",
+                          "norm-only", "bias-only", "lp-ft:PLAN", "gradual:EPOCHS", patterns over names of
+                          parameters ("layer4.*,!*.bias"), or a schedule of such plans with their epochs
+                          ("head@3,full"), "lora:r=8..."; NULL, "auto": by
+evidence, and said */
+    int64_t epochs;    /* 0: chosen from the data's size */
     double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;             /* 0: 32, less for few samples */
     double lr;                 /* base rate; 0: the optimiser's for this plan */
@@ -354,8 +357,8 @@ GRAFT_API int graft_advise(char **result, graft_env *env, const char *const *mod
                            const char *data, const graft_advise_options *options, graft_err *err);
 
 /** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With
- * `train` also what that plan freezes and trains, and what a step costs in multiply-adds a sample of
- * convolutions and linear layers (its memory: graft_fit with dry_run). */
+ * `train` also what each phase of that plan freezes, trains and keeps, which norms train, and what a step
+ * costs in multiply-adds a sample of convolutions and linear layers (its memory: graft_fit with dry_run). */
 GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family,
                             const char *train, graft_err *err);
 

@@ -116,6 +116,8 @@ int graft_job_phase(graft_job *j, size_t i, graft_err *err);
  * it goes on. */
 int graft_relay_open(graft_job *j, graft_err *err);
 void graft_relay_close(graft_relay *r);
+/** Bytes on the host beside phase i: the best so far, moments of earlier phases, its own last weights. */
+size_t graft_relay_size(const graft_job *j, size_t i);
 /** Updates that a parameter had so far. */
 double graft_relay_steps(const graft_relay *r, const graft_model *m, const char *name);
 /** The relay in the run's folder: written after a phase, and taken up where one is there and whole and this

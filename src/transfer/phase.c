@@ -91,7 +91,8 @@ static size_t memory_limit(const graft_job *j) {
 
 static int plan_memory(phase *p, graft_err *err) {
     graft_job *j = p->job;
-    size_t needs = 0, own = p->prefix ? p->prefix->memory : 0, limit = memory_limit(j);
+    size_t needs = 0, limit = memory_limit(j),
+           own = (p->prefix ? p->prefix->memory : 0) + graft_relay_size(j, p->index);
     int rc = 0;
     j->recipe.micro_batch = j->recipe.batch;
     j->recipe.segments = 0;

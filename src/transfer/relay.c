@@ -39,6 +39,20 @@ void graft_relay_close(graft_relay *r) {
     graft_shelf_free(r->moments);
 }
 
+size_t graft_relay_size(const graft_job *j, size_t i) {
+    bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
+    size_t moments = sgd ? 1 : 2, values = 0;
+    for (size_t k = 0; k < graft_model_n_params(j->model) && j->n_phases > 1; k++) {
+        bool before = false;
+        int64_t count = 0;
+        if (!graft_shape_count(&graft_model_param(j->model, k)->shape, &count)) continue;
+        for (size_t e = 0; e < i; e++) before = before || j->phases[e].trains[k];
+        if (before) values += (size_t)count * (1 + moments);
+        if (j->phases[i].trains[k] && i + 1 < j->n_phases) values += (size_t)count;
+    }
+    return values * sizeof(float);
+}
+
 double graft_relay_steps(const graft_relay *r, const graft_model *m, const char *name) {
     int64_t i = r->steps ? graft_model_param_index(m, name) : -1;
     return i < 0 ? 0.0 : (double)r->steps[i];

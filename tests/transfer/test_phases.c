@@ -119,6 +119,23 @@ static void a_plan_in_two_phases_is_that_plan_in_one(void **state) {
     }
 }
 
+/* Gathered gradients are no moments: they end with their update. */
+static void micro_batches_go_on_too(void **state) {
+    fitting f[2] = {fitting_of(*state, "one", "full"), fitting_of(*state, "two", "full@2,full")};
+    for (size_t p = 0; p < 2; p++) {
+        f[p].o.schedule = "constant";
+        f[p].o.warmup = 0;
+        f[p].o.epochs = 3;
+        f[p].o.optimizer = "adamw";
+        f[p].o.norm = "frozen";
+        f[p].o.memory = 1400000;
+        assert_int_equal(fit(&f[p], NULL), 0);
+        json_t *o = json_object_get(record(&f[p]), "settings");
+        assert_true(json_integer_value(json_object_get(o, "micro_batch")) < 8);
+    }
+    assert_same_weights(&f[0], &f[1]);
+}
+
 static void a_run_stopped_in_any_phase_ends_with_the_same_bits(void **state) {
     static const char *const plans[] = {"head@2,top:1@2,full", "gradual:1", "lp-ft:norm-only"};
     for (size_t k = 0; k < GRAFT_COUNT(plans); k++) {
@@ -271,6 +288,7 @@ static void a_damaged_relay_is_ignored(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(a_plan_in_two_phases_is_that_plan_in_one),
+        room_test(micro_batches_go_on_too),
         room_test(a_run_stopped_in_any_phase_ends_with_the_same_bits),
         room_test(what_only_a_worse_phase_trained_is_the_file_s),
         room_test(epochs_are_shared_among_phases_that_say_none),
