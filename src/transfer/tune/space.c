@@ -30,7 +30,6 @@ static const graft_axis known[] = {
     {"l2-sp", REAL, AT(regular.l2_sp)},
     {"ema", REAL, AT(regular.ema)},
     {"swa", REAL, AT(regular.swa)},
-    {"dropout", REAL, AT(regular.dropout)},
     {"drop-path", REAL, AT(regular.drop_path)},
     {"r-drop", REAL, AT(regular.r_drop)},
     {"delta", REAL, AT(regular.delta)},
