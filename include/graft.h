@@ -117,7 +117,7 @@ typedef struct graft_regular {
     double ema;     /* decay of an exponential average of the weights, which is evaluated and kept; 0: none */
     double swa;     /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
     double l2_sp;   /* strength of the pull of pretrained layers to their pretrained values; 0: none */
-    double dropout; /* negative: as the model's config says */
+    double dropout; /* share that is dropped; 0: as the model's config says; negative: none */
     double drop_path; /* share of the last residual branch's samples that skip it, less below it; 0: none */
     double r_drop;    /* strength of the agreement of two dropouts' answers; 0: none */
     double bss;   /* strength of the penalty on the smallest singular value of a batch's features; 0: none */
@@ -140,8 +140,8 @@ typedef struct graft_fit_options {
     const char *train; /* what is trained: "head", "top:N", "from:STAGE", "full", "surgical:STAGE",
                           "norm-only", "bias-only", "lp-ft:PLAN", "gradual:EPOCHS", patterns over names of
                           parameters ("layer4.*,!*.bias"), or a schedule of such plans with their epochs
-                          ("head@3,full"), "lora:r=8..."; NULL, "auto": by
-evidence, and said */
+                          ("head@3,full"), "lora:r=8..."; NULL, "auto": by evidence,
+                          and said */
     int64_t epochs;    /* 0: chosen from the data's size */
     double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;             /* 0: 32, less for few samples */
@@ -190,11 +190,7 @@ evidence, and said */
     bool dry_run;        /* plan, memory and schedule are said, nothing is trained */
 } graft_fit_options;
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
-    {                                                                                                        \
-        .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1, .regular = {               \
-            .dropout = -1                                                                                    \
-        }                                                                                                    \
-    }
+    { .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1 }
 
 /** Adapts `model` (a folder, a config, a checkpoint, or a file of word vectors) to labelled `data` and writes
  * the folder `out`, which is verified before it is called done. *result (may be NULL) is a JSON object: plan,

@@ -40,6 +40,7 @@ const graft_opt graft_opts_regular[9] = {
      .value = "P",
      .least = 0,
      .most = 0.95,
+     .given_zero = -1,
      .help = "share dropped of hidden values and of what the head reads; what the model's config says"},
     {.name = "drop-path",
      .kind = GRAFT_OPT_REAL,

@@ -8,24 +8,23 @@
 /* What an option asks of the run. */
 typedef enum need { NOTHING, BACKBONE, PRETRAINED } need;
 
-#define FIELD(field, option, none, needs)                                                                    \
-    { #field, option, offsetof(graft_regular, field), none, needs }
-/* The record's name and the option's, where the field lies, what it holds where nothing was asked. */
+#define FIELD(field, option, needs)                                                                          \
+    { #field, option, offsetof(graft_regular, field), needs }
+/* The record's name and the option's, and where the field lies, which is 0 where nothing was asked. */
 static const struct {
     const char *name, *option;
     size_t at;
-    double none;
     need needs;
 } fields[] = {
-    FIELD(layer_decay, "layer-decay", 0, BACKBONE),
-    FIELD(ema, "ema", 0, NOTHING),
-    FIELD(swa, "swa", 0, NOTHING),
-    FIELD(l2_sp, "l2-sp", 0, PRETRAINED),
-    FIELD(dropout, "dropout", -1, NOTHING),
-    FIELD(drop_path, "drop-path", 0, BACKBONE),
-    FIELD(r_drop, "r-drop", 0, NOTHING),
-    FIELD(bss, "bss", 0, BACKBONE),
-    FIELD(delta, "delta", 0, PRETRAINED),
+    FIELD(layer_decay, "layer-decay", BACKBONE),
+    FIELD(ema, "ema", NOTHING),
+    FIELD(swa, "swa", NOTHING),
+    FIELD(l2_sp, "l2-sp", PRETRAINED),
+    FIELD(dropout, "dropout", NOTHING),
+    FIELD(drop_path, "drop-path", BACKBONE),
+    FIELD(r_drop, "r-drop", NOTHING),
+    FIELD(bss, "bss", BACKBONE),
+    FIELD(delta, "delta", PRETRAINED),
 };
 
 static double value_of(const graft_regular *r, size_t i) {
@@ -38,8 +37,8 @@ json_t *graft_regular_settings(json_t *settings, const graft_job *j) {
     int bad = settings ? 0 : -1;
     for (size_t i = 0; i < GRAFT_COUNT(fields) && !bad; i++) {
         double value = value_of(&j->options.regular, i);
-        if (value < fields[i].none || value > fields[i].none)
-            bad = json_object_set_new(settings, fields[i].name, json_real(value));
+        if (value < 0 || value > 0)
+            bad = json_object_set_new(settings, fields[i].name, json_real(fmax(value, 0)));
     }
     if (!bad) return settings;
     json_decref(settings);
@@ -92,7 +91,7 @@ int graft_job_regular(graft_job *j, graft_err *err) {
     r->bss = o->bss;
     r->delta = o->delta;
     r->start = start_of;
-    graft_model_set_drops(j->model, o->dropout, o->drop_path);
+    graft_model_set_drops(j->model, o->dropout < 0 ? 0 : o->dropout > 0 ? o->dropout : -1, o->drop_path);
     if (name && j->evidence.is_scratch)
         return graft_err_set(
             err, GRAFT_EUSAGE,
