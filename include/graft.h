@@ -36,7 +36,8 @@ extern "C" {
     X(EUNSUPPORTED, -7, 3, "not supported")                                                                  \
     X(EUSAGE, -8, 2, "wrong usage")                                                                          \
     X(EINTERRUPTED, -9, 1, "interrupted")                                                                    \
-    X(EINTERNAL, -10, 1, "a mistake of graft's own")
+    X(EINTERNAL, -10, 1, "a mistake of graft's own")                                                         \
+    X(EDIVERGED, -11, 1, "training ran into numbers that are not finite")
 
 #define GRAFT_ERROR_ENUM(name, value, exit_status, text) GRAFT_##name = (value),
 enum graft_error_code { GRAFT_OK = 0, GRAFT_ERRORS(GRAFT_ERROR_ENUM) };

@@ -255,8 +255,9 @@ typedef struct graft_trainer_io {
 /** Trains, evaluates, keeps the best (score, then loss), stops early where asked. A cancelled or killed
  * run is taken up from its checkpoint by the same call and ends with the same bits. EINTERRUPTED after a
  * resume point was written; EIO when the disk has no room for resume points (one that cannot be written later
- * is a warning); EDATA at the first loss that is not finite, naming epoch, batch and the first parameter that
- * went wrong; the best weights so far stay in the state. */
+ * is a warning); EDIVERGED at the first loss, gradient, weight or answer that is not finite, naming epoch,
+ * batch and the layer where it began; the best weights so far stay in the state, and *out says of which
+ * epoch. */
 int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io,
                       const graft_recipe *recipe, graft_err *err);
 

@@ -130,6 +130,7 @@ static json_t *record_json(const graft_job *j) {
                   "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
                   metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task), "best_epoch",
                   (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j));
+    if (o && j->diverged.code) json_object_set_new(o, "diverged", json_string(j->diverged.message));
     return with_decision(o, j);
 }
 

@@ -65,6 +65,14 @@ void graft_job_close(graft_job *j) {
     graft_job_vectors_done(j);
 }
 
+/* The run ended too soon, and yet there is a folder. */
+static int tell_diverged(const graft_job *j, graft_err *err) {
+    return graft_err_set(err, j->diverged.code,
+                         "%s; %s has epoch %lld, whose %s on the validation part is %.4f",
+                         j->diverged.message, j->out, (long long)j->training.best_epoch,
+                         graft_score_name(j->recipe.task), j->training.best_score);
+}
+
 int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
               const graft_fit_options *options, graft_err *err) {
     static const graft_fit_options none = GRAFT_FIT_OPTIONS_INIT;
@@ -80,6 +88,7 @@ int graft_fit(char **result, graft_env *env, const char *model, const char *data
     if (result) *result = NULL;
     int rc = graft_job_run(&j, err);
     if (rc == 0 && !j.options.dry_run) rc = graft_job_finish(&j, result, err);
+    if (rc == 0 && j.diverged.code) rc = tell_diverged(&j, err);
     if (rc == 0 && j.options.dry_run && result) rc = graft_job_describe(&j, result, err);
     graft_job_close(&j);
     graft_arena_free(j.arena);

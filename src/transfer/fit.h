@@ -75,6 +75,7 @@ typedef struct graft_job {
     graft_runlog *log;
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
+    graft_err diverged;              /* how the last phase ended too soon; code 0: it did not */
     graft_measures validation, test; /* their answers are as the model gave them */
     graft_decision decision;         /* what the scores and metrics of both go by */
     size_t peak_memory;
@@ -110,6 +111,9 @@ int graft_relay_moments(const graft_job *j, size_t i, graft_state *state, graft_
  * in the run's folder. */
 int graft_relay_take(graft_job *j, size_t i, const graft_graph *suffix, const graft_state *state,
                      const graft_shelf *last, const graft_training *t, graft_err *err);
+/** Phase i has ended without weights worth keeping: what the phases before it came to stands, as if they were
+ * all. EUSAGE when there is none. */
+int graft_relay_end_before(graft_job *j, size_t i, graft_err *err);
 /** Index of the parameter that a state of the optimiser belongs to ("conv.weight/exp_avg"); -1: of none. */
 int64_t graft_relay_owner(const graft_model *m, const char *moment);
 /** Phases as JSON: plan, epochs, rates, what each came to. The caller owns one reference. */
