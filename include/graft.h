@@ -123,7 +123,7 @@ typedef struct graft_fit_options {
     int64_t epochs;      /* 0: chosen from the data's size */
     double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
     int64_t batch;       /* 0: 32, less for few samples */
-    double lr;           /* base rate; 0: the optimiser's for this plan */
+    double lr;           /* base rate; 0: the optimiser's for this plan; negative: found by a range test */
     double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
     double head_lr;      /* rate of the head; 0: lr */
     double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained

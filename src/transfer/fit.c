@@ -49,6 +49,7 @@ int graft_job_run(graft_job *j, graft_err *err) {
     if (rc == 0 && !j->options.dry_run)
         rc = j->out ? open_log(j, err) : graft_runlog_open(&j->log, NULL, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_job_hash(j, err);
+    if (rc == 0 && !j->options.dry_run) rc = graft_job_rate_load(j, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_relay_open(j, err);
     while (rc == 0 && j->relay.next < j->n_phases) rc = graft_job_phase(j, j->relay.next, err);
     return rc;
@@ -59,6 +60,7 @@ void graft_job_close(graft_job *j) {
     graft_runlog_close(j->log);
     json_decref(j->validation.all);
     json_decref(j->test.all);
+    json_decref(j->rate_search);
     graft_dir_unlock(j->lock);
     graft_data_close(j->data);
     graft_model_close(j->model);

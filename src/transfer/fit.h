@@ -75,6 +75,7 @@ typedef struct graft_job {
     graft_runlog *log;
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
+    json_t *rate_search;             /* of --lr find; NULL: the rate was given or chosen */
     graft_err diverged;              /* how the last phase ended too soon; code 0: it did not */
     graft_measures validation, test; /* their answers are as the model gave them */
     graft_decision decision;         /* what the scores and metrics of both go by */
@@ -137,6 +138,13 @@ int graft_job_adjust(graft_job *j, graft_err *err);
 void graft_job_prior(graft_job *j);
 /** `settings` (NULL allowed) with what was asked for; NULL: out of memory. */
 json_t *graft_imbalance_settings(json_t *settings, const graft_job *j);
+/** EUSAGE where --lr find meets a rate that it would find. rate.c */
+int graft_job_check_rate(const graft_job *j, graft_err *err);
+/** Takes the rate that an interrupted run with --lr find had found. */
+int graft_job_rate_load(graft_job *j, graft_err *err);
+/** Looks for a rate with the first phase's suffix and batches, says it, keeps it, and uses it in all phases.
+ */
+int graft_job_rate_find(graft_job *j, const graft_graph *suffix, graft_batches *train, graft_err *err);
 /** What decides the bits of a run, as JSON. The caller owns one reference; NULL: out of memory. finish.c */
 json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */
