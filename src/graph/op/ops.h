@@ -173,7 +173,7 @@ graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value tar
 /** sum_i weight_i (1/K) sum_c (y - t)^2 */
 graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
 
-/* focal.c: losses as those above. */
+/* focal_loss.c: losses as those above. */
 typedef struct graft_focal_attr {
     double gamma; /* 0 or more; 0 is the plain loss */
 } graft_focal_attr;
