@@ -36,7 +36,8 @@ extern "C" {
     X(EUNSUPPORTED, -7, 3, "not supported")                                                                  \
     X(EUSAGE, -8, 2, "wrong usage")                                                                          \
     X(EINTERRUPTED, -9, 1, "interrupted")                                                                    \
-    X(EINTERNAL, -10, 1, "a mistake of graft's own")
+    X(EINTERNAL, -10, 1, "a mistake of graft's own")                                                         \
+    X(EDIVERGED, -11, 1, "training ran into numbers that are not finite")
 
 #define GRAFT_ERROR_ENUM(name, value, exit_status, text) GRAFT_##name = (value),
 enum graft_error_code { GRAFT_OK = 0, GRAFT_ERRORS(GRAFT_ERROR_ENUM) };
@@ -143,11 +144,11 @@ typedef struct graft_fit_options {
                           ("head@3,full"), "lora:r=8..."; NULL, "auto": by evidence,
                           and said */
     int64_t epochs;    /* 0: chosen from the data's size */
-    double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
-    int64_t batch;             /* 0: 32, less for few samples */
-    double lr;                 /* base rate; 0: the optimiser's for this plan */
-    double lr_scale;           /* rates as multiples of those that would be chosen; 0: 1 */
-    double head_lr;            /* rate of the head; 0: lr */
+    double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
+    int64_t batch;       /* 0: 32, less for few samples */
+    double lr;           /* base rate; 0: the optimiser's for this plan; negative: found by a range test */
+    double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
+    double head_lr;      /* rate of the head; 0: lr */
     double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
                                   one, else 1 */
     double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */

@@ -37,6 +37,7 @@ typedef struct graft_opt {
     size_t offset; /* of the field in the struct that the group fills */
     const char *value, *help;
     double least, most;
+    const char *word;  /* GRAFT_OPT_REAL: this in place of a number means -1; NULL: nothing does */
     double given_zero; /* what a field holds when 0 was given, where 0 in the field means "not given" */
 } graft_opt;
 

@@ -206,13 +206,18 @@ static int take_bytes(const graft_opt *o, void *field, const char *text, graft_e
 
 static int take_real(const graft_opt *o, void *field, const char *text, graft_err *err) {
     char *end;
+    if (o->word && strcmp(text, o->word) == 0) {
+        *(double *)field = -1.0;
+        return 0;
+    }
     double x = strtod(text, &end);
     if (end != text && *end == '%') {
         x /= 100;
         end++;
     }
     if (end == text || *end || !isfinite(x))
-        return graft_err_set(err, GRAFT_EUSAGE, "--%s needs a number, not '%s'", o->name, text);
+        return graft_err_set(err, GRAFT_EUSAGE, "--%s needs a number%s%s, not '%s'", o->name,
+                             o->word ? " or " : "", o->word ? o->word : "", text);
     if (x < o->least || x > o->most) return out_of_range(o, text, err);
     *(double *)field = !(fabs(x) > 0) && o->given_zero < 0 ? o->given_zero : x;
     return 0;

@@ -5,6 +5,8 @@
  * "<param>/gradient", and `update` clips what was gathered, applies it and sets it back to zero. */
 #include "learn/run.h"
 
+#include <math.h>
+
 typedef struct assembly {
     graft_arena *arena;
     graft_graph *graph;
@@ -135,8 +137,10 @@ static void add_updates(const assembly *a, graft_graph *g, const graft_value *pa
     graft_graph_scope(g, "update");
     graft_value lr = graft_graph_input(g, "lr", GRAFT_F32, (graft_shape){1, {1}});
     graft_value step = graft_graph_input(g, "step", GRAFT_F32, (graft_shape){1, {1}});
-    graft_value scale = GRAFT_NONE;
-    if (r->clip_norm > 0.0) scale = graft_clip_scale(g, grads, a->n_params, r->clip_norm);
+    /* without a limit the factor still tells whether the gradient is one: it is no number where it is not */
+    graft_value scale =
+        graft_clip_scale(g, grads, a->n_params, r->clip_norm > 0.0 ? r->clip_norm : (double)INFINITY);
+    graft_graph_output(g, GRAFT_CLIP_SCALE, scale);
     for (size_t i = 0; i < a->n_params; i++) {
         const char *name = graft_graph_value(g, params[i])->name;
         graft_param_group group = r->group(r->user, name);

@@ -294,10 +294,39 @@ typedef struct graft_trainer_io {
 /** Trains, evaluates, keeps the best (score, then loss), stops early where asked. A cancelled or killed
  * run is taken up from its checkpoint by the same call and ends with the same bits. EINTERRUPTED after a
  * resume point was written; EIO when the disk has no room for resume points (one that cannot be written later
- * is a warning); EDATA at the first loss that is not finite, naming epoch, batch and the first parameter that
- * went wrong; the best weights so far stay in the state. */
+ * is a warning); EDIVERGED at the first loss, gradient, weight or answer that is not finite, naming epoch,
+ * batch and the layer where it began; the best weights so far stay in the state, and *out says of which
+ * epoch. */
 int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_trainer_io *io,
                       const graft_recipe *recipe, graft_err *err);
+
+/* ---- Looking for a rate ------------------------------------------------------------------------------------ */
+
+/** From the lowest to the highest rate of a search. */
+#define GRAFT_RATE_RANGE 1e6
+
+typedef struct graft_rate_point {
+    double rate, loss, smoothed; /* the batch's loss before the update at this rate */
+} graft_rate_point;
+
+typedef struct graft_rate_search {
+    graft_rate_point *points; /* [n]; fewer than were asked for where the loss ran away */
+    int64_t n;
+    double steepest,
+        minimum;      /* rates where the smoothed loss falls the most steeply, and where it is lowest */
+    double suggested; /* the geometric mean of `steepest` and a tenth of `minimum` */
+} graft_rate_search;
+
+/** Rate range test (Smith 2017): up to n updates on training batches, from a thousandth of the recipe's rate
+ * to a thousand times it, with weights and moments of their own: nothing of it stays. EDIVERGED when no rate
+ * lowers the loss. Points in the arena. */
+int graft_rate_find(graft_rate_search *out, graft_arena *arena, const graft_env *env,
+                    const graft_graph *suffix, graft_batches *train, const graft_recipe *recipe, int64_t n,
+                    graft_err *err);
+/** {"suggested", "steepest", "minimum", "rates", "losses", "smoothed"}. The caller owns one reference. */
+json_t *graft_rate_json(const graft_rate_search *r);
+/** The smoothed loss over the rate in characters, as lines of the log. */
+void graft_rate_plot(const graft_rate_search *r, const graft_env *env);
 
 /** History as JSON, bit for bit; the caller owns one reference, NULL when out of memory. */
 json_t *graft_history_json(const graft_training *t);

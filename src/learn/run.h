@@ -10,6 +10,9 @@ enum { GRAFT_MAX_SHAPES = 32 };
  * its answer the best path. */
 bool graft_learn_has_crf(const graft_graph *g);
 
+/** Output of the program that updates: the factor of all gradients, where they are clipped. */
+#define GRAFT_CLIP_SCALE "clip scale"
+
 /** States of this ending hold gathered gradients: zero between updates. */
 #define GRAFT_GRADIENT_ENDING "/gradient"
 
@@ -73,6 +76,13 @@ void graft_twins_done(graft_twins *t);
 /** The recipe as the step's program sees it: with twins its batches are twice as large. */
 graft_recipe graft_recipe_of_step(const graft_recipe *r);
 
+/** Where it began, in words: the inputs of a sample (*is_data), the layer of `parameter` where that is not
+ * finite (NULL: all are), else the first layer whose answer to a sample of `b` (NULL: not known) is not
+ * finite with the state's weights, else the gradient. Norms that are trained see `rows` samples at once.
+ * diverged.c */
+void graft_diverged_where(char *out, size_t room, bool *is_data, const graft_graph *suffix,
+                          graft_state *state, const graft_batch *b, int64_t rows, const char *parameter);
+
 /** One update of the weights from one batch. */
 typedef struct graft_stepper {
     graft_arena *arena;
@@ -87,6 +97,7 @@ typedef struct graft_stepper {
     float *target, *weight; /* [rows, n_classes], [rows] of the batch: samples, or tokens for tagging */
     int64_t rows_room;
     double loss;          /* of the last update's batch */
+    bool refused;         /* the last update was not made: its gradient is not finite */
     int64_t hits, judged; /* rows of it that were classified rightly before the update, of so many */
 } graft_stepper;
 

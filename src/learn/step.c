@@ -162,6 +162,12 @@ static void put_tags(const graft_program *p, const graft_batch *b, int64_t first
     for (size_t i = (size_t)n; i < room / sizeof *to; i++) to[i] = -1;
 }
 
+/* An optimiser leaves everything as it is where the factor of the gradients is no number. */
+static void look_at_scale(graft_stepper *s, const graft_program *p) {
+    const float *scale = graft_program_output(p, GRAFT_CLIP_SCALE, NULL);
+    s->refused = s->refused || (scale && isnan(*scale));
+}
+
 static int run_micro(graft_stepper *s, const graft_batch *b, int64_t first, int64_t n, int64_t update,
                      int64_t n_updates, graft_err *err) {
     graft_program *p = NULL;
@@ -187,6 +193,7 @@ static int run_micro(graft_stepper *s, const graft_batch *b, int64_t first, int6
     if ((rc = graft_program_run(p, err)) < 0) return rc;
     s->loss += (double)*graft_program_output(p, "loss", NULL);
     count_hits(s, graft_program_output(p, "logits", NULL), b, row, rows);
+    look_at_scale(s, p);
     return 0;
 }
 
@@ -209,6 +216,7 @@ int graft_stepper_run(graft_stepper *s, const graft_batch *b, int64_t update, in
     else
         make_targets(s, b);
     s->loss = 0.0;
+    s->refused = false;
     s->hits = s->judged = 0;
     for (int64_t first = 0; first < b->n && rc == 0; first += s->recipe.micro_batch) {
         int64_t left = b->n - first;
@@ -218,6 +226,7 @@ int graft_stepper_run(graft_stepper *s, const graft_batch *b, int64_t update, in
     if (rc < 0 || !s->update) return rc;
     set_rate(s, s->update, update, n_updates);
     rc = graft_program_run(s->update, err);
+    look_at_scale(s, s->update);
     for (size_t i = 0; i < s->n_gradients; i++) graft_state_zero(s->state, s->gradients[i]);
     return rc;
 }

@@ -143,18 +143,33 @@ enum { SECONDS_WITHIN_EPOCH = 60, SECONDS_BETWEEN_EPOCHS = 1 };
 
 /* ---- What is not finite ------------------------------------------------------------------------------------- */
 
-/* The error for `what` not being finite after the update under way; the best weights go back into the state.
- */
-static int diverged(trainer *t, const char *what, graft_err *err) {
-    const char *culprit = graft_best_not_finite(&t->best, t->io->state, t->room);
+static int log_divergence(const trainer *t, const char *message, graft_err *err) {
+    if (!t->io->log) return 0;
+    json_t *o = json_pack("{s:I,s:I,s:s}", "epoch", (json_int_t)(t->recipe->epochs_before + t->run.epoch) + 1,
+                          "batch", (json_int_t)t->run.batch, "message", message);
+    return graft_runlog_write(t->io->log, "diverged", o, err);
+}
+
+/* The error for `what` not being finite after the update under way, of batch `b` (NULL: not of one); the best
+ * weights go back into the state. */
+static int diverged(trainer *t, const char *what, const graft_batch *b, graft_err *err) {
+    const graft_recipe *r = t->recipe;
+    char where[256], advice[160];
+    bool is_data = false;
+    graft_diverged_where(where, sizeof where, &is_data, t->io->suffix, t->io->state, b, r->micro_batch,
+                         graft_best_not_finite(&t->best, t->io->state, t->room));
+    snprintf(advice, sizeof advice, "a learning rate of %.2g, a tenth%s%s", r->lr / 10.0,
+             r->warmup > 0.0 || r->schedule->warms_up ? "" : ", or a warm-up",
+             r->clip_norm > 0.0 ? "" : ", or clipping");
     int rc = graft_best_restore(&t->best, t->io->state, err);
     if (rc < 0) return rc;
-    return graft_err_set(err, GRAFT_EDATA,
-                         "%s not finite at epoch %lld, batch %lld (first parameter that is not: %s)%s; try a "
-                         "lower learning rate, a warm-up or clipping",
-                         what, (long long)(t->recipe->epochs_before + t->run.epoch) + 1,
-                         (long long)t->run.batch, culprit ? culprit : "none, the model's outputs overflow",
-                         t->best.values ? "; the best weights so far are kept" : "");
+    graft_err said;
+    (void)graft_err_set(&said, GRAFT_EDIVERGED, "%s not finite at epoch %lld, batch %lld: %s%s; try %s", what,
+                        (long long)(r->epochs_before + t->run.epoch) + 1, (long long)t->run.batch, where,
+                        t->best.values ? "; the best weights so far are kept" : "",
+                        is_data ? "without it" : advice);
+    rc = log_divergence(t, said.message, err);
+    return rc < 0 ? rc : graft_err_set(err, GRAFT_EDIVERGED, "%s", said.message);
 }
 
 /* ---- One epoch ---------------------------------------------------------------------------------------------- */
@@ -183,7 +198,8 @@ static int train_epoch(trainer *t, graft_err *err) {
     while (rc == 0 && (rc = batches->next(batches->self, &b, err)) == 1) {
         if ((rc = graft_stepper_run(&t->stepper, &b, t->run.update, t->n_updates, err)) < 0) break;
         t->run.batch++;
-        if (!isfinite(t->stepper.loss)) return diverged(t, "the loss is", err);
+        if (!isfinite(t->stepper.loss)) return diverged(t, "the loss is", &b, err);
+        if (t->stepper.refused) return diverged(t, "the gradient is", &b, err);
         if (t->recipe->ema > 0.0)
             rc = graft_average_add(&t->average, 1.0 - graft_recipe_ema(t->recipe, t->run.update), err);
         if (rc < 0) break;
@@ -226,7 +242,8 @@ static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
     graft_training *r = &t->run.result;
     int rc = graft_evaluator_run(&t->evaluator, t->io->env, t->io->validation, err);
     if (rc < 0) return rc;
-    if (!all_finite(a->logits, a->n * a->k)) return diverged(t, "outputs for the validation part are", err);
+    if (!all_finite(a->logits, a->n * a->k))
+        return diverged(t, "outputs for the validation part are", NULL, err);
     if ((rc = measure(t, e, err)) < 0) return rc;
     t->run.stale++;
     if (!is_better(r, e)) return 0;
@@ -280,7 +297,7 @@ static int end_epoch(trainer *t, graft_err *err) {
                        .train_accuracy = r->judged > 0 ? (double)r->hits / (double)r->judged : 0.0};
     bool is_last = r->epoch + 1 == t->recipe->epochs;
     /* a relu may hide a weight that is no number from the loss */
-    if (graft_best_not_finite(&t->best, t->io->state, t->room)) return diverged(t, "weights are", err);
+    if (graft_best_not_finite(&t->best, t->io->state, t->room)) return diverged(t, "weights are", NULL, err);
     int rc = average_epoch(t, err);
     if (rc == 0 && t->io->validation && (is_last || (r->epoch + 1) % every == 0)) rc = evaluate(t, e, err);
     if (rc < 0) return rc;

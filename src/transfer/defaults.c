@@ -140,7 +140,7 @@ static int choose_statistics(graft_job *j, graft_err *err) {
 static double head_rate(const graft_job *j) {
     if (j->options.head_lr > 0) return j->options.head_lr;
     bool unit = graft_model_modality(j->model) == GRAFT_TEXTS && graft_model_text(j->model)->unit;
-    if (!unit || j->options.lr > 0) return j->recipe.lr;
+    if (!unit || j->options.lr > 0 || j->options.lr < 0) return j->recipe.lr;
     return j->options.lr_scale > 0 ? 0.03 * j->options.lr_scale : 0.03;
 }
 
@@ -254,6 +254,7 @@ static int follow(graft_job *j, const char *plan, graft_err *err) {
     if ((rc = make_choices(j, err)) < 0) return rc;
     bool head_only = j->head_only;
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
+    if ((rc = graft_job_check_rate(j, err)) < 0) return rc;
     rc = graft_decision_check(o, j->model, r->task, j->evidence.n_classes, err);
     if (rc < 0) return rc;
     r->batch = r->micro_batch = o->batch > 0 ? o->batch : choose_batch(j);

@@ -131,6 +131,8 @@ static json_t *record_json(const graft_job *j) {
         "trained_stages", trained, "validation", metrics_of(&j->validation), "test", metrics_of(&j->test),
         "history", history_json(&j->training, j->recipe.task), "best_epoch",
         (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j), "evidence", j->advice);
+    if (o && j->rate_search) json_object_set(o, "lr_find", j->rate_search);
+    if (o && j->diverged.code) json_object_set_new(o, "diverged", json_string(j->diverged.message));
     return with_decision(o, j);
 }
 
@@ -158,6 +160,7 @@ static json_t *result_json(const graft_job *j, double difference) {
     if (o) {
         json_object_set_new(o, "validation", metrics_of(&j->validation));
         json_object_set_new(o, "test", metrics_of(&j->test));
+        if (j->rate_search) json_object_set(o, "lr_find", j->rate_search);
     }
     return with_decision(o, j);
 }

@@ -76,6 +76,7 @@ int graft_job_run(graft_job *j, graft_err *err) {
     if (rc == 0 && !j->options.dry_run)
         rc = j->out ? open_log(j, err) : graft_runlog_open(&j->log, NULL, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_job_hash(j, err);
+    if (rc == 0 && !j->options.dry_run) rc = graft_job_rate_load(j, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_relay_open(j, err);
     if (graft_is_averaged(j->options.encoder))
         return rc < 0 || j->options.dry_run ? rc : graft_job_averaged(j, err);
@@ -90,10 +91,19 @@ void graft_job_close(graft_job *j) {
     json_decref(j->validation.all);
     json_decref(j->test.all);
     json_decref(j->advice);
+    json_decref(j->rate_search);
     graft_dir_unlock(j->lock);
     graft_data_close(j->data);
     graft_model_close(j->model);
     graft_job_vectors_done(j);
+}
+
+/* The run ended too soon, and yet there is a folder. */
+static int tell_diverged(const graft_job *j, graft_err *err) {
+    return graft_err_set(err, j->diverged.code,
+                         "%s; %s has epoch %lld, whose %s on the validation part is %.4f",
+                         j->diverged.message, j->out, (long long)j->training.best_epoch,
+                         graft_score_name(j->recipe.task), j->training.best_score);
 }
 
 int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,
@@ -111,6 +121,7 @@ int graft_fit(char **result, graft_env *env, const char *model, const char *data
     if (result) *result = NULL;
     int rc = graft_job_run(&j, err);
     if (rc == 0 && !j.options.dry_run) rc = graft_job_finish(&j, result, err);
+    if (rc == 0 && j.diverged.code) rc = tell_diverged(&j, err);
     if (rc == 0 && j.options.dry_run && result) rc = graft_job_describe(&j, result, err);
     graft_job_close(&j);
     graft_arena_free(j.arena);

@@ -82,6 +82,8 @@ typedef struct graft_job {
     graft_runlog *log;
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
+    json_t *rate_search;             /* of --lr find; NULL: the rate was given or chosen */
+    graft_err diverged;              /* how the last phase ended too soon; code 0: it did not */
     graft_measures validation, test; /* their answers are as the model gave them */
     graft_decision decision;         /* what the scores and metrics of both go by */
     graft_extras extras;
@@ -131,6 +133,9 @@ int graft_relay_moments(const graft_job *j, size_t i, graft_state *state, graft_
  * in the run's folder. */
 int graft_relay_take(graft_job *j, size_t i, const graft_graph *suffix, const graft_state *state,
                      const graft_shelf *last, const graft_training *t, graft_err *err);
+/** Phase i has ended without weights worth keeping: what the phases before it came to stands, as if they were
+ * all. EUSAGE when there is none. */
+int graft_relay_end_before(graft_job *j, size_t i, graft_err *err);
 /** Index of the parameter that a state of the optimiser belongs to ("conv.weight/exp_avg"); -1: of none. */
 int64_t graft_relay_owner(const graft_model *m, const char *moment);
 /** Phases as JSON: plan, epochs, rates, what each came to. The caller owns one reference. */
@@ -154,6 +159,13 @@ int graft_job_adjust(graft_job *j, graft_err *err);
 void graft_job_prior(graft_job *j);
 /** `settings` (NULL allowed) with what was asked for; NULL: out of memory. */
 json_t *graft_imbalance_settings(json_t *settings, const graft_job *j);
+/** EUSAGE where --lr find meets a rate that it would find. rate.c */
+int graft_job_check_rate(const graft_job *j, graft_err *err);
+/** Takes the rate that an interrupted run with --lr find had found. */
+int graft_job_rate_load(graft_job *j, graft_err *err);
+/** Looks for a rate with the first phase's suffix and batches, says it, keeps it, and uses it in all phases.
+ */
+int graft_job_rate_find(graft_job *j, const graft_graph *suffix, graft_batches *train, graft_err *err);
 /** What decides the bits of a run, as JSON. The caller owns one reference; NULL: out of memory. finish.c */
 json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */

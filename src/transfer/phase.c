@@ -295,16 +295,45 @@ int graft_job_measure(graft_job *j, size_t i, graft_err *err) {
     return rc;
 }
 
+/* --lr find, before the first phase. */
+static int find_rate(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    graft_batches training = {0};
+    if (j->class_weights) graft_data_class_weights(j->data, GRAFT_TRAIN, j->class_weights);
+    j->recipe.class_weights = j->class_weights;
+    graft_job_prior(j);
+    int rc = open_batches(&training, p, GRAFT_TRAIN, true, err);
+    if (rc == 0) rc = graft_job_rate_find(j, p->suffix, &training, err);
+    graft_batches_close(&training);
+    graft_job_recipe(j, p->index);
+    return rc;
+}
+
+/* Phase i ran into numbers that are not finite: it is the last one, or where it has no good epoch the one
+ * before it is. Without that either there is nothing to keep. */
+static int end_early(graft_job *j, size_t i, bool has_best, const graft_err *why) {
+    if (!has_best && i == 0) return why->code;
+    j->diverged = *why;
+    j->n_phases = has_best ? i + 1 : i;
+    return 0;
+}
+
 static int run_phase(phase *p, graft_err *err) {
     graft_job *j = p->job;
     graft_training training = {0};
-    bool is_last = p->index + 1 == j->n_phases;
+    graft_err why = {0};
     int rc = see_samples(p, err);
     j->settled = rc == 0;
-    if (rc == 0 && !is_last) rc = graft_shelf_new(&p->last, err);
+    if (rc == 0 && p->index + 1 < j->n_phases) rc = graft_shelf_new(&p->last, err);
     if (rc == 0) rc = graft_state_new(&p->state, j->env, err);
     if (rc == 0) rc = graft_relay_moments(j, p->index, p->state, err);
-    if (rc == 0) rc = train(p, &training, err);
+    if (rc < 0) return rc;
+    if (j->options.lr < 0 && (rc = find_rate(p, err)) < 0) return rc;
+    rc = train(p, &training, &why);
+    if (rc == GRAFT_EDIVERGED) rc = end_early(j, p->index, training.best_epoch > 0, &why);
+    if (rc < 0) return graft_err_set(err, rc, "%s", why.message);
+    if (j->n_phases == p->index) return graft_relay_end_before(j, p->index, err);
+    bool is_last = p->index + 1 == j->n_phases;
     if (rc == 0) rc = graft_relay_take(j, p->index, p->suffix, p->state, p->last, &training, err);
     if (rc == 0 && is_last && j->relay.best_phase == p->index) rc = measure_all(p, err);
     return rc;
@@ -320,6 +349,6 @@ int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
     if (rc == 0 && !j->options.dry_run) rc = run_phase(&p, err);
     close_phase(&p);
     if (j->options.dry_run) j->relay.next = i + 1;
-    bool elsewhere = i + 1 == j->n_phases && j->relay.best_phase != i && !j->options.dry_run;
+    bool elsewhere = i + 1 >= j->n_phases && j->relay.best_phase != i && !j->options.dry_run;
     return rc == 0 && elsewhere ? graft_job_measure(j, j->relay.best_phase, err) : rc;
 }

@@ -261,6 +261,13 @@ int graft_relay_take(graft_job *j, size_t i, const graft_graph *suffix, const gr
     return rc < 0 || is_last ? rc : keep_place(j, i, err);
 }
 
+int graft_relay_end_before(graft_job *j, size_t i, graft_err *err) {
+    j->n_phases = j->relay.next = i;
+    int rc = go_back(j, err);
+    if (rc == 0) count_batches(j);
+    return rc;
+}
+
 json_t *graft_job_phases(const graft_job *j) {
     json_t *a = json_array();
     for (size_t i = 0; i < j->n_phases && a; i++) {

@@ -183,11 +183,35 @@ static void a_loss_that_is_not_finite_names_epoch_batch_and_parameter(void **sta
     t.recipe.lr = 1e6;
     t.recipe.epochs = 50;
     t.recipe.schedule = graft_schedule_find("constant");
-    assert_error(toy_run(&t, &err), GRAFT_EDATA, "not finite at epoch ");
+    assert_error(toy_run(&t, &err), GRAFT_EDIVERGED, "not finite at epoch ");
     print_message("%s\n", err.message);
     assert_non_null(strstr(err.message, ", batch "));
-    assert_non_null(strstr(err.message, "first parameter that is not: "));
+    assert_non_null(strstr(err.message, "it began in the layer"));
     assert_non_null(strstr(err.message, "learning rate"));
+    toy_done(&t);
+}
+
+static void the_layer_where_numbers_run_away_is_named(void **state) {
+    room *r = *state;
+    graft_err err;
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.clip_norm = 1;
+    t.recipe.warmup = 0;
+    graft_value_info *fc = graft_graph_value_mut(t.graph, graft_graph_find(t.graph, "fc.weight"));
+    graft_tensor *huge = graft_arena_alloc(r->arena, sizeof *huge);
+    *huge = *fc->source.tensor;
+    float *values = graft_arena_alloc(r->arena, huge->size);
+    for (size_t i = 0; i < huge->size / sizeof *values; i++) values[i] = 3e38F;
+    huge->data = values;
+    fc->source.tensor = huge;
+    assert_error(toy_run(&t, &err), GRAFT_EDIVERGED, "the loss is not finite at epoch 1, batch 1: ");
+    print_message("%s\n", err.message);
+    assert_non_null(strstr(err.message, "it began in the layer fc;"));
+    assert_non_null(strstr(err.message, "a learning rate of 0.001, a tenth, or a warm-up"));
+    /* the update that would have spoilt the weights was not made */
+    float bias[SMALL_NET_CLASSES];
+    assert_ok(graft_state_read(t.state, "fc.bias", bias, SMALL_NET_CLASSES, &err));
+    for (int c = 0; c < SMALL_NET_CLASSES; c++) assert_true(isfinite(bias[c]));
     toy_done(&t);
 }
 
@@ -219,8 +243,9 @@ static void the_best_weights_are_kept_when_numbers_run_away(void **state) {
     bad.train.self = &p;
     bad.train.begin = poisoned_begin;
     bad.train.next = poisoned_next;
-    assert_error(toy_run(&bad, &err), GRAFT_EDATA, "epoch 3");
+    assert_error(toy_run(&bad, &err), GRAFT_EDIVERGED, "epoch 3");
     assert_non_null(strstr(err.message, "best weights so far are kept"));
+    assert_non_null(strstr(err.message, "the x of sample "));
     assert_int_equal(bad.result.n_epochs, 2);
     assert_true(bad.result.best_epoch >= 1);
     graft_answers a;
@@ -410,6 +435,7 @@ int main(void) {
         room_test(without_a_validation_part_the_last_epoch_is_kept),
         room_test(frozen_parameters_and_statistics_are_not_in_the_state),
         room_test(a_loss_that_is_not_finite_names_epoch_batch_and_parameter),
+        room_test(the_layer_where_numbers_run_away_is_named),
         room_test(the_best_weights_are_kept_when_numbers_run_away),
         room_test(a_label_that_the_head_has_not_is_named),
         room_test(a_batch_of_classes_that_weigh_nothing_teaches_nothing),

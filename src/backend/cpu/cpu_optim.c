@@ -80,6 +80,7 @@ static int run_sgd(void *self) {
                         .momentum = (float)a->momentum,
                         .scale = scalar(own, 4, 1.0F),
                         .nesterov = a->nesterov != 0};
+    if (isnan(s.scale)) return 0; /* nothing moves by a gradient that is none */
     sgd_run run = {.span = s, .kernels = own->kernel, .count = own->count};
     graft_cpu_parallel(&run, n_pieces_of(own->count), sgd_piece);
     return 0;
@@ -128,6 +129,7 @@ static int run_adam(void *self) {
                          .shrink = a->decoupled ? (float)(1.0 - lr * a->weight_decay) : 1.0F,
                          .rate = (float)(lr / (1.0 - pow(a->beta1, step))),
                          .root_correction = (float)sqrt(1.0 - pow(a->beta2, step))};
+    if (isnan(s.scale)) return 0;
     adam_run run = {.span = s, .kernels = own->kernel, .count = own->count};
     graft_cpu_parallel(&run, n_pieces_of(own->count), adam_piece);
     return 0;
@@ -243,7 +245,7 @@ static int run_clip(void *self) {
         for (size_t i = 0; i < n_pieces; i++) total += s->partial[i];
     }
     double scale = s->max_norm / (sqrt(total) + 1e-6);
-    *s->out = scale < 1.0 ? (float)scale : 1.0F;
+    *s->out = !isfinite(total) ? NAN : scale < 1.0 ? (float)scale : 1.0F;
     return 0;
 }
 

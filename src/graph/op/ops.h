@@ -239,7 +239,7 @@ graft_value graft_crf_nll(graft_graph *g, graft_value emissions, graft_crf_value
 
 /* optim.c: updates of one parameter; every one assigns w and its own state, named "<param>/momentum" or
  * "<param>/exp_avg" and "<param>/exp_avg_sq". lr (1,) is an input; g_scale (1,) multiplies the gradient
- * (clipping; GRAFT_NONE: 1). */
+ * (clipping; GRAFT_NONE: 1); where it is no number nothing is changed. */
 typedef struct graft_sgd_attr {
     double momentum, weight_decay, lr_scale; /* decay is added to the gradient (PyTorch's SGD) */
     int64_t nesterov;
@@ -259,7 +259,8 @@ void graft_adam(graft_graph *g, graft_value w, graft_value dw, graft_value lr, g
 typedef struct graft_clip_attr {
     double max_norm;
 } graft_clip_attr;
-/** (1,): min(1, max_norm / (||all gradients|| + 1e-6)), as PyTorch's clip_grad_norm_. */
+/** (1,): min(1, max_norm / (||all gradients|| + 1e-6)), as PyTorch's clip_grad_norm_; no number where a
+ * gradient is not finite. */
 graft_value graft_clip_scale(graft_graph *g, const graft_value *grads, size_t n_grads, double max_norm);
 
 /* toward.c */

@@ -71,11 +71,22 @@ static int clip_scale_shape(const graft_op_types *t, graft_err *err) {
     return 0;
 }
 
+/* A gradient whose factor is no number is none: the parameter and its moments, the inputs that the results
+ * replace, stay as they are. */
+static bool refuses(const graft_op_call *c, size_t scale, const size_t *replaced) {
+    if (c->in[scale] == NULL || !isnan(c->in[scale][0])) return false;
+    for (size_t o = 0; o < c->n_out; o++)
+        for (int64_t i = 0; c->in[replaced[o]] != NULL && i < graft_rule_count(&c->out_shape[o]); i++)
+            c->out[o][i] = c->in[replaced[o]][i];
+    return true;
+}
+
 static void sgd_reference(const graft_op_call *c) {
     const graft_sgd_attr *a = c->attr;
     const double *w = c->in[0], *dw = c->in[1], *v = c->in[2];
     double rate = c->in[3][0] * a->lr_scale, scale = c->in[4] != NULL ? c->in[4][0] : 1;
     if (v == NULL) c->out[1][0] = 0;
+    if (refuses(c, 4, (const size_t[]){0, 2})) return;
     for (int64_t i = 0; i < graft_rule_count(&c->out_shape[0]); i++) {
         double step = scale * dw[i] + a->weight_decay * w[i];
         if (v != NULL) {
@@ -92,6 +103,7 @@ static void adam_reference(const graft_op_call *c) {
     const double *dw = c->in[1];
     double rate = c->in[4][0] * a->lr_scale, t = c->in[5][0] + a->steps_before,
            scale = c->in[6] != NULL ? c->in[6][0] : 1;
+    if (refuses(c, 6, (const size_t[]){0, 2, 3})) return;
     double correct1 = 1 - pow(a->beta1, t), correct2 = 1 - pow(a->beta2, t);
     for (int64_t i = 0; i < graft_rule_count(&c->out_shape[0]); i++) {
         double w = c->in[0][i], g = scale * dw[i];
@@ -115,7 +127,7 @@ static void clip_scale_reference(const graft_op_call *c) {
     for (size_t k = 0; k < c->n_in; k++)
         for (int64_t i = 0; i < graft_rule_count(&c->in_shape[k]); i++) sum += c->in[k][i] * c->in[k][i];
     double scale = a->max_norm / (sqrt(sum) + 1e-6);
-    c->out[0][0] = scale > 1 ? 1 : scale; /* a NaN stays one */
+    c->out[0][0] = !isfinite(sum) ? NAN : scale > 1 ? 1 : scale;
 }
 
 static const graft_sgd_attr sgd_plain = {.lr_scale = 1}, sgd_decay = {.weight_decay = 1e-2, .lr_scale = 0.1};
