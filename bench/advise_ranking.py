@@ -180,9 +180,15 @@ def rank(data, models, truth):
             key = f"{name} {names[row['model']]} {row['plan']}"
             if key not in truth:
                 continue
-            expected.append(row["expected"])
+            expected.append(row["rank_score"])
             came.append(truth[key]["accuracy"])
             print(f"  {names[row['model']]:14} {row['plan']:6} expected {row['expected']:.3f} came {came[-1]:.3f}")
+        for model in advice["models"]:
+            own = {plan: truth[key]["accuracy"] for plan in PLANS[modality] + ["full"]
+                   if (key := f"{name} {names[model['model']]} {plan}") in truth}
+            if model["plan"] in own and not model["from_scratch"]:
+                lost = 100 * (max(own.values()) - own[model["plan"]])
+                print(f"  graft fit {names[model['model']]} takes {model['plan']}: {lost:.1f} points below its best plan")
         if len(expected) > 2:
             taus[name] = weightedtau(expected, came).statistic
             best = max(came) - came[0]
