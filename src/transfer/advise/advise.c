@@ -13,7 +13,8 @@ static int open_model(graft_job *j, graft_err *err) {
     o.family = j->options.family;
     o.seed = j->options.seed;
     o.else_pooling = "mean";
-    int rc = graft_model_open(&j->model, j->env, j->model_path, &o, err);
+    int rc = graft_job_vectors(j, err); /* says what to do with a file of word vectors */
+    if (rc == 0) rc = graft_model_open(&j->model, j->env, j->model_path, &o, err);
     if (rc < 0 || graft_model_task(j->model) != GRAFT_TASK_TAGGING) return rc;
     /* of a model that answers for each token the features are those of the whole text all the same */
     rc = graft_model_set_task(j->model, GRAFT_TASK_CLASSES, err);
