@@ -78,8 +78,8 @@ typedef struct graft_evidence_options {
 } graft_evidence_options;
 
 /** Sees every sample of `data` (as graft_data_check does), settles them and judges the training part; at most
- * `most` of it, spread evenly over each class. *out's arrays in the arena. The data have classes, one a
- * sample. EDATA: too few to judge by. */
+ * `most` of it, or five a class, spread evenly over each class. *out's arrays in the arena. The data have
+ * classes, one a sample. EDATA: too few to judge by. */
 int graft_evidence_gather(graft_model_evidence *out, graft_arena *arena, const graft_env *env,
                           const graft_model *m, graft_data *data, const graft_evidence_options *options,
                           graft_err *err);
