@@ -10,7 +10,7 @@
 enum { MOST = 1000, A_CLASS = 5 };
 /* Multiply-adds of one look at all samples, above which the probe is made with one weight decay and three
  * folds. */
-static const double LONG_PROBE = 1e8;
+static const double LONG_PROBE = 1e7;
 
 typedef struct gathering {
     graft_model_evidence *e;
@@ -119,7 +119,8 @@ static int take_source(gathering *g, graft_err *err) {
 
 static int probe(graft_probe_result *out, const graft_labelled *f, graft_err *err) {
     bool is_long = (double)f->n * (double)f->rank * (double)f->k > LONG_PROBE;
-    const graft_probe_options o = {.decay = is_long ? 1e-3 : 0.0, .folds = is_long ? 3 : 0};
+    const graft_probe_options o = {
+        .decay = is_long ? 1e-3 : 0.0, .folds = is_long ? 3 : 0, .tolerance = is_long ? 5e-4 : 0.0};
     return graft_probe_cross_validate(out, f, &o, err);
 }
 
