@@ -5,7 +5,7 @@
 For each data set every candidate, a (model, plan), is really trained by `graft fit`, and its test accuracy is kept in
 OUT/truth.json, so that a second call trains nothing. Then `graft advise` ranks the same candidates without training. Weighted
 Kendall tau (scipy.stats.weightedtau, hyperbolic weights) is 1 for the same order and 0 for none; candidates at the top weigh
-most. Random weights of each architecture take part as the null. Needs numpy and scipy.
+most. It is taken within each data set, and over all pairs of model and data with the best plan of each. Random weights of each architecture take part as the null. Needs numpy and scipy.
 """
 
 import argparse
@@ -170,7 +170,7 @@ def make_truth(args, data, models):
 
 def rank(data, models, truth):
     """Prints what was expected beside what came, and the weighted tau of each data set."""
-    taus = {}
+    taus, pairs = {}, {}
     for name, (where, modality) in data.items():
         names = {str(path): model for model, path in models[modality].items()}
         advice = json.loads(graft("advise", *names, "--data", where, "--json", "-q"))
@@ -180,15 +180,25 @@ def rank(data, models, truth):
             key = f"{name} {names[row['model']]} {row['plan']}"
             if key not in truth:
                 continue
-            expected.append(row["expected"])
+            expected.append(row["rank_score"])
             came.append(truth[key]["accuracy"])
+            best = pairs.setdefault((name, names[row["model"]]), [0.0, 0.0])
+            pairs[name, names[row["model"]]] = [max(best[0], row["rank_score"]), max(best[1], came[-1])]
             print(f"  {names[row['model']]:14} {row['plan']:6} expected {row['expected']:.3f} came {came[-1]:.3f}")
+        for model in advice["models"]:
+            own = {plan: truth[key]["accuracy"] for plan in PLANS[modality] + ["full"]
+                   if (key := f"{name} {names[model['model']]} {plan}") in truth}
+            if model["plan"] in own and not model["from_scratch"]:
+                lost = 100 * (max(own.values()) - own[model["plan"]])
+                print(f"  graft fit {names[model['model']]} takes {model['plan']}: {lost:.1f} points below its best plan")
         if len(expected) > 2:
             taus[name] = weightedtau(expected, came).statistic
             best = max(came) - came[0]
             print(f"  weighted tau {taus[name]:.3f} over {len(came)}; the first choice is {100 * best:.1f} points below the best")
     print("\nweighted tau: " + ", ".join(f"{k} {v:.3f}" for k, v in taus.items()))
     print(f"mean over {len(taus)} data sets: {np.mean(list(taus.values())):.3f}")
+    both = np.array(list(pairs.values()))
+    print(f"over all {len(both)} pairs of model and data, the best plan of each: {weightedtau(both[:, 0], both[:, 1]).statistic:.3f}")
 
 
 def main():

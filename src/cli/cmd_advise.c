@@ -140,15 +140,13 @@ static void print_command(const json_t *o) {
 }
 
 static void human(const json_t *o) {
-    const json_t *m;
-    size_t i;
     const json_t *models = json_object_get(o, "models");
     const json_t *e = json_object_get(json_array_get(models, 0), "evidence");
     printf("%s\n", graft_print_text(o, "verdict"));
     printf("%lld training samples of %lld classes, %lld to %lld a class; judged by %lld in %.1f s\n",
            (long long)real(e, "n_train"), (long long)real(e, "n_classes"), (long long)real(e, "rarest_class"),
            (long long)real(e, "commonest_class"), (long long)real(e, "n_judged"), real(o, "seconds"));
-    json_array_foreach(models, i, m) print_model(m);
+    for (size_t i = 0; i < json_array_size(models); i++) print_model(json_array_get(models, i));
     print_ranking(o);
     print_command(o);
 }

@@ -92,6 +92,21 @@ static void evidence_is_of_the_training_part(void **state) {
     graft_model_close(m);
 }
 
+static void few_samples_are_judged_of_many(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
+    graft_data *d = open_data(r, m);
+    graft_model_evidence e;
+    const graft_evidence_options o = {.dtype = GRAFT_F32, .most = 4};
+    assert_ok(graft_evidence_gather(&e, r->arena, r->env, m, d, &o, &err));
+    assert_true(e.n_used < e.n_train);
+    assert_true(e.n_used <= 5 * e.n_classes);
+    assert_true(e.boundaries[0].probe.n == e.n_used);
+    graft_data_close(d);
+    graft_model_close(m);
+}
+
 /* ---- Judgement ---- */
 
 static graft_model_evidence evidence(double per_class, double head, double below, double input) {
@@ -155,6 +170,7 @@ int main(void) {
         room_test(taps_hold_the_features_that_the_head_reads),
         room_test(boundaries_that_are_none_are_refused),
         room_test(evidence_is_of_the_training_part),
+        room_test(few_samples_are_judged_of_many),
         cmocka_unit_test(the_cell_is_of_size_and_similarity),
         cmocka_unit_test(a_linear_head_is_enough_where_nothing_is_left_to_gain),
         cmocka_unit_test(transfer_is_useless_where_the_input_says_as_much),

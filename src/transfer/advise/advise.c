@@ -13,7 +13,8 @@ static int open_model(graft_job *j, graft_err *err) {
     o.family = j->options.family;
     o.seed = j->options.seed;
     o.else_pooling = "mean";
-    int rc = graft_model_open(&j->model, j->env, j->model_path, &o, err);
+    int rc = graft_job_vectors(j, err); /* says what to do with a file of word vectors */
+    if (rc == 0) rc = graft_model_open(&j->model, j->env, j->model_path, &o, err);
     if (rc < 0 || graft_model_task(j->model) != GRAFT_TASK_TAGGING) return rc;
     /* of a model that answers for each token the features are those of the whole text all the same */
     rc = graft_model_set_task(j->model, GRAFT_TASK_CLASSES, err);
@@ -50,21 +51,24 @@ static double rate_of(const graft_judged *m, double machine) {
     return done > 1e9 && e->seconds > 0.2 ? done / e->seconds : machine;
 }
 
-static int reckon(graft_judged *m, graft_job *j, double machine, graft_err *err) {
+/* Says nothing in the log: nothing of it is done. */
+static int reckon(graft_judged *m, graft_job *j, graft_env *quiet, double machine, graft_err *err) {
+    graft_env *env = j->env;
     graft_plan_cost probe;
+    j->env = quiet;
     int rc = graft_job_head(j, err);
-    /* adopting the model's order of classes opens the data anew */
-    if (rc == 0) rc = graft_data_check(j->data, err);
+    /* taking over the model's order of classes has opened the data anew; only their numbers are asked for */
+    if (rc == 0) rc = graft_data_settle(j->data, err);
     if (rc == 0) rc = graft_plan_cost_of(&probe, j, "head", machine, err);
-    if (rc < 0) return rc;
-    m->forward = probe.forward;
+    if (rc == 0) m->forward = probe.forward;
     double rate = rate_of(m, machine);
     for (size_t i = 0; i < m->n_plans && rc == 0; i++)
         rc = graft_plan_cost_of(&m->costs[i], j, m->plans[i], rate, err);
+    j->env = env;
     return rc;
 }
 
-static int judge(graft_judged *m, graft_arena *arena, graft_job *j, const graft_advise_options *o,
+static int judge(graft_judged *m, const graft_candidates *c, graft_job *j, const graft_advise_options *o,
                  double machine, graft_err *err) {
     graft_evidence_options eo = {
         .boundaries = o->boundaries,
@@ -77,14 +81,14 @@ static int judge(graft_judged *m, graft_arena *arena, graft_job *j, const graft_
     if (rc == 0) rc = open_data(j, err);
     if (rc < 0) return rc;
     m->path = j->model_path;
-    m->description = graft_arena_strdup(arena, graft_model_description(j->model));
+    m->description = graft_arena_strdup(c->arena, graft_model_description(j->model));
     if (!m->description) return graft_err_nomem(err);
-    rc = graft_evidence_gather(&m->evidence, arena, j->env, j->model, j->data, &eo, err);
-    if (rc == 0) rc = add_plans(m, arena, err);
+    rc = graft_evidence_gather(&m->evidence, c->arena, j->env, j->model, j->data, &eo, err);
+    if (rc == 0) rc = add_plans(m, c->arena, err);
     if (rc < 0) return rc;
     m->cell = graft_cell_of(&m->evidence);
     m->chosen = graft_choose_plan(&m->evidence, m->plans, m->n_plans);
-    return reckon(m, j, machine, err);
+    return reckon(m, j, c->quiet, machine, err);
 }
 
 static int judge_all(graft_candidates *c, const graft_fit_options *options, const graft_advise_options *o,
@@ -98,7 +102,7 @@ static int judge_all(graft_candidates *c, const graft_fit_options *options, cons
                        .options = *options,
                        .arena = c->arena,
                        .lock = -1};
-        rc = judge(&c->models[i], c->arena, &j, o, machine, err);
+        rc = judge(&c->models[i], c, &j, o, machine, err);
         graft_job_close(&j);
         c->n_models += rc == 0;
     }
@@ -120,10 +124,14 @@ int graft_advise(char **result, graft_env *env, const char *const *models, size_
     if (o->no_cache) fit.cache_variants = -1;
     if (!c.arena) return graft_err_nomem(err);
     c.models = graft_arena_array(c.arena, n + 1, sizeof *c.models);
-    int rc = c.models ? judge_all(&c, &fit, o, models, n, err) : graft_err_nomem(err);
+    graft_env_options eo = GRAFT_ENV_OPTIONS_INIT;
+    eo.threads = graft_env_threads(env);
+    int rc = graft_env_new(&c.quiet, &eo, err);
+    if (rc == 0) rc = c.models ? judge_all(&c, &fit, o, models, n, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_candidates_rank(&c, err);
     if (rc == 0 && o->probe_seconds > 0) rc = graft_candidates_probe(&c, o->probe_seconds, err);
     if (rc == 0) rc = graft_print_json(result, graft_candidates_json(&c), err);
+    graft_env_free(c.quiet);
     graft_arena_free(c.arena);
     return rc;
 }

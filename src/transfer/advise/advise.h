@@ -78,8 +78,8 @@ typedef struct graft_evidence_options {
 } graft_evidence_options;
 
 /** Sees every sample of `data` (as graft_data_check does), settles them and judges the training part; at most
- * `most` of it, spread evenly over each class. *out's arrays in the arena. The data have classes, one a
- * sample. EDATA: too few to judge by. */
+ * `most` of it, or five a class, spread evenly over each class. *out's arrays in the arena. The data have
+ * classes, one a sample. EDATA: too few to judge by. */
 int graft_evidence_gather(graft_model_evidence *out, graft_arena *arena, const graft_env *env,
                           const graft_model *m, graft_data *data, const graft_evidence_options *options,
                           graft_err *err);
@@ -110,8 +110,8 @@ typedef struct graft_cell {
 graft_cell graft_cell_of(const graft_model_evidence *e);
 /** Accuracy that a plan should reach: "head", "top:N", "full". */
 double graft_expected_accuracy(const graft_model_evidence *e, const char *plan);
-/** The plan to take among `plans` (n), cheapest first: the first that is expected to be within half a point,
- * or half a standard error of the probe, of the best. */
+/** The plan to take among `plans` (n), cheapest first: the head alone where nothing more is expected to gain
+ * half a standard error of the probe (half a point at least), else the first that is about the best. */
 size_t graft_choose_plan(const graft_model_evidence *e, const char *const *plans, size_t n);
 /** Transfer has nothing to give: no boundary holds more of the task than the input itself. */
 bool graft_transfer_is_useless(const graft_model_evidence *e);

@@ -73,12 +73,12 @@ static json_t *candidate_json(const graft_candidates *c, const graft_candidate *
 
 static json_t *model_json(const graft_judged *m) {
     graft_cell cell = m->cell;
-    return json_pack("{s:o,s:s,s:s,s:s,s:f,s:s,s:b,s:b,s:f,s:o}", "model", graft_json_string(m->path),
-                     "description", m->description, "size", cell.small ? "small" : "large", "similarity",
-                     cell.similar ? "similar" : "different", "known", cell.known, "why", cell.why,
-                     "transfer_helps", !graft_transfer_is_useless(&m->evidence) && !m->evidence.is_scratch,
-                     "from_scratch", m->evidence.is_scratch, "standing", m->standing, "evidence",
-                     graft_evidence_json(&m->evidence));
+    return json_pack(
+        "{s:o,s:s,s:s,s:s,s:s,s:f,s:s,s:b,s:b,s:f,s:o}", "model", graft_json_string(m->path), "plan",
+        m->plans[m->chosen], "description", m->description, "size", cell.small ? "small" : "large",
+        "similarity", cell.similar ? "similar" : "different", "known", cell.known, "why", cell.why,
+        "transfer_helps", !graft_transfer_is_useless(&m->evidence) && !m->evidence.is_scratch, "from_scratch",
+        m->evidence.is_scratch, "standing", m->standing, "evidence", graft_evidence_json(&m->evidence));
 }
 
 static json_t *list(const graft_candidates *c, bool models) {

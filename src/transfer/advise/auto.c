@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MOST = 500, FEWEST = 20, MOST_PICTURES = 20000 };
+enum { MOST = 500, FEWEST = 20, MOST_PICTURES = 20000, MOST_CLASSES = 100 };
 
 /* Whether looking is worth its while: above these numbers all layers train whatever the features are. */
 static bool is_asked(const graft_job *j) {
@@ -16,7 +16,7 @@ static bool is_asked(const graft_job *j) {
     if (!texts && graft_model_n_stages(m) < 3) return false;
     int64_t n = j->evidence.n_train, k = j->evidence.n_classes > 0 ? j->evidence.n_classes : 1;
     if (!texts && graft_data_n_samples(j->data) > MOST_PICTURES) return false;
-    return n >= FEWEST && n >= 2 * k && n / k < (texts ? 2000 : 200);
+    return n >= FEWEST && n >= 2 * k && k <= MOST_CLASSES && n / k < (texts ? 2000 : 200);
 }
 
 static int keep(graft_job *j, const graft_model_evidence *e, const char *plan, graft_err *err) {
@@ -68,7 +68,7 @@ int graft_job_auto(const char **plan, graft_job *j, graft_err *err) {
     bool seen = e.n_train > 0;
     if (rc < 0 && !(rc == GRAFT_EDATA && seen)) return graft_err_set(err, rc, "%s", reason.message);
     j->settled = true;
-    if (rc < 0) return 0; /* too few to judge by */
+    if (rc < 0 || e.boundaries[0].probe.n == 0) return 0; /* too few to judge by */
     for (size_t i = 0; i < e.n_boundaries; i++) plans[i] = e.boundaries[i].plan;
     plans[e.n_boundaries] = "full";
     *plan = plans[graft_choose_plan(&e, plans, e.n_boundaries + 1)];

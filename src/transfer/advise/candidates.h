@@ -28,7 +28,7 @@ typedef struct graft_candidate {
 } graft_candidate;
 
 typedef struct graft_candidates {
-    graft_env *env;
+    graft_env *env, *quiet; /* quiet: for what is only planned */
     graft_arena *arena;
     const char *data_path;
     const graft_fit_options *options;

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 1000 };
+enum { MOST = 1000, A_CLASS = 5 };
+/* Multiply-adds of one look at all samples, above which the probe is made with one weight decay and three
+ * folds. */
+static const double LONG_PROBE = 1e7;
 
 typedef struct gathering {
     graft_model_evidence *e;
@@ -25,7 +28,7 @@ typedef struct gathering {
     float *source; /* [n, logits.width] */
 } gathering;
 
-/* At most `most` of the members, of each class its share (one at least), spread evenly over its order. */
+/* At most `most` of the members, of each class its share (a few at least), spread evenly over its order. */
 static int pick(gathering *g, const int64_t *members, int64_t n, int64_t most, graft_err *err) {
     int32_t k = graft_data_n_classes(g->data);
     int64_t *counts = graft_arena_array(g->scratch, (size_t)k + 1, sizeof *counts);
@@ -37,6 +40,7 @@ static int pick(gathering *g, const int64_t *members, int64_t n, int64_t most, g
     for (int64_t i = 0; i < n; i++) {
         int32_t c = graft_data_sample(g->data, members[i])->label;
         int64_t wanted = n <= most ? counts[c] : (counts[c] * most + n - 1) / n, at = seen[c]++;
+        if (wanted < A_CLASS) wanted = counts[c] < A_CLASS ? counts[c] : A_CLASS;
         if (at * wanted / counts[c] == (at + 1) * wanted / counts[c]) continue;
         g->y[g->n] = c;
         g->samples[g->n++] = members[i];
@@ -113,6 +117,13 @@ static int take_source(gathering *g, graft_err *err) {
     return 0;
 }
 
+static int probe(graft_probe_result *out, const graft_labelled *f, graft_err *err) {
+    bool is_long = (double)f->n * (double)f->rank * (double)f->k > LONG_PROBE;
+    const graft_probe_options o = {
+        .decay = is_long ? 1e-3 : 0.0, .folds = is_long ? 3 : 0, .tolerance = is_long ? 5e-4 : 0.0};
+    return graft_probe_cross_validate(out, f, &o, err);
+}
+
 static int judge_boundary(gathering *g, size_t i, graft_labelled *above, graft_err *err) {
     const graft_tap *tap = &g->taps.boundaries[i];
     graft_boundary_evidence *b = &g->e->boundaries[i];
@@ -127,7 +138,7 @@ static int judge_boundary(gathering *g, size_t i, graft_labelled *above, graft_e
     if (!x || !b->plan || !b->scores) return graft_err_nomem(err);
     int rc = graft_labelled_make(&f, g->scratch, x, g->n, b->width, g->y, graft_data_n_classes(g->data),
                                  g->source, (int64_t)g->taps.logits.width, err);
-    if (rc == 0) rc = graft_probe_cross_validate(&b->probe, &f, NULL, err);
+    if (rc == 0) rc = probe(&b->probe, &f, err);
     if (rc == 0) rc = graft_knn_accuracy(&b->knn, NULL, &f, err);
     for (size_t s = 0; s < n_rows && rc == 0; s++) {
         b->scores[s] = NAN;
@@ -153,7 +164,7 @@ static int judge_input(gathering *g, graft_err *err) {
     }
     int rc = graft_labelled_make(&f, g->scratch, x, g->n, width, g->y, graft_data_n_classes(g->data), NULL, 0,
                                  err);
-    return rc == 0 ? graft_probe_cross_validate(&g->e->input, &f, NULL, err) : rc;
+    return rc == 0 ? probe(&g->e->input, &f, err) : rc;
 }
 
 static int gather(gathering *g, graft_err *err) {

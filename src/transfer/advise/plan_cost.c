@@ -58,7 +58,6 @@ double graft_machine_rate(const graft_env *env) {
 typedef struct costing {
     graft_job job; /* a copy that is given the plan */
     graft_arena *arena;
-    graft_env *quiet;
     graft_graph *suffix;
     graft_cost cost;
     size_t prefix_memory;
@@ -85,7 +84,7 @@ static int plan_prefix(costing *c, const graft_graph *g, const graft_value *valu
     if (rc == 0) rc = graft_graph_without_dropout(&still, c->arena, part, err);
     if (rc == 0) rc = graft_graph_fold(&folded, c->arena, still, err);
     if (rc == 0) rc = graft_graph_fuse(&fused, c->arena, folded, err);
-    if (rc == 0) rc = graft_state_new(&state, c->quiet, err);
+    if (rc == 0) rc = graft_state_new(&state, c->job.env, err);
     if (rc == 0) rc = graft_program_compile(&program, fused, state, &o, err);
     if (rc == 0) {
         graft_program_memory m = graft_program_needs(program);
@@ -160,7 +159,7 @@ static int reckon(graft_plan_cost *out, costing *c, double rate, graft_err *err)
     if (rc == 0) rc = split(c, err);
     if (rc < 0) return rc;
     count_tokens(c);
-    rc = graft_learn_memory(&memory, c->quiet, c->suffix, &j->recipe, err);
+    rc = graft_learn_memory(&memory, c->job.env, c->suffix, &j->recipe, err);
     if (rc < 0) return rc;
     graft_data_members(j->data, GRAFT_TRAIN, &n);
     graft_data_members(j->data, GRAFT_VAL, &n_val);
@@ -182,17 +181,12 @@ static int reckon(graft_plan_cost *out, costing *c, double rate, graft_err *err)
 int graft_plan_cost_of(graft_plan_cost *out, const graft_job *j, const char *plan, double rate,
                        graft_err *err) {
     costing c = {.job = *j, .arena = graft_arena_new(NULL)};
-    graft_env_options o = GRAFT_ENV_OPTIONS_INIT;
     *out = (graft_plan_cost){0};
     if (!c.arena) return graft_err_nomem(err);
-    o.threads = graft_env_threads(j->env);
-    int rc = graft_env_new(&c.quiet, &o, err);
-    c.job.env = c.quiet;
     c.job.arena = c.arena;
     c.job.options.train = plan;
     c.job.recipe = (graft_recipe){0};
-    if (rc == 0) rc = reckon(out, &c, rate, err);
-    graft_env_free(c.quiet);
+    int rc = reckon(out, &c, rate, err);
     graft_arena_free(c.arena);
     return rc;
 }

@@ -16,7 +16,8 @@ typedef struct graft_plan_cost {
  * share of it that whole networks were seen to reach. */
 double graft_machine_rate(const graft_env *env);
 
-/** Of training `plan` with the job's model, data (settled) and options. Says nothing in the log. */
+/** Of training `plan` with the job's model, data (settled) and options; what defaults say goes into the job's
+ * log. */
 int graft_plan_cost_of(graft_plan_cost *out, const graft_job *j, const char *plan, double rate,
                        graft_err *err);
 

@@ -44,11 +44,13 @@ int graft_candidates_rank(graft_candidates *c, graft_err *err) {
         double error = m->evidence.boundaries[0].probe.error;
         for (size_t p = 0; p < m->n_plans; p++) {
             double expected = graft_expected_accuracy(&m->evidence, m->plans[p]);
+            /* weights that are there have to be clearly worse before none are better */
+            double doubt = m->evidence.is_scratch ? -1.0 : m->standing;
             c->items[c->n_items++] =
                 (graft_candidate){.model = m,
                                   .plan = p,
                                   .expected = expected,
-                                  .rank = expected + m->standing * (isfinite(error) ? error : 0.0),
+                                  .rank = expected + doubt * (isfinite(error) ? error : 0.0),
                                   .measured = NAN};
         }
     }
