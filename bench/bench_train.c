@@ -1,6 +1,6 @@
 /* Training steps a second on noise: what a model's step costs, input pictures already in memory.
  *
- *     bench_train MODEL [--train head|top:N|full] [--batch N] [--length TOKENS] [--dtype fp32|bf16]
+ *     bench_train MODEL [--train head|top:N|full|lora:...] [--batch N] [--length TOKENS] [--dtype fp32|bf16]
  * [--seconds S] [--threads T]
  * [--trace]
  *
@@ -56,11 +56,14 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
                                .dtype = o->bf16 ? GRAFT_BF16 : GRAFT_F32,
                                .group = group_of};
     if (graft_model_modality(s->model) == GRAFT_TEXTS) s->recipe.tokens = o->batch * o->length;
-    rc = graft_model_graph(&graph, s->arena, s->model, 0, 0, err);
+    rc = graft_strategy_prepare(s->model, o->train, 0, err);
+    if (rc == 0) rc = graft_model_graph(&graph, s->arena, s->model, 0, 0, err);
     if (rc == 0)
         rc = graft_strategy_phases(&phases, &n_phases, &plan, s->arena, s->model, o->train, &evidence, err);
     if (rc == 0) rc = graft_mark_trained(graph, s->model, phases, true, err);
-    if (rc == 0) {
+    if (rc == 0 && graft_model_n_adapted(s->model) && !graft_prefix_pays(graph, s->arena)) {
+        rc = graft_prefix_none(&s->suffix, s->arena, graph, err);
+    } else if (rc == 0) {
         rc = graft_prefix_split(&s->prefix, &s->suffix, s->arena, s->env, graph, s->recipe.dtype, o->batch,
                                 graft_model_longest(s->model), err);
     }
@@ -80,10 +83,13 @@ static int step(setup *s, int64_t update, graft_err *err) {
     return graft_stepper_run(&s->stepper, &b, update, update + 1, err);
 }
 
+/* The inputs' places were used for other values in the last step. */
 static int trace(setup *s, graft_err *err) {
+    const graft_feed feed = graft_batch_feed(&s->inputs.batch);
     graft_buf text;
     graft_buf_init(&text, 0);
-    int rc = graft_program_trace(s->stepper.step.programs[0], &text, err);
+    int rc = graft_program_feed(s->stepper.step.programs[0], &feed, 0, feed.n, err);
+    if (rc == 0) rc = graft_program_trace(s->stepper.step.programs[0], &text, err);
     if (rc == 0 && !text.failed) fputs(text.data, stdout);
     graft_buf_done(&text);
     return rc;

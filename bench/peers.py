@@ -1,6 +1,6 @@
 """graft next to its peers, in pairs: A B A within seconds, the median ratio of several rounds (peers.sh starts it).
 
-    peers.py --graft build/release/graft [forward] [train] [fit] [predict] [decode] [text] [sentences] [--rounds N] [--seconds S] [--threads T]
+    peers.py --graft build/release/graft [forward] [train] [fit] [predict] [decode] [text] [lora] [sentences] [--rounds N] [--seconds S] [--threads T]
 
 A processor's speed drifts by up to two within minutes; so each measurement of a peer stands between two of graft, and only
 their ratio counts. Every program gets the same number of threads. All models have random weights, made here: speed does not
@@ -22,7 +22,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SECTIONS = ("forward", "train", "fit", "predict", "decode", "text", "sentences")
+SECTIONS = ("forward", "train", "fit", "predict", "decode", "text", "lora", "sentences")
 FORWARD = {"fp32": ["torch", "torch.compile", "onnxruntime", "openvino"], "bf16": ["torch", "torch.compile", "openvino"]}
 TRAIN = ["torch", "torch.compile"]
 NAMES = {"torch": "PyTorch eager, channels_last", "torch.compile": "torch.compile", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
@@ -320,6 +320,18 @@ def text(bench):
                     lambda d=dtype: bench.graft("bench_train", folder, "--train", "full", "--batch", train_batch, "--length", 128, "--dtype", d,
                                                 "--seconds", 2 * bench.args.seconds),
                     2 * bench.args.seconds, folder=folder, batch=train_batch, length=128, dtype=dtype)
+
+
+def lora(bench):
+    """Steps of LoRA, rank 8 on query and value, on texts of 128 tokens."""
+    for architecture, batch in (("bert-base", 8), ("minilm", 32)):
+        folder = bench.model(architecture, kind="text_prepare")
+        head(f"LoRA (r=8, query and value) on {architecture}, 128 tokens", "texts/s")
+        for dtype in ("fp32", "bf16"):
+            compare(bench, f"step, batch {batch}, {dtype}", "lora_train", ["peft"],
+                    lambda d=dtype: bench.graft("bench_train", folder, "--train", "lora:r=8,alpha=16,targets=query+value", "--batch", batch,
+                                                "--length", 128, "--dtype", d, "--seconds", 2 * bench.args.seconds),
+                    2 * bench.args.seconds, folder=folder, batch=batch, length=128, dtype=dtype)
 
 
 def sentences(bench):

@@ -97,9 +97,35 @@ def torch_train(o):
     return step
 
 
+def peft_train(o):
+    """LoRA of rank 8 on query and value, and the head; the base in bf16 where that is the type. SGD as in graft's own bench."""
+    import peft
+    import torch
+    from transformers import BertForSequenceClassification
+    bf16 = o["dtype"] == "bf16"
+    model = BertForSequenceClassification.from_pretrained(o["folder"], dtype=torch.bfloat16 if bf16 else torch.float32)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model.config.attention_probs_dropout_prob = 0.0
+    model = peft.get_peft_model(model, peft.LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"]))
+    model.train()
+    ids, y = torch.from_numpy(ids_of(o)), torch.arange(o["batch"]) % 2
+    mask = torch.ones_like(ids)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3, momentum=0.9, weight_decay=1e-4)
+
+    def step():
+        with autocast(o):
+            loss = torch.nn.functional.cross_entropy(model(input_ids=ids, attention_mask=mask).logits, y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return step
+
+
 STEPS = {"text_forward": {"torch": torch_forward, "torch.compile": torch_forward, "onnxruntime": onnxruntime_forward,
                           "openvino": openvino_forward},
-         "text_train": {"torch": torch_train, "torch.compile": torch_train}}
+         "text_train": {"torch": torch_train, "torch.compile": torch_train}, "lora_train": {"peft": peft_train}}
 
 
 def encode(o):

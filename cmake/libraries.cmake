@@ -10,6 +10,12 @@ add_library(graft_libraries INTERFACE)
 target_link_libraries(graft_libraries INTERFACE PkgConfig::JANSSON PkgConfig::ZLIB PkgConfig::LIBZIP PkgConfig::LIBXXHASH
   PkgConfig::LIBJPEG PkgConfig::SPNG PkgConfig::LIBWEBP PkgConfig::LIBUTF8PROC PkgConfig::LIBPCRE2-8 PkgConfig::SQLITE3 Threads::Threads m)
 
+# Linear algebra of transfer/advise. Debian's libopenblas-openmp-dev runs on OpenMP's threads, as graft's own loops do:
+# the two never compete, and inside a parallel region it stays on one. Another OpenBLAS works too.
+pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
+pkg_check_modules(LAPACKE REQUIRED IMPORTED_TARGET lapacke)
+target_link_libraries(graft_libraries INTERFACE PkgConfig::LAPACKE PkgConfig::OPENBLAS)
+
 find_package(OpenMP REQUIRED COMPONENTS C)
 if(GRAFT_SANITIZE MATCHES "thread")
   # The thread sanitizer does not see libgomp's barriers and would report every parallel region: graft's own

@@ -110,21 +110,41 @@ typedef struct graft_data_choice {
                           subset of more; tasks without one class a sample: of all; 0: every one */
 } graft_data_choice;
 
+/** What keeps few samples from being learnt by heart, and a pretrained model from forgetting. */
+typedef struct graft_regular {
+    double layer_decay; /* rate of a stage as a share of the rate of the one above it, from the head's down;
+                           0: 1. Times backbone_lr_scale where layers are pretrained */
+    double ema;     /* decay of an exponential average of the weights, which is evaluated and kept; 0: none */
+    double swa;     /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
+    double l2_sp;   /* strength of the pull of pretrained layers to their pretrained values; 0: none */
+    double dropout; /* negative: as the model's config says */
+    double drop_path; /* share of the last residual branch's samples that skip it, less below it; 0: none */
+    double r_drop;    /* strength of the agreement of two dropouts' answers; 0: none */
+    double bss;   /* strength of the penalty on the smallest singular value of a batch's features; 0: none */
+    double delta; /* strength of the pull of features to those of the pretrained model; 0: none */
+} graft_regular;
+
 typedef struct graft_fit_options {
     graft_data_choice data;
+    graft_regular regular;
     const char *family;  /* of a bare checkpoint; NULL: recognised */
     const char *head;    /* "linear", "mlp"; of tagged words "crf" too; NULL: linear, or the model's own */
-    const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them; NULL: mean */
+    const char *encoder; /* of a file of word vectors: "mean", "cnn" or "lstm" reads them, "fasttext" trains
+                            their mean by SGD as that program does; NULL: mean */
     const char
         *pooling; /* texts: "first", "last", "mean", "max" token states; NULL: what the model's files say */
-    int64_t max_length;  /* texts: tokens, longer ones are cut; 0: what the model's files say */
-    const char *train;   /* what is trained: "head", "top:N", "from:STAGE", "full"; NULL: chosen and said */
-    int64_t epochs;      /* 0: chosen from the data's size */
-    double epochs_share; /* of the epochs that were given or would be chosen; 0: all of them */
-    int64_t batch;       /* 0: 32, less for few samples */
-    double lr;           /* base rate; 0: the optimiser's for this plan */
-    double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
-    double head_lr;      /* rate of the head; 0: lr */
+    int64_t max_length; /* texts: tokens, longer ones are cut; 0: what the model's files say */
+    int64_t stride; /* texts: longer ones are read in windows that share so many tokens, each a sample with
+                       the text's answer; validation and test join their answers; 0: what the model's files
+                       say; negative: they are cut */
+    const char
+        *train; /* what is trained: "head", "top:N", "full", "lora:r=8"...; NULL, "auto": by evidence, said */
+    int64_t epochs;            /* 0: chosen from the data's size */
+    double epochs_share;       /* of the epochs that were given or would be chosen; 0: all of them */
+    int64_t batch;             /* 0: 32, less for few samples */
+    double lr;                 /* base rate; 0: the optimiser's for this plan */
+    double lr_scale;           /* rates as multiples of those that would be chosen; 0: 1 */
+    double head_lr;            /* rate of the head; 0: lr */
     double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
                                   one, else 1 */
     double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */
@@ -140,6 +160,19 @@ typedef struct graft_fit_options {
         *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
     int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
     int64_t eval_every; /* epochs; 0: 1 */
+    const char
+        *loss; /* "focal": classes, tags or labels that are answered well weigh less; NULL: the task's */
+    double focal_gamma;  /* its exponent; 0: 2 */
+    double logit_adjust; /* strength of the training part's prior in the loss, so that rare classes need
+                            larger logits; 1 aims at balanced accuracy; 0: none */
+
+    /* What is chosen on the validation part after training, kept in graft.json for predict and eval.
+     * "temperature": probabilities are of logits divided by what fits best; "fold": the head's weights are
+     * divided by it; "none"; NULL: temperature. */
+    const char *calibrate;
+    /* "f1": from which probability on a class is said; "none"; NULL: f1 of several labels a sample. */
+    const char *thresholds;
+
     uint64_t seed;
     uint64_t memory; /* bytes; 0: what the machine has */
     graft_precision precision;
@@ -147,11 +180,18 @@ typedef struct graft_fit_options {
                                 cache */
     bool from_scratch;       /* the model's weights are not used, only its architecture */
     const char *tensorboard; /* folder for TensorBoard's event files, written as the run goes; NULL: none */
-    bool restart;            /* an interrupted run in `out` is not taken up */
-    bool dry_run;            /* plan, memory and schedule are said, nothing is trained */
+    const char *command; /* how the run was asked for, kept in graft.json for its reader; NULL: not told */
+    bool restart;        /* an interrupted run in `out` is not taken up */
+    bool merge;          /* of train "lora:...": adapters end in the weights; else OUT is an adapter over
+                            `model` */
+    bool dry_run;        /* plan, memory and schedule are said, nothing is trained */
 } graft_fit_options;
 #define GRAFT_FIT_OPTIONS_INIT                                                                               \
-    { .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1 }
+    {                                                                                                        \
+        .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1, .regular = {               \
+            .dropout = -1                                                                                    \
+        }                                                                                                    \
+    }
 
 /** Adapts `model` (a folder, a config, a checkpoint, or a file of word vectors) to labelled `data` and writes
  * the folder `out`, which is verified before it is called done. *result (may be NULL) is a JSON object: plan,
@@ -185,8 +225,8 @@ GRAFT_API int graft_runs_json(char **result, const char *path, graft_err *err);
 
 /** What graft_compare repeats. */
 typedef struct graft_compare_options {
-    graft_fit_options fit; /* of every run; `seed` is the first one; train, from_scratch and data.per_class come
-                              from the comparison, data.test is 0.2 unless given */
+    graft_fit_options fit; /* of every run; `seed` is the first one; train, from_scratch and data.per_class
+                              come from the comparison, data.test is 0.2 unless given */
     const char *plans;     /* "scratch,head,top:1,full,lora", with "scratch" for the architecture without its
                               weights; NULL: those of these that the model has */
     const char *per_class; /* labels of a class, "5,10,20,50,all"; NULL: these. Fewer are a subset of more */
@@ -197,14 +237,14 @@ typedef struct graft_compare_options {
 #define GRAFT_COMPARE_OPTIONS_INIT                                                                           \
     { .fit = GRAFT_FIT_OPTIONS_INIT }
 
-/** Trains `model` on `data` by several plans, seeds and numbers of labels, out of one bottleneck cache, and says
- * what each was worth: scores with intervals over the seeds, McNemar's test against the best, overfitting,
- * learning curves over epochs, seconds and labels that are carried on with a band, and what to label next. `out`
- * (NULL: nowhere) is a folder that receives compare.json and runs.jsonl; runs that are there already are not
- * repeated, so that an interrupted comparison goes on and one of more seeds or plans adds to what there is.
- * *result is compare.json. */
-GRAFT_API int graft_compare(char **result, graft_env *env, const char *model, const char *data, const char *out,
-                            const graft_compare_options *options, graft_err *err);
+/** Trains `model` on `data` by several plans, seeds and numbers of labels, out of one bottleneck cache, and
+ * says what each was worth: scores with intervals over the seeds, McNemar's test against the best,
+ * overfitting, learning curves over epochs, seconds and labels that are carried on with a band, and what to
+ * label next. `out` (NULL: nowhere) is a folder that receives compare.json and runs.jsonl; runs that are
+ * there already are not repeated, so that an interrupted comparison goes on and one of more seeds or plans
+ * adds to what there is. *result is compare.json. */
+GRAFT_API int graft_compare(char **result, graft_env *env, const char *model, const char *data,
+                            const char *out, const graft_compare_options *options, graft_err *err);
 
 typedef struct graft_use_options {
     graft_data_choice data;
@@ -212,12 +252,19 @@ typedef struct graft_use_options {
     const char *part;    /* eval: "train", "val", "test", "all"; NULL: test, else val, else all */
     const char *pooling; /* texts: as in graft_fit_options; embed without either: mean */
     int64_t max_length;  /* texts: tokens; 0: what the model's files say */
-    int64_t batch;       /* 0: 32 */
+    int64_t stride; /* texts: longer ones are read in windows that share so many tokens, whose answers (or
+                       features) are averaged; a word's is that of the window with the most context; 0: what
+                       the model's files say; negative: they are cut */
+    int64_t batch;  /* 0: 32 */
     graft_precision precision;
-    double min_confidence; /* predict: below it the answer is no class */
-    int64_t top;           /* predict: classes told; 0: 5 at most */
+    double min_confidence;       /* predict: below it the answer is no class */
+    int64_t top;                 /* predict: classes told; 0: 5 at most */
+    const char *const *adapters; /* folders of peft adapters over the model; predict answers once for each,
+                                    eval and embed take one */
+    size_t n_adapters;
     bool inputs_are_texts; /* predict, embed: inputs are texts themselves, not paths */
     bool no_cache;         /* embed, eval: do not read or fill the bottleneck cache */
+    bool uncalibrated;     /* predict, eval: without the temperature and the thresholds of its graft.json */
 } graft_use_options;
 #define GRAFT_USE_OPTIONS_INIT                                                                               \
     { .part = NULL }
@@ -235,17 +282,38 @@ typedef struct graft_tagged_word {
     double confidence;
 } graft_tagged_word;
 
+/** How models are averaged. */
+typedef struct graft_blend_options {
+    graft_data_choice data;
+    const char *data_path; /* labelled data on whose validation part shares are chosen; NULL: none */
+    const char *alpha;     /* two models: share of the second, "0.5", or several with commas between, of which
+                              the data choose; NULL: 0.5, with data 0, 0.1 … 1 */
+    const char *soup; /* "uniform", "greedy"; NULL: of more than two models greedy with data, else uniform */
+    uint64_t seed;    /* of the data's split */
+} graft_blend_options;
+#define GRAFT_BLEND_OPTIONS_INIT                                                                             \
+    { .data_path = NULL }
+
+/** The average of models of one architecture, weight by weight, written into `out` and verified: from a
+ * pretrained to an adapted one (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"), or of
+ * several runs ("Model soups"). The last one gives classes, preprocessing and, where the others have other
+ * classes, the head. *result (may be NULL): out, folders, shares, tried, head, metrics of the parts where
+ * data were given. */
+GRAFT_API int graft_blend_models(char **result, graft_env *env, const char *const *folders, size_t n_folders,
+                                 const char *out, const graft_blend_options *options, graft_err *err);
+
 /** One answer. Everything is borrowed for the duration of the call. */
 typedef struct graft_prediction {
     const char *input; /* path, or path and row */
     const char *label; /* NULL: abstained, not readable, or the task is none with one class */
     double confidence; /* of the likeliest class */
-    size_t n_top;      /* multi-label: the classes that apply (all of 0.5 and more) */
+    size_t n_top;      /* multi-label: the classes that apply (of 0.5 and more, or its thresholds) */
     const char *const *top_labels;
     const double *top_confidences;
     const char *problem; /* why an input could not be read; NULL otherwise */
     const char *task;    /* "classes", "multilabel", "regression", "tagging" */
     double value;        /* regression */
+    const char *adapter; /* whose answer it is, where graft_use_options names adapters; else NULL */
     size_t n_words;      /* tagging */
     const graft_tagged_word *words;
 } graft_prediction;
@@ -262,15 +330,61 @@ GRAFT_API int graft_predict(graft_env *env, const char *model, const char *const
 GRAFT_API int graft_embed(char **result, graft_env *env, const char *model, const char *const *inputs,
                           size_t n_inputs, const char *out, const graft_use_options *options, graft_err *err);
 
+typedef struct graft_advise_options {
+    graft_data_choice data;
+    const char *family;     /* of bare checkpoints; NULL: recognised */
+    const char *boundaries; /* plans parted by commas, whose boundaries are judged; NULL: head and the three
+                               stages below it */
+    int64_t most;           /* samples that are judged by; 0: 1000 */
+    double probe_seconds;   /* short real runs of the best candidates, about so long in all; 0: none */
+    uint64_t seed;          /* of the split, as in a fit */
+    graft_precision precision;
+    bool no_cache; /* neither read nor fill the bottleneck cache */
+} graft_advise_options;
+#define GRAFT_ADVISE_OPTIONS_INIT                                                                            \
+    { .family = NULL }
+
+/** Which of `models` (n) suits labelled data of one class a sample, and what of it to train, without
+ * training: one forward pass over the samples, then scores of transferability (LogME, H-score, TransRate,
+ * GBC, LEEP, NCE), nearest neighbours and cross-validated linear probes at several boundaries. *result:
+ * verdict, model and plan to take, `models` with their evidence and their cell of the size x similarity
+ * table, and `ranking` of (model, plan) with expected accuracy, gain over the head alone, standard error,
+ * seconds, memory, and the command to run. */
+GRAFT_API int graft_advise(char **result, graft_env *env, const char *const *models, size_t n,
+                           const char *data, const graft_advise_options *options, graft_err *err);
+
 /** What a model is: family, stages, parameters, features, preprocessing, labels, as a JSON object. With
  * `train` also what that plan freezes and trains, and what a step costs in multiply-adds a sample of
  * convolutions and linear layers (its memory: graft_fit with dry_run). */
 GRAFT_API int graft_inspect(char **result, graft_env *env, const char *model, const char *family,
                             const char *train, graft_err *err);
 
+/** Adapters become part of the weights: `model` is an adapter's folder (of graft or peft), or the model under
+ * the folder `adapter` (NULL: none); `out` an ordinary model's. *result: out, base, layers, verified (the
+ * folder had probe inputs, which answer as before) and verify_difference. */
+GRAFT_API int graft_merge_adapter(char **result, graft_env *env, const char *model, const char *adapter,
+                                  const char *out, graft_err *err);
+
 /** Replays the probe inputs of a folder that graft wrote: a JSON object with the largest difference. EDATA
  * when the outputs differ. */
 GRAFT_API int graft_verify(char **result, graft_env *env, const char *out, graft_err *err);
+
+typedef struct graft_report_options {
+    int64_t samples;  /* whose features are drawn and looked at, at most 2,000; 0: 800, fewer where the model
+                         is  slow */
+    bool no_cache;    /* the bottleneck cache is neither read nor filled */
+    bool no_pictures; /* no sample is shown: neither picture nor text leaves the data */
+} graft_report_options;
+#define GRAFT_REPORT_OPTIONS_INIT                                                                            \
+    { .samples = 0 }
+
+/** Writes a page about a run's folder, or one that compares several: one HTML file that asks for nothing
+ * else. What it shows of samples is read from the data that graft.json names, the picture of the features
+ * before training from the base model; where these are gone, the page says so. `options` may be NULL. *result
+ * (may be NULL): out, runs, bytes, and missing, a list of what was left out and why. Errors: EIO, EFORMAT: a
+ * folder is none that graft_fit wrote. */
+GRAFT_API int graft_report(char **result, graft_env *env, const char *const *runs, size_t n_runs,
+                           const char *out, const graft_report_options *options, graft_err *err);
 
 /** A string that graft made (JSON mostly). NULL allowed. */
 GRAFT_API void graft_text_free(char *text);
@@ -289,6 +403,10 @@ GRAFT_API int graft_words_similar(char **result, graft_env *env, const char *fil
 /** words[0] is to words[1] as words[2] is to what: the same for words[1] - words[0] + words[2]. */
 GRAFT_API int graft_words_analogy(char **result, graft_env *env, const char *file, const char *const words[3],
                                   int64_t top, graft_err *err);
+/** The same by products in place of sums, so that no single likeness decides (3CosMul, Levy and Goldberg
+ * 2014); scores are gensim's most_similar_cosmul's. */
+GRAFT_API int graft_words_analogy_product(char **result, graft_env *env, const char *file,
+                                          const char *const words[3], int64_t top, graft_err *err);
 /** Vectors of words: file, format, n, width, and vectors of word, known (false: by subwords) and values. */
 GRAFT_API int graft_words_get(char **result, graft_env *env, const char *file, const char *const *words,
                               size_t n_words, graft_err *err);
@@ -306,6 +424,15 @@ GRAFT_API int graft_words_trim(char **result, graft_env *env, const char *file, 
 GRAFT_API int graft_words_model(char **result, graft_env *env, const char *file, const char *out,
                                 const char *encoder, const char *data, const graft_data_choice *choice,
                                 int64_t first, graft_err *err);
+
+/** Writes into the folder `out` the text model in the folder `model` (of Transformers or
+ * sentence-transformers) with the vectors of `file` in place of its embedding matrix and their words in place
+ * of its tokens; words chosen by `data`, `choice` and `first` as above. A word that the model has as a token
+ * keeps the model's vector; the others are mapped into its space by least squares over these. *result: file,
+ * model, out, n, special, shared, from_width, width, mapped, cosine, data_words, data_words_known, split. */
+GRAFT_API int graft_words_into(char **result, graft_env *env, const char *file, const char *model,
+                               const char *out, const char *data, const graft_data_choice *choice,
+                               int64_t first, graft_err *err);
 
 /* ---- The bottleneck cache ------------------------------------------------------------------------------ */
 

@@ -45,6 +45,10 @@ void graft_dir_unlock(int lock);
 int graft_dir_remove(const char *path, graft_err *err);
 bool graft_path_is_dir(const char *path);
 bool graft_path_is_file(const char *path);
+/** Whether both are there and are the same file or folder. */
+bool graft_path_same(const char *a, const char *b);
+/** The path from the root on, without symbolic links; NULL when it is not there or memory is out. */
+char *graft_path_absolute(graft_arena *arena, const char *path);
 /** "dir/name", in the arena; NULL when out of memory. */
 char *graft_path_join(graft_arena *arena, const char *dir, const char *name);
 /** The part after the last '/', within `path`. */

@@ -181,3 +181,15 @@ uint64_t graft_disk_free(const char *path) {
     free(at);
     return bytes;
 }
+
+bool graft_path_same(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+char *graft_path_absolute(graft_arena *arena, const char *path) {
+    char *whole = realpath(path, NULL);
+    char *copy = whole ? graft_arena_strdup(arena, whole) : NULL;
+    free(whole);
+    return copy;
+}

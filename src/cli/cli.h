@@ -14,12 +14,20 @@ typedef enum graft_opt_kind {
     GRAFT_OPT_FLAG,   /* bool: true */
     GRAFT_OPT_SET,    /* int64_t: `given_zero` */
     GRAFT_OPT_TEXT,   /* const char *, borrowed from argv */
+    GRAFT_OPT_LIST,   /* graft_opt_list: given several times */
     GRAFT_OPT_CHOICE, /* int: index among the words of `value`, "fp32|bf16" */
     GRAFT_OPT_INT,    /* int64_t */
     GRAFT_OPT_SEED,   /* uint64_t */
     GRAFT_OPT_BYTES,  /* uint64_t, with K, M, G or T of 1024 */
     GRAFT_OPT_REAL    /* double; 5% is 0.05 */
 } graft_opt_kind;
+
+/** What an option that is given several times fills; borrowed from argv. */
+enum { GRAFT_OPT_MOST = 32 };
+typedef struct graft_opt_list {
+    const char *items[GRAFT_OPT_MOST];
+    size_t n;
+} graft_opt_list;
 
 /** One option. Numbers lie in [least, most]. */
 typedef struct graft_opt {
@@ -45,6 +53,8 @@ typedef struct graft_common {
     int64_t threads;
     const char *const *args; /* what is no option, in order */
     size_t n_args;
+    char *const *words; /* everything after the command's name, as it was given */
+    size_t n_words;
 } graft_common;
 
 /* ---- Commands ---- */
@@ -75,11 +85,16 @@ const graft_command *graft_command_find(const char *name); /* NULL: none of that
  * graft_data_choice). */
 extern const graft_opt graft_opts_common[4];
 extern const graft_opt graft_opts_data[12];
+/** How training is regularised (a graft_regular). */
+extern const graft_opt graft_opts_regular[9];
 
 /** Parses argv[0..n) into `options`, a copy of c->initial, and c's args into `args`, which has room for n.
  * *help: --help was asked for, the rest was not looked at. EUSAGE says what is wrong. */
 int graft_opt_parse(const graft_command *c, void *options, const char **args, int n, char **argv, bool *help,
                     graft_err *err);
+/** The line that was given, as a shell takes it, without what changes nothing but the telling (-q, --json) or
+ * the beginning (--restart). */
+void graft_opt_line(graft_buf *out, const graft_command *c, const graft_common *common);
 /** The word of `words` (n) that `word` was probably meant to be; NULL when none is near. */
 const char *graft_opt_nearest(const char *word, const char *const *words, size_t n);
 

@@ -5,6 +5,7 @@
 typedef struct arguments {
     graft_common common;
     graft_use_options use;
+    const char *adapter;
     const char *out;
 } arguments;
 
@@ -39,6 +40,15 @@ static const graft_opt own_options[] = {
      .least = 1,
      .most = 1e6,
      .help = "tokens of a text, longer ones are cut; what the model's files say"},
+    {.name = "stride",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(use.stride),
+     .value = "N",
+     .least = 0,
+     .most = 1e6,
+     .given_zero = -1,
+     .help = "longer texts are read in windows that share N tokens, and their rows averaged; 0: they are "
+             "cut; what the model's files say"},
     {.name = "max-bad",
      .kind = GRAFT_OPT_REAL,
      .offset = AT(use.data.max_bad),
@@ -60,6 +70,11 @@ static const graft_opt own_options[] = {
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(use.no_cache),
      .help = "neither read nor fill the bottleneck cache"},
+    {.name = "adapter",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(adapter),
+     .value = "DIR",
+     .help = "a LoRA adapter over MODEL"},
 };
 
 static const graft_opt_group groups[] = {
@@ -75,10 +90,13 @@ static void human(const json_t *o) {
 
 static int run(graft_env *env, const void *options, graft_err *err) {
     const arguments *a = options;
+    graft_use_options use = a->use;
     char *result = NULL;
+    use.adapters = &a->adapter;
+    use.n_adapters = a->adapter != NULL;
     if (!a->out) return graft_err_set(err, GRAFT_EUSAGE, "where to? give a file with -o FILE");
     int rc = graft_embed(&result, env, a->common.args[0], a->common.args + 1, a->common.n_args - 1, a->out,
-                         &a->use, err);
+                         &use, err);
     return rc < 0 ? rc : graft_print_result(&a->common, result, human, err);
 }
 

@@ -5,6 +5,7 @@
 typedef struct arguments {
     graft_common common;
     graft_use_options use;
+    const char *adapter;
 } arguments;
 
 static const arguments initial = {.use = GRAFT_USE_OPTIONS_INIT};
@@ -28,6 +29,15 @@ static const graft_opt own_options[] = {
      .least = 1,
      .most = 65536,
      .help = "samples at a time; 32"},
+    {.name = "stride",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(use.stride),
+     .value = "N",
+     .least = 0,
+     .most = 1e6,
+     .given_zero = -1,
+     .help = "longer texts are read in windows that share N tokens, and their answers joined; 0: they are "
+             "cut; what the model's files say"},
     {.name = "dtype",
      .kind = GRAFT_OPT_CHOICE,
      .offset = AT(use.precision),
@@ -37,6 +47,15 @@ static const graft_opt own_options[] = {
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(use.no_cache),
      .help = "neither read nor fill the bottleneck cache"},
+    {.name = "adapter",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(adapter),
+     .value = "DIR",
+     .help = "a LoRA adapter over MODEL"},
+    {.name = "uncalibrated",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(use.uncalibrated),
+     .help = "without the temperature and the thresholds that the folder keeps"},
 };
 
 static const graft_opt_group groups[] = {
@@ -88,7 +107,8 @@ static void human(const json_t *o) {
                                        "r2",
                                        "hamming_loss",
                                        "log_loss",
-                                       "ece"};
+                                       "ece",
+                                       "temperature"};
     char text[32];
     printf("%-23s %s (part %s)\n", "n", graft_print_number(o, "n", text, sizeof text),
            graft_print_text(o, "part"));
@@ -100,8 +120,11 @@ static void human(const json_t *o) {
 
 static int run(graft_env *env, const void *options, graft_err *err) {
     const arguments *a = options;
+    graft_use_options use = a->use;
     char *result = NULL;
-    int rc = graft_eval(&result, env, a->common.args[0], a->common.args[1], &a->use, err);
+    use.adapters = &a->adapter;
+    use.n_adapters = a->adapter != NULL;
+    int rc = graft_eval(&result, env, a->common.args[0], a->common.args[1], &use, err);
     return rc < 0 ? rc : graft_print_result(&a->common, result, human, err);
 }
 

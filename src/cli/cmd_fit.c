@@ -6,6 +6,7 @@ typedef struct arguments {
     graft_common common;
     graft_fit_options fit;
     const char *out;
+    bool no_report;
 } arguments;
 
 static const arguments initial = {.fit = GRAFT_FIT_OPTIONS_INIT};
@@ -22,9 +23,9 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.train),
      .value = "PLAN",
-     .help =
-         "what is trained, the rest is frozen: head, top:N, from:STAGE, full; chosen from the data unless "
-         "given"},
+     .help = "what is trained, the rest is frozen; auto, the default: chosen by what the features say of the "
+             "data; "
+             "see below"},
     {.name = "family",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.family),
@@ -39,7 +40,8 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.encoder),
      .value = "NAME",
-     .help = "of word vectors: their mean, a cnn or an lstm reads them; mean"},
+     .help = "of word vectors: their mean, a cnn or an lstm reads them; fasttext trains their mean as that "
+             "program does; mean"},
     {.name = "pooling",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.pooling),
@@ -52,6 +54,14 @@ static const graft_opt main_options[] = {
      .least = 1,
      .most = 1e6,
      .help = "tokens of a text, longer ones are cut; what the model's files say"},
+    {.name = "stride",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(fit.stride),
+     .value = "N",
+     .least = 0,
+     .most = 1e6,
+     .given_zero = -1,
+     .help = "longer texts are read in windows that share N tokens, each a sample; they are cut"},
     {.name = "from-scratch",
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(fit.from_scratch),
@@ -61,10 +71,15 @@ static const graft_opt main_options[] = {
      .offset = AT(fit.tensorboard),
      .value = "FOLDER",
      .help = "write event files for TensorBoard there as the run goes"},
+    {.name = "no-report", .kind = GRAFT_OPT_FLAG, .offset = AT(no_report), .help = "write no report.html"},
     {.name = "restart",
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(fit.restart),
      .help = "do not take up an interrupted run"},
+    {.name = "merge",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(fit.merge),
+     .help = "of --train lora: write a whole model, not an adapter over MODEL"},
     {.name = "dry-run",
      .kind = GRAFT_OPT_FLAG,
      .offset = AT(fit.dry_run),
@@ -155,6 +170,27 @@ static const graft_opt training_options[] = {
      .offset = AT(fit.class_weights),
      .value = "NAME",
      .help = "none or auto: rare classes weigh more"},
+    {.name = "loss",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.loss),
+     .value = "NAME",
+     .help = "focal: what is answered well weighs less; cross_entropy, bce or mse, as the task is"},
+    {.name = "focal-gamma",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.focal_gamma),
+     .value = "X",
+     .least = 1e-3,
+     .most = 100,
+     .help = "exponent of --loss focal; 2"},
+    {.name = "logit-adjust",
+     .kind = GRAFT_OPT_REAL,
+     .offset = AT(fit.logit_adjust),
+     .value = "TAU",
+     .least = 0,
+     .most = 100,
+     .help =
+         "strength of the classes' shares in the loss: rare classes need larger logits; 1 aims at balanced "
+         "accuracy; 0"},
     {.name = "sampler",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.sampler),
@@ -185,6 +221,18 @@ static const graft_opt training_options[] = {
      .offset = AT(fit.seed),
      .value = "N",
      .help = "of everything random; 0"},
+    {.name = "calibrate",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.calibrate),
+     .value = "NAME",
+     .help = "temperature: predict and eval divide logits by what fits the validation part; fold: the head's "
+             "weights do; none"},
+    {.name = "thresholds",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(fit.thresholds),
+     .value = "NAME",
+     .help = "f1: from where on a class is said, best on the validation part (several labels, two classes); "
+             "none"},
 };
 
 static const graft_opt machine_options[] = {
@@ -215,6 +263,7 @@ static const graft_opt machine_options[] = {
 static const graft_opt_group groups[] = {
     {"What", main_options, GRAFT_COUNT(main_options), 0},
     {"Training", training_options, GRAFT_COUNT(training_options), 0},
+    {"Regularisation", graft_opts_regular, GRAFT_COUNT(graft_opts_regular), AT(fit.regular)},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(fit.data)},
     {"Machine", machine_options, GRAFT_COUNT(machine_options), 0},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
@@ -237,6 +286,21 @@ static void human_dry(const json_t *o) {
     printf("%-16s %s\n", "memory", graft_print_bytes(peak, bytes, sizeof bytes));
 }
 
+/* How sure the model is, and how sure it should be. */
+static void print_calibration(const json_t *calibration) {
+    char t[32], ece[2][32], loss[2][32];
+    const json_t *test = json_object_get(calibration, "test"), *of = test ? test : calibration;
+    if (!json_is_object(calibration)) return;
+    printf("calibration: temperature %s%s, ece %s -> %s, log loss %s -> %s on %s\n",
+           graft_print_number(calibration, "temperature", t, sizeof t),
+           json_is_true(json_object_get(calibration, "folded")) ? " (folded into the head)" : "",
+           graft_print_number(of, "ece_before", ece[0], sizeof ece[0]),
+           graft_print_number(of, "ece_after", ece[1], sizeof ece[1]),
+           graft_print_number(of, "log_loss_before", loss[0], sizeof loss[0]),
+           graft_print_number(of, "log_loss_after", loss[1], sizeof loss[1]),
+           test ? "test" : "the validation part that chose it");
+}
+
 static void human(const json_t *o) {
     char score[32], n[32], epochs[32], best[32], bytes[32];
     double seconds = json_number_value(json_object_get(o, "seconds"));
@@ -249,19 +313,38 @@ static void human(const json_t *o) {
            graft_print_number(o, "epochs", epochs, sizeof epochs),
            graft_print_number(o, "best_epoch", best, sizeof best), seconds,
            graft_print_bytes(peak, bytes, sizeof bytes));
+    print_calibration(json_object_get(o, "calibration"));
     printf("%s\n", graft_print_text(o, "out"));
+}
+
+/* The page about the run. The run is whole without it: that it could not be written is a warning. */
+static void write_report(graft_env *env, const char *folder, bool no_cache) {
+    const graft_report_options o = {.no_cache = no_cache};
+    graft_err reason = {0};
+    graft_arena *arena = graft_arena_new(NULL);
+    const char *path = arena ? graft_path_join(arena, folder, "report.html") : NULL;
+    if (!path || graft_report(NULL, env, &folder, 1, path, &o, &reason) < 0)
+        graft_env_log(env, GRAFT_LOG_WARNING, "no report.html: %s", path ? reason.message : "out of memory");
+    graft_arena_free(arena);
 }
 
 static int run(graft_env *env, const void *options, graft_err *err) {
     const arguments *a = options;
     char *result = NULL;
+    graft_buf line;
     if (!a->out && !a->fit.dry_run)
         return graft_err_set(err, GRAFT_EUSAGE, "where to? give a folder with -o OUT");
     const char *out = a->out ? a->out : "";
-    int rc = graft_fit(&result, env, a->common.args[0], a->common.args[1], out, &a->fit, err);
+    graft_buf_init(&line, 0);
+    graft_opt_line(&line, &graft_command_fit, &a->common);
+    graft_fit_options fit = a->fit;
+    fit.command = line.failed ? NULL : line.data;
+    int rc = graft_fit(&result, env, a->common.args[0], a->common.args[1], out, &fit, err);
+    graft_buf_done(&line);
     if (rc == GRAFT_EINTERRUPTED)
         return graft_err_set(err, rc, "interrupted; the same command goes on where it stopped");
     if (rc < 0) return rc;
+    if (!a->no_report && !a->fit.dry_run) write_report(env, out, a->fit.cache_variants < 0);
     return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);
 }
 
@@ -278,7 +361,18 @@ const graft_command graft_command_fit = {
         "word vectors (.vec, .bin, .ftz, .txt); DATA are\n"
         "class folders (with or without train, val and test), a CSV, TSV or JSONL, IDX, NPY or NPZ, and for "
         "texts\nalso CoNLL columns and __label__ lines. The "
-        "same\ncommand takes up a run that was interrupted and ends with the same bits.\n",
+        "same\ncommand takes up a run that was interrupted and ends with the same bits.\n"
+        "\nPLAN is one of\n"
+        "  head               the head alone, on features that are kept\n"
+        "  top:N              the last N stages and the head (stages: graft inspect MODEL)\n"
+        "  from:STAGE, full   a stage and everything after it; everything\n"
+        "  surgical:STAGE     one stage and the head\n"
+        "  norm-only          scales and shifts of norms, and the head\n"
+        "  bias-only          biases and the head (BitFit)\n"
+        "  'layer4.*,!*.bias' parameters or stages by name, and the head; a pattern after ! takes away\n"
+        "  lp-ft[:PLAN]       linear-probe-then-finetune: the head first, then PLAN (full)\n"
+        "  gradual:N          a stage more every N epochs, from the head down (ULMFiT)\n"
+        "  head@3,top:1@5,full  one after the other, with epochs; what has none takes what --epochs leaves\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),
     .min_args = 2,

@@ -7,6 +7,7 @@
 typedef struct arguments {
     graft_common common;
     graft_use_options use;
+    graft_opt_list adapters;
 } arguments;
 
 static const arguments initial = {.use = GRAFT_USE_OPTIONS_INIT};
@@ -62,11 +63,29 @@ static const graft_opt own_options[] = {
      .least = 1,
      .most = 65536,
      .help = "samples at a time; 32"},
+    {.name = "stride",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(use.stride),
+     .value = "N",
+     .least = 0,
+     .most = 1e6,
+     .given_zero = -1,
+     .help = "longer texts are read in windows that share N tokens, and their answers joined; 0: they are "
+             "cut; what the model's files say"},
     {.name = "dtype",
      .kind = GRAFT_OPT_CHOICE,
      .offset = AT(use.precision),
      .value = "fp32|bf16",
      .help = "numbers to compute with"},
+    {.name = "adapter",
+     .kind = GRAFT_OPT_LIST,
+     .offset = AT(adapters),
+     .value = "DIR",
+     .help = "a LoRA adapter over MODEL; given several times each answers, its folder first in the line"},
+    {.name = "uncalibrated",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(use.uncalibrated),
+     .help = "without the temperature and the thresholds that the folder keeps"},
 };
 
 static const graft_opt_group groups[] = {
@@ -118,6 +137,10 @@ static void print_answer(const arguments *a, const graft_prediction *p) {
 }
 
 static void print_tsv(const arguments *a, const graft_prediction *p) {
+    if (a->adapters.n > 1) {
+        print_field(p->adapter);
+        putchar('\t');
+    }
     print_field(p->input);
     if (p->problem) {
         fputs("\t-\t-\t", stdout);
@@ -161,6 +184,7 @@ static int print_json(const graft_prediction *p) {
         o = json_pack("{s:o,s:f}", "input", graft_json_string(p->input), "value", p->value);
     else
         o = classes_json(p);
+    if (o && p->adapter) json_object_set_new(o, "adapter", graft_json_string(p->adapter));
     char *text = o ? json_dumps(o, JSON_REAL_PRECISION(9)) : NULL;
     if (text) puts(text);
     json_decref(o);
@@ -180,6 +204,8 @@ static int print_one(void *user, const graft_prediction *p) {
 
 static int run(graft_env *env, const void *options, graft_err *err) {
     arguments a = *(const arguments *)options;
+    a.use.adapters = a.adapters.items;
+    a.use.n_adapters = a.adapters.n;
     int rc = graft_predict(env, a.common.args[0], a.common.args + 1, a.common.n_args - 1, &a.use, print_one,
                            &a, err);
     if (rc == GRAFT_ENOMEM && !err->code) rc = graft_err_nomem(err);

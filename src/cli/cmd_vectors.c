@@ -6,7 +6,8 @@
 typedef struct arguments {
     graft_common common;
     int64_t top, first;
-    const char *list, *out, *encoder;
+    const char *list, *out, *encoder, *into;
+    bool product;
 } arguments;
 
 static const arguments initial = {.top = 0};
@@ -20,6 +21,10 @@ static const graft_opt own_options[] = {
      .least = 1,
      .most = 1000000,
      .help = "similar, analogy: words told; 10"},
+    {.name = "product",
+     .kind = GRAFT_OPT_FLAG,
+     .offset = AT(product),
+     .help = "analogy: likenesses are multiplied, not added, so that none decides alone (3CosMul)"},
     {.name = "first",
      .letter = 'n',
      .kind = GRAFT_OPT_INT,
@@ -41,6 +46,11 @@ static const graft_opt own_options[] = {
      .offset = AT(encoder),
      .value = "NAME",
      .help = "model: what reads the vectors, mean, cnn or lstm; mean"},
+    {.name = "into",
+     .kind = GRAFT_OPT_TEXT,
+     .offset = AT(into),
+     .value = "MODEL",
+     .help = "model: the folder of a text model, such as BERT, whose token vectors these take the place of"},
     {.name = "out",
      .letter = 'o',
      .kind = GRAFT_OPT_TEXT,
@@ -98,11 +108,25 @@ static void human_model(const json_t *o) {
            graft_print_number(o, "by_subwords", subwords, sizeof subwords), graft_print_text(o, "encoder"));
 }
 
+static void human_into(const json_t *o) {
+    char n[32], shared[32];
+    printf("%s\t%s words, %s with the vectors of %s\n", graft_print_text(o, "out"),
+           graft_print_number(o, "n", n, sizeof n), graft_print_number(o, "shared", shared, sizeof shared),
+           graft_print_text(o, "model"));
+}
+
 static int model(graft_env *env, const arguments *a, graft_err *err) {
     char *result = NULL;
     if (!a->out) return graft_err_set(err, GRAFT_EUSAGE, "where to? give a folder with -o OUT");
     if (a->common.n_args > 2)
         return graft_err_set(err, GRAFT_EUSAGE, "'vectors model' takes its words from data: --words DATA");
+    if (a->into && a->encoder)
+        return graft_err_set(err, GRAFT_EUSAGE, "--into MODEL brings the encoder: leave --encoder out");
+    if (a->into) {
+        int into =
+            graft_words_into(&result, env, a->common.args[1], a->into, a->out, a->list, NULL, a->first, err);
+        return into < 0 ? into : graft_print_result(&a->common, result, human_into, err);
+    }
     int rc =
         graft_words_model(&result, env, a->common.args[1], a->out, a->encoder, a->list, NULL, a->first, err);
     return rc < 0 ? rc : graft_print_result(&a->common, result, human_model, err);
@@ -125,9 +149,12 @@ static int run(graft_env *env, const void *options, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE, "'vectors %s' needs %s", verb,
                              similar || get ? "a word" : "three words: A is to B as C is to what?");
     }
-    int rc = similar ? graft_words_similar(&result, env, file, words, n, a->top, err)
-             : get   ? graft_words_get(&result, env, file, words, n, err)
-                     : graft_words_analogy(&result, env, file, words, a->top, err);
+    if (a->product && (similar || get))
+        return graft_err_set(err, GRAFT_EUSAGE, "--product goes with 'vectors analogy'");
+    int rc = similar      ? graft_words_similar(&result, env, file, words, n, a->top, err)
+             : get        ? graft_words_get(&result, env, file, words, n, err)
+             : a->product ? graft_words_analogy_product(&result, env, file, words, a->top, err)
+                          : graft_words_analogy(&result, env, file, words, a->top, err);
     return rc < 0 ? rc : graft_print_result(&a->common, result, get ? human_vectors : human_neighbours, err);
 }
 
@@ -138,7 +165,8 @@ const graft_command graft_command_vectors = {
     .examples = "  graft vectors similar cc.en.300.bin coffee\n"
                 "  graft vectors analogy glove.txt man king woman\n"
                 "  graft vectors trim cc.en.300.bin -n 50000 -o small.vec\n"
-                "  graft vectors model cc.en.300.bin --encoder cnn --words reviews.csv -o start\n",
+                "  graft vectors model cc.en.300.bin --encoder cnn --words reviews.csv -o start\n"
+                "  graft vectors model cc.de.300.bin --words rezensionen.csv --into bert-base -o start\n",
     .details =
         "Reads word2vec (text, binary), GloVe and fastText (.vec, .bin, .ftz); the file is mapped, not\n"
         "loaded. A word that is not there goes by its character n-grams where the file has them.\n"

@@ -232,6 +232,13 @@ static int take_choice(const graft_opt *o, void *field, const char *text, graft_
     return graft_err_set(err, GRAFT_EUSAGE, "--%s is one of %s, not '%s'", o->name, o->value, text);
 }
 
+static int take_one_more(const graft_opt *o, graft_opt_list *list, const char *text, graft_err *err) {
+    if (list->n == GRAFT_OPT_MOST)
+        return graft_err_set(err, GRAFT_EUSAGE, "--%s is given more than %d times", o->name, GRAFT_OPT_MOST);
+    list->items[list->n++] = text;
+    return 0;
+}
+
 static int take(const graft_opt *o, void *field, const char *text, graft_err *err) {
     switch (o->kind) {
     case GRAFT_OPT_FLAG:
@@ -243,6 +250,8 @@ static int take(const graft_opt *o, void *field, const char *text, graft_err *er
     case GRAFT_OPT_TEXT:
         *(const char **)field = text;
         return 0;
+    case GRAFT_OPT_LIST:
+        return take_one_more(o, field, text, err);
     case GRAFT_OPT_CHOICE:
         return take_choice(o, field, text, err);
     case GRAFT_OPT_INT:
@@ -315,6 +324,8 @@ int graft_opt_parse(const graft_command *c, void *options, const char **args, in
     }
     common->args = args;
     common->n_args = n_args;
+    common->words = argv;
+    common->n_words = (size_t)n;
     if (*help) return 0;
     if (n_args < c->min_args || n_args > c->max_args) {
         return graft_err_set(err, GRAFT_EUSAGE, "%s: graft %s %s; see graft %s --help",
@@ -325,4 +336,36 @@ int graft_opt_parse(const graft_command *c, void *options, const char **args, in
         if (!args[i][0])
             return graft_err_set(err, GRAFT_EUSAGE, "an argument is empty; see graft %s --help", c->name);
     return 0;
+}
+
+/* ---- The line again ---- */
+
+static void put_quoted(graft_buf *out, const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,/:@%";
+    size_t size = strlen(word);
+    if (size > 0 && strspn(word, plain) == size) {
+        graft_buf_text(out, word);
+        return;
+    }
+    graft_buf_text(out, "'");
+    for (const char *c = word; *c; c++) {
+        if (*c == '\'')
+            graft_buf_text(out, "'\\''");
+        else
+            graft_buf_append(out, c, 1);
+    }
+    graft_buf_text(out, "'");
+}
+
+void graft_opt_line(graft_buf *out, const graft_command *c, const graft_common *common) {
+    static const char *const left_out[] = {"-q", "--quiet", "--json", "--restart"};
+    graft_buf_printf(out, "graft %s", c->name);
+    for (size_t i = 0; i < common->n_words; i++) {
+        bool out_of_it = false;
+        for (size_t k = 0; k < GRAFT_COUNT(left_out); k++)
+            out_of_it = out_of_it || strcmp(common->words[i], left_out[k]) == 0;
+        if (out_of_it) continue;
+        graft_buf_text(out, " ");
+        put_quoted(out, common->words[i]);
+    }
 }

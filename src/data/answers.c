@@ -7,8 +7,9 @@
 
 bool graft_data_is_labelled(const graft_data *d, int64_t i) {
     if (d->task == GRAFT_TASK_CLASSES) return d->samples[i].label >= 0;
-    if (d->task == GRAFT_TASK_REGRESSION) return d->values && !isnan(d->values[i]);
-    return d->is_labelled && d->is_labelled[i];
+    int64_t text = graft_text_index(d, i);
+    if (d->task == GRAFT_TASK_REGRESSION) return d->values && !isnan(d->values[text]);
+    return d->is_labelled && d->is_labelled[text];
 }
 
 int32_t graft_data_stratum(const graft_data *d, int64_t i) {
@@ -16,24 +17,27 @@ int32_t graft_data_stratum(const graft_data *d, int64_t i) {
 }
 
 float graft_data_value(const graft_data *d, int64_t i) {
-    return d->values ? d->values[i] : NAN;
+    return d->values ? d->values[graft_text_index(d, i)] : NAN;
 }
 
 const int32_t *graft_data_classes(const graft_data *d, int64_t i, size_t *n) {
-    *n = d->first_class ? (size_t)(d->first_class[i + 1] - d->first_class[i]) : 0;
-    return *n ? d->class_sets + d->first_class[i] : NULL;
+    int64_t text = graft_text_index(d, i);
+    *n = d->first_class ? (size_t)(d->first_class[text + 1] - d->first_class[text]) : 0;
+    return *n ? d->class_sets + d->first_class[text] : NULL;
 }
 
-/* Classes that sample i counts for: its own, those of its set, or those of its words. */
+/* Classes that sample i counts for: its own, those of its set, or those of its words, which count once where
+ * a text is read in windows. */
 static const int32_t *own_classes(const graft_data *d, int64_t i, int64_t *n) {
     *n = d->task == GRAFT_TASK_CLASSES;
     if (*n) return &d->samples[i].label;
     bool sets = d->task == GRAFT_TASK_MULTILABEL;
     const int32_t *all = sets ? d->class_sets : d->tags;
     const int64_t *first = sets ? d->first_class : d->first_word;
-    if (!all || !first) return NULL;
-    *n = first[i + 1] - first[i];
-    return all + first[i];
+    if (!all || !first || (!sets && d->samples[i].window > 0)) return NULL;
+    int64_t text = graft_text_index(d, i);
+    *n = first[text + 1] - first[text];
+    return all + first[text];
 }
 
 static int64_t times(const graft_data *d, int64_t i, int32_t label) {

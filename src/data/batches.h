@@ -30,6 +30,8 @@ typedef struct graft_batch {
                                     or it has none. Else NULL */
     const int32_t *token_words; /* tagging: [n_tokens] the word of its sample that begins here, -1: none. Else
                                    NULL. Words that were cut off have no token. */
+    const int32_t *windows;     /* [n] which window of its text a sample is, from 0; NULL: texts were not cut
+                                   into windows. A window of 1 and more goes on where sample - 1 ended */
 } graft_batch;
 
 /** What a program reads of a batch. */

@@ -54,6 +54,7 @@ typedef struct graft_sample {
     const graft_likeness
         *likeness;         /* NULL until seen, for texts, and for pictures too small or plain to tell apart */
     int32_t width, height; /* of the picture, upright; 0 until seen, and for texts */
+    int32_t window; /* of a text that graft_data_window cut: which window, from 0; they follow one another */
 } graft_sample;
 
 /* ---- Opening ---- */
@@ -159,6 +160,12 @@ typedef struct graft_words {
     size_t n;
 } graft_words;
 
+/** Cuts texts of more than t->max_length tokens into windows that share t->stride tokens with their
+ * neighbours: each becomes a sample, in the place of the text, with its answer and part, and the log says how
+ * many. Nothing of `d` may have been read yet. stride 0: nothing is done. Windows of both texts of a pair
+ * are not possible: these are cut. Errors: ENOMEM. */
+int graft_data_window(graft_data *d, const graft_text_transform *t, graft_err *err);
+
 /** Text of sample i; size 0 for a sentence of words and for a bad sample. */
 void graft_data_text(const graft_data *d, int64_t i, graft_text *out);
 /** Words of sample i; n 0 unless the task is tagging. */
@@ -182,6 +189,8 @@ int graft_data_check(graft_data *d, graft_err *err);
 /** Only hashes every content (one read, no decode): for cache keys before anything is decoded. An unreadable
  * file becomes a bad sample. */
 int graft_data_hash(graft_data *d, graft_err *err);
+/** The same for some of them: samples [n]. */
+int graft_data_hash_some(graft_data *d, const int64_t *samples, int64_t n, graft_err *err);
 /** Notes what a caller knows of a sample from elsewhere (a cache that holds its content): it counts as seen.
  *  likeness NULL: it has none; else copied. */
 int graft_data_note_seen(graft_data *d, int64_t i, const graft_likeness *likeness, graft_err *err);
@@ -219,6 +228,17 @@ int graft_data_read(const graft_data *d, int64_t i, graft_raw *raw, graft_err *e
 void graft_raw_done(graft_raw *raw);
 /** The content hash that a sample read as `raw` has. */
 graft_hash graft_raw_content(const graft_raw *raw);
+
+/** What a thumbnail is. */
+typedef struct graft_thumbnail {
+    int width, height;
+    const char *type; /* "image/png" of small pictures, else "image/jpeg" */
+} graft_thumbnail;
+
+/** Appends the picture of sample i to `out`, shrunk to at most `side` pixels a side and encoded anew, so that
+ * nothing of its file but pixels is in it. Errors: as graft_data_read; EFORMAT; ENOMEM. */
+int graft_data_thumbnail(const graft_data *d, int64_t i, int side, graft_buf *out, graft_thumbnail *info,
+                         graft_err *err);
 
 /* ---- Loader ---- */
 

@@ -12,7 +12,9 @@ typedef struct pass {
     graft_data *d;
     graft_eye *eyes; /* one a thread */
     graft_err *errs;
-    size_t *failed; /* the sample that each thread failed at */
+    size_t *failed;         /* the sample that each thread failed at */
+    const int64_t *samples; /* NULL: all */
+    int64_t n;
     bool decode;
     atomic_llong done;
     double began, told;
@@ -23,19 +25,20 @@ static void tell(pass *p, bool last) {
     double now = graft_now();
     if (!last && now - p->told < 0.1) return;
     p->told = now;
-    graft_progress g = {p->phase, atomic_load(&p->done), p->d->n, now - p->began, NULL};
+    graft_progress g = {p->phase, atomic_load(&p->done), p->n, now - p->began, NULL};
     graft_env_progress(p->d->env, &g);
 }
 
-static int see_one(void *user, size_t i, int thread) {
+static int see_one(void *user, size_t at, int thread) {
     pass *p = user;
+    size_t i = p->samples ? (size_t)p->samples[at] : at;
     graft_err *err = &p->errs[thread];
     const graft_sample *s = &p->d->samples[i];
     bool hashed = s->content.lo || s->content.hi;
     int rc = graft_env_check(p->d->env, err);
     if (rc == 0 && s->state == GRAFT_UNSEEN && (p->decode || !hashed))
         rc = graft_data_see(p->d, (int64_t)i, p->decode, &p->eyes[thread], err);
-    if (rc < 0) p->failed[thread] = i;
+    if (rc < 0) p->failed[thread] = at;
     atomic_fetch_add(&p->done, 1);
     if (thread == 0) tell(p, false);
     return rc;
@@ -49,10 +52,16 @@ static void take_first_error(const pass *p, int threads, graft_err *err) {
     if (first >= 0 && err) *err = p->errs[first];
 }
 
-static int run_pass(graft_data *d, bool decode, const char *phase, graft_err *err) {
+static int run_pass(graft_data *d, const int64_t *samples, int64_t n_samples, bool decode, const char *phase,
+                    graft_err *err) {
     int threads = graft_env_threads(d->env), rc;
     size_t n = (size_t)threads;
-    pass p = {.d = d, .decode = decode, .began = graft_now(), .phase = phase};
+    pass p = {.d = d,
+              .samples = samples,
+              .n = samples ? n_samples : d->n,
+              .decode = decode,
+              .began = graft_now(),
+              .phase = phase};
     p.eyes = calloc(n, sizeof *p.eyes);
     p.errs = calloc(n, sizeof *p.errs);
     p.failed = calloc(n, sizeof *p.failed);
@@ -60,7 +69,7 @@ static int run_pass(graft_data *d, bool decode, const char *phase, graft_err *er
         rc = graft_err_nomem(err);
         goto done;
     }
-    rc = graft_parallel_for(threads, (size_t)d->n, see_one, &p);
+    rc = graft_parallel_for(threads, (size_t)p.n, see_one, &p);
     if (rc < 0)
         take_first_error(&p, threads, err);
     else
@@ -74,12 +83,16 @@ done:
 }
 
 int graft_data_check(graft_data *d, graft_err *err) {
-    int rc = run_pass(d, true, d->texts ? "checking texts" : "checking pictures", err);
+    int rc = run_pass(d, NULL, 0, true, d->texts ? "checking texts" : "checking pictures", err);
     return rc < 0 ? rc : graft_data_settle(d, err);
 }
 
 int graft_data_hash(graft_data *d, graft_err *err) {
-    return run_pass(d, false, d->texts ? "reading texts" : "reading pictures", err);
+    return graft_data_hash_some(d, NULL, 0, err);
+}
+
+int graft_data_hash_some(graft_data *d, const int64_t *samples, int64_t n, graft_err *err) {
+    return run_pass(d, samples, n, false, d->texts ? "reading texts" : "reading pictures", err);
 }
 
 /* ---- Settling ---- */

@@ -14,8 +14,10 @@ struct graft_data {
     int64_t n;
     graft_modality modality;
     graft_task task;
+    int64_t *text_of;    /* [n] where texts are read in windows: what is said of sample i's text below
+                            stands at text_of[i] where [n] is said; NULL: at i. graft_text_index */
     graft_text *texts;   /* [n], of texts */
-    graft_hash *folded;  /* [n], of texts: their content without case and blanks, once hashed */
+    graft_hash *folded;  /* of each sample of texts: its content without case and blanks, once hashed */
     int64_t *first_word; /* [n + 1], of tagging: where in these a sample's words begin */
     const char **words;
     size_t *word_sizes;
@@ -43,6 +45,11 @@ struct graft_data {
     pthread_mutex_t lock; /* of the arena and n_bad while threads see samples */
     int64_t n_bad;
 };
+
+/** Where the texts, words, numbers and sets of sample i stand. */
+static inline int64_t graft_text_index(const graft_data *d, int64_t i) {
+    return d->text_of ? d->text_of[i] : i;
+}
 
 /** "pictures", "texts" or "sentences", for messages. */
 const char *graft_data_noun(const graft_data *d);
@@ -109,6 +116,12 @@ typedef struct graft_token_run {
     int32_t n;
     bool is_cut;
 } graft_token_run;
+
+/** Encodes sample i's text, its words or its pair: window 0, and how many there are. *encoded (may be NULL):
+ * the text that `e` holds already, -1 for none, which then is not encoded anew; what it holds comes out.
+ * *is_cut (may be NULL): whether bytes were left away that no model reads. */
+int graft_text_encode(graft_encoding *e, const graft_data *d, int64_t i, const graft_text_transform *t,
+                      int64_t *encoded, bool *is_cut, graft_err *err);
 
 /** Makes the tokens of `samples` [n] that `d` does not have for this transform, on `threads` threads, and
  * says how many texts were cut. *runs is [n_samples of the data]. `check`: samples are seen by it, and one

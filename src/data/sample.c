@@ -52,8 +52,9 @@ int graft_data_read(const graft_data *d, int64_t i, graft_raw *raw, graft_err *e
     raw->pixels = NULL;
     raw->size = 0;
     if (d->texts) {
-        raw->bytes = (const unsigned char *)d->texts[i].text;
-        raw->size = d->texts[i].size;
+        const graft_text *t = &d->texts[graft_text_index(d, i)];
+        raw->bytes = (const unsigned char *)t->text;
+        raw->size = t->size;
         return 0;
     }
     if (d->source[i] >= 0) {

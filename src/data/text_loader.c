@@ -23,7 +23,7 @@ typedef struct text_loader {
     int64_t epoch, next;
     bool active;
     int64_t *samples;
-    int32_t *labels, *spans;
+    int32_t *labels, *spans, *windows; /* windows NULL: there are none */
     float *targets;
     int32_t *rows[N_ROWS]; /* [batch * the longest text] tokens of the batch; the last two for tagging */
     graft_tensor inputs[N_INPUTS];
@@ -69,7 +69,7 @@ static void copy_tokens(text_loader *l, const graft_token_run *run, int64_t at) 
 }
 
 static void copy_tags(text_loader *l, const graft_token_run *run, int64_t sample, int64_t at) {
-    const int32_t *tags = l->d->tags + l->d->first_word[sample];
+    const int32_t *tags = l->d->tags + l->d->first_word[graft_text_index(l->d, sample)];
     memcpy(l->rows[WORDS] + at, run->words, (size_t)run->n * sizeof(int32_t));
     for (int32_t k = 0; k < run->n; k++)
         l->rows[LABELS][at + k] = run->words[k] < 0 ? -1 : tags[run->words[k]];
@@ -107,6 +107,7 @@ static int next(void *self, graft_batch *out, graft_err *err) {
         if (tags) copy_tags(l, run, sample, at);
         if (l->targets) fill_targets(l, i, sample);
         l->labels[i] = l->d->samples[sample].label;
+        if (l->windows) l->windows[i] = l->d->samples[sample].window;
         l->spans[2 * i] = (int32_t)at;
         l->spans[2 * i + 1] = run->n;
         at += run->n;
@@ -123,6 +124,7 @@ static int next(void *self, graft_batch *out, graft_err *err) {
                          .token_inputs = l->inputs,
                          .n_token_inputs = N_INPUTS,
                          .spans = l->spans,
+                         .windows = l->windows,
                          .token_labels = tags ? l->rows[LABELS] : NULL,
                          .token_words = tags ? l->rows[WORDS] : NULL};
     return 1;
@@ -143,6 +145,8 @@ static int make_arrays(text_loader *l, graft_err *err) {
     l->width = l->d->task == GRAFT_TASK_REGRESSION   ? 1
                : l->d->task == GRAFT_TASK_MULTILABEL ? l->d->n_classes
                                                      : 0;
+    if (l->d->text_of && !(l->windows = graft_arena_array(l->arena, b, sizeof *l->windows)))
+        return graft_err_nomem(err);
     if (l->width && l->d->has_labels)
         l->targets = graft_arena_array(l->arena, b * (size_t)l->width, sizeof *l->targets);
     bool is_whole =

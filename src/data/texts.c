@@ -30,14 +30,14 @@ int graft_texts_take(graft_data *d, const graft_listing *l, graft_err *err) {
 }
 
 void graft_data_text(const graft_data *d, int64_t i, graft_text *out) {
-    *out = d->texts ? d->texts[i] : (graft_text){0};
+    *out = d->texts ? d->texts[graft_text_index(d, i)] : (graft_text){0};
 }
 
 void graft_data_words(const graft_data *d, int64_t i, graft_words *out) {
     *out = (graft_words){0};
     if (!d->first_word) return;
-    int64_t first = d->first_word[i];
-    out->n = (size_t)(d->first_word[i + 1] - first);
+    int64_t text = graft_text_index(d, i), first = d->first_word[text];
+    out->n = (size_t)(d->first_word[text + 1] - first);
     out->words = d->words + first;
     out->sizes = d->word_sizes + first;
     out->tags = d->tags + first;
@@ -74,7 +74,7 @@ static graft_hash hash_pieces(unsigned char *room, const char *const *pieces, co
 }
 
 int graft_texts_hash(graft_data *d, int64_t i, graft_raw *room, graft_err *err) {
-    const graft_text *t = &d->texts[i];
+    const graft_text *t = &d->texts[graft_text_index(d, i)];
     const char *own[] = {t->text, t->pair};
     const size_t own_sizes[] = {t->size, t->pair_size};
     const char *const *pieces = own;
@@ -95,7 +95,9 @@ int graft_texts_hash(graft_data *d, int64_t i, graft_raw *room, graft_err *err) 
         room->buffer = grown;
         room->buffer_size = total + total / 4;
     }
-    d->samples[i].content = hash_pieces(room->buffer, pieces, sizes, n, false);
+    graft_hash *content = &d->samples[i].content;
+    *content = hash_pieces(room->buffer, pieces, sizes, n, false);
+    content->hi ^= (uint64_t)d->samples[i].window * 0x9E3779B97F4A7C15u;
     d->folded[i] = hash_pieces(room->buffer, pieces, sizes, n, true);
     return 0;
 }

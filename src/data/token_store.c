@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a text longer than this only the beginning is tokenized: no model reads further, and a file without a
- * line's end must not take minutes. */
+/* Of a text longer than this only the beginning is tokenized: no model reads further without windows, and a
+ * file without a line's end must not take minutes. */
 enum { MAX_BYTES = 1 << 20, BLOCK = 1 << 20 };
 
 typedef struct block {
@@ -19,7 +19,7 @@ typedef struct block {
 typedef struct graft_token_store {
     struct graft_token_store *next;
     const graft_tokenizer *tokenizer;
-    int64_t max_length;
+    int64_t max_length, stride;
     graft_token_run *runs; /* [n_samples] */
     block *blocks;
 } graft_token_store;
@@ -49,7 +49,9 @@ int64_t graft_data_tokens(const graft_data *d, int64_t i) {
 /* The store of this tokenizer and length, in front of the others. */
 static int store_of(graft_token_store **out, graft_data *d, const graft_text_transform *t, graft_err *err) {
     graft_token_store **at = &d->tokens, *s;
-    while ((s = *at) && (s->tokenizer != t->tokenizer || s->max_length != t->max_length)) at = &s->next;
+    while ((s = *at) &&
+           (s->tokenizer != t->tokenizer || s->max_length != t->max_length || s->stride != t->stride))
+        at = &s->next;
     if (s)
         *at = s->next;
     else {
@@ -62,6 +64,7 @@ static int store_of(graft_token_store **out, graft_data *d, const graft_text_tra
         }
         s->tokenizer = t->tokenizer;
         s->max_length = t->max_length;
+        s->stride = t->stride;
     }
     s->next = d->tokens;
     d->tokens = *out = s;
@@ -73,6 +76,7 @@ static int store_of(graft_token_store **out, graft_data *d, const graft_text_tra
 typedef struct maker {
     graft_eye eye;
     graft_encoding encoding;
+    int64_t encoded; /* the text that it holds; -1: none */
     block *blocks;
     graft_err err;
     size_t failed; /* the sample that the error is about */
@@ -107,24 +111,47 @@ static void *take_bytes(maker *m, size_t size) {
 }
 
 /* The size of a text's beginning, ended before a character that would not fit. */
-static size_t cut_bytes(const char *text, size_t size) {
-    if (size <= MAX_BYTES) return size;
-    size = MAX_BYTES;
+static size_t cut_bytes(const char *text, size_t size, size_t most) {
+    if (size <= most) return size;
+    size = most;
     while (size && ((unsigned char)text[size] & 0xC0) == 0x80) size--;
     return size;
 }
 
-static int encode(const pass *p, maker *m, int64_t i, bool *is_cut, graft_err *err) {
-    const graft_encode_options o = {.max_length = p->t->max_length};
+int graft_text_encode(graft_encoding *e, const graft_data *d, int64_t i, const graft_text_transform *t,
+                      int64_t *encoded, bool *is_cut, graft_err *err) {
+    const graft_encode_options o = {.max_length = t->max_length, .stride = t->stride};
+    const size_t most = t->stride > 0 ? GRAFT_TEXT_MAX : MAX_BYTES;
+    int64_t text = graft_text_index(d, i), window = d->samples[i].window;
     graft_words w;
-    graft_text t;
-    graft_data_words(p->d, i, &w);
-    graft_data_text(p->d, i, &t);
-    if (p->d->task == GRAFT_TASK_TAGGING)
-        return graft_tokenizer_encode_words(p->t->tokenizer, &m->encoding, w.words, w.sizes, w.n, &o, err);
-    size_t size = cut_bytes(t.text, t.size), pair_size = t.pair ? cut_bytes(t.pair, t.pair_size) : 0;
-    *is_cut = size < t.size || pair_size < t.pair_size;
-    return graft_tokenizer_encode(p->t->tokenizer, &m->encoding, t.text, size, t.pair, pair_size, &o, err);
+    graft_text x;
+    graft_data_words(d, i, &w);
+    graft_data_text(d, i, &x);
+    size_t size = cut_bytes(x.text, x.size, most),
+           pair_size = x.pair ? cut_bytes(x.pair, x.pair_size, most) : 0;
+    int rc = 0;
+    if (is_cut) *is_cut = size < x.size || pair_size < x.pair_size;
+    if (!encoded || *encoded != text) {
+        if (encoded) *encoded = -1;
+        rc = d->task == GRAFT_TASK_TAGGING
+                 ? graft_tokenizer_encode_words(t->tokenizer, e, w.words, w.sizes, w.n, &o, err)
+                 : graft_tokenizer_encode(t->tokenizer, e, x.text, size, x.pair, pair_size, &o, err);
+        if (rc == 0 && encoded) *encoded = text;
+        if (window == 0) return rc;
+    }
+    return rc < 0 ? rc : graft_tokenizer_window(t->tokenizer, e, (size_t)window, &o, err);
+}
+
+/* Which word begins at each token, -1: none. A window may begin within a word, whose beginning another window
+ * has. */
+static void find_words(int32_t *begins, const graft_encoding *e, bool first_window) {
+    int32_t last = -1;
+    for (size_t k = 0; k < e->n; k++) {
+        int32_t word = e->special[k] ? -1 : e->words[k];
+        bool inside = last < 0 && !first_window && e->offsets[k][0] > 0;
+        begins[k] = word != last && !inside ? word : -1;
+        if (word >= 0) last = word;
+    }
 }
 
 /* Copies the tokens into the store. */
@@ -143,15 +170,12 @@ static int keep(const pass *p, maker *m, int64_t i, bool is_cut, graft_err *err)
     int32_t *ids = take_bytes(m, n * (sizeof *ids * (words ? 2 : 1) + types));
     if (!ids) return graft_err_nomem(err);
     memcpy(ids, e->ids, n * sizeof *ids);
-    int32_t *begins = words ? ids + n : NULL, last = -1;
-    for (size_t k = 0; words && k < n; k++) {
-        int32_t word = e->special[k] ? -1 : e->words[k];
-        begins[k] = word != last ? word : -1;
-        if (word >= 0) last = word;
-    }
+    int32_t *begins = words ? ids + n : NULL;
+    if (words) find_words(begins, e, p->d->samples[i].window == 0);
     uint8_t *type = types ? (uint8_t *)(ids + n * (words ? 2 : 1)) : NULL;
     for (size_t k = 0; types && k < n; k++) type[k] = (uint8_t)e->type_ids[k];
-    *run = (graft_token_run){ids, begins, type, (int32_t)n, is_cut || e->n_whole > n};
+    *run = (graft_token_run){ids, begins, type, (int32_t)n,
+                             is_cut || (e->n_whole > n && (e->n_windows == 1 || p->t->stride == 0))};
     return 0;
 }
 
@@ -173,7 +197,7 @@ static int make_one(void *user, size_t at, int thread) {
     if (rc == 0 && p->check && p->d->samples[i].state == GRAFT_UNSEEN)
         rc = graft_data_see(p->d, i, true, &m->eye, &m->err);
     if (rc == 0) {
-        rc = encode(p, m, i, &is_cut, &own);
+        rc = graft_text_encode(&m->encoding, p->d, i, p->t, &m->encoded, &is_cut, &own);
         if (rc == 0) rc = keep(p, m, i, is_cut, &own);
         if (rc < 0 && p->check)
             rc = graft_data_note_bad(p->d, i, &own, &m->err);
@@ -190,14 +214,17 @@ static void say_cut(const pass *p) {
     int64_t n_cut = 0;
     for (size_t k = 0; k < p->n; k++) n_cut += p->store->runs[p->todo[k]].is_cut;
     if (n_cut)
-        graft_env_log(p->d->env, GRAFT_LOG_WARNING,
-                      "%lld of %zu %s are longer than %lld tokens and were cut; --max-length changes that",
-                      (long long)n_cut, p->n, graft_data_noun(p->d), (long long)p->t->max_length);
+        graft_env_log(
+            p->d->env, GRAFT_LOG_WARNING,
+            "%lld of %zu %s are longer than %lld tokens and were cut; --max-length changes that, and "
+            "--stride reads them in windows",
+            (long long)n_cut, p->n, graft_data_noun(p->d), (long long)p->t->max_length);
 }
 
 static int run(pass *p, int threads, graft_err *err) {
     p->makers = calloc((size_t)threads, sizeof *p->makers);
     if (!p->makers) return graft_err_nomem(err);
+    for (int t = 0; t < threads; t++) p->makers[t].encoded = -1;
     p->began = graft_now();
     int rc = graft_parallel_for(threads, p->n, make_one, p);
     const maker *first = NULL;

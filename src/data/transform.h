@@ -17,6 +17,7 @@ typedef struct graft_text_transform {
     int64_t max_length;      /* tokens of a sample, special ones counted; longer ones are cut */
     int64_t n_types;         /* types from here on, which the model does not know, become 0 */
     int32_t position_offset; /* position of a sample's first token: 0, or the pad id + 1 (RoBERTa) */
+    int64_t stride; /* tokens that the windows of a longer text share; 0: such a text is cut instead */
 } graft_text_transform;
 
 typedef struct graft_transform {

@@ -110,6 +110,8 @@ size_t graft_graph_outputs(const graft_graph *g, const graft_output **out);
 size_t graft_graph_assigns(const graft_graph *g, const graft_assign **out);
 /** By name among inputs, parameters, states and outputs; GRAFT_NONE when there is none. */
 graft_value graft_graph_find(const graft_graph *g, const char *name);
+/** What the node that computes v reads first, before dropouts; v where no node computes it. still.c */
+graft_value graft_graph_operand(const graft_graph *g, graft_value v);
 /** uses[v] = how many node inputs, outputs and assigns read v; `uses` has n_values entries. */
 void graft_graph_count_uses(const graft_graph *g, int32_t *uses);
 /** Text of the whole graph, one node a line. */
@@ -144,12 +146,36 @@ int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const gra
 /** Every batch norm whose running mean is marked trained uses the batch's statistics and assigns the running
  * ones; the others keep theirs. norms.c */
 int graft_graph_train_norms(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** The same with momentum 1: the running statistics become those of the last batch. norms.c */
+int graft_graph_measure_norms(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
+/** Parameters marked trained go by `<name><ending>`, and so by other storage of a state, which begins as
+ * their source says. rename.c */
+int graft_graph_rename_trained(graft_graph **out, graft_arena *arena, const graft_graph *g,
+                               const char *ending, graft_err *err);
+/** Adds the nodes of `from` to `to`; inputs, parameters and states of one name are one value. map[v],
+ * n_values of `from`, is what stands for v there, GRAFT_NONE where nothing reads it. Outputs and assigns are
+ * left. append.c */
+int graft_graph_append(graft_graph *to, const graft_graph *from, graft_value *map, graft_err *err);
 /** Marks in place what may be computed in bf16: results of ops whose row allows it. precision.c */
 int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
 /** Adds the nodes that compute d(loss)/d(wrt[i]) into grads[i] (GRAFT_NONE when loss does not depend on it).
  * Reverse accumulation over the ops' gradient rules. grad.c */
 int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt,
                      graft_value *grads, graft_err *err);
+/** A low-rank addition to one layer (Hu et al. 2022, "LoRA"): its parameters a and b, by name and value. */
+typedef struct graft_adapter {
+    const char *weight; /* the parameter of the layer that it is added to */
+    const char *a, *b;  /* names: (r, I) and (O, r); of a convolution (r, I, KH, KW) and (O, r, 1, 1) */
+    graft_shape a_shape, b_shape;
+    const graft_tensor *a_value, *b_value;
+    double scale;   /* of the addition */
+    double dropout; /* of what `a` reads; 0: none */
+} graft_adapter;
+/** Every linear layer W x + b and every convolution whose weight an adapter names gives W x + b + scale B (A
+ * x), a convolution's A having its kernel, stride and padding. g is neither fused nor has it a gradient;
+ * EINTERNAL where an adapter finds no such layer. low_rank.c */
+int graft_graph_adapt(graft_graph **out, graft_arena *arena, const graft_graph *g,
+                      const graft_adapter *adapters, size_t n, graft_err *err);
 /** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
 int graft_graph_subsample(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads

@@ -1,6 +1,7 @@
 /* What a set of marks means. A node is in the suffix when one of its inputs changes while training: a trained
- * or assigned parameter, a state, or a result of the suffix. All else is the frozen prefix, whose results
- * stay the same for a sample as long as the marks do; what the suffix reads of it is the boundary. */
+ * or assigned parameter, a state, or a result of the suffix; and a dropout that lasts is. All else is the
+ * frozen prefix, whose results stay the same for a sample as long as the marks do; what the suffix reads of
+ * it is the boundary. */
 #include "graph/op.h"
 #include "graph/rewrite.h"
 
@@ -50,7 +51,7 @@ int graft_plan_derive(graft_plan *out, graft_arena *arena, const graft_graph *g,
     if (!out->prefix || !assigned || !crosses) return graft_err_nomem(err);
     for (size_t i = 0; i < n_nodes; i++) {
         const graft_node *n = graft_graph_node_at(g, i);
-        bool is_suffix = false;
+        bool is_suffix = n->op == &graft_op_dropout && ((const graft_dropout_attr *)n->attr)->lasts;
         for (size_t k = 0; k < n->n_in; k++)
             is_suffix = is_suffix || changes(g, n->in[k], out->prefix, assigned);
         out->prefix[i] = !is_suffix;

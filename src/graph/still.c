@@ -1,5 +1,5 @@
-/* Without chance: every dropout is replaced by what it reads, and attention drops nothing, for inference and
- * for evaluation. */
+/* Without chance: every dropout and every dropped path is replaced by what it reads, and attention drops
+ * nothing, for inference and for evaluation. */
 #include "graph/op.h"
 #include "graph/rewrite.h"
 
@@ -20,7 +20,7 @@ int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const gra
     if (rc < 0) return rc;
     for (size_t i = 0; i < graft_graph_n_nodes(g); i++) {
         const graft_node *n = graft_graph_node_at(g, i);
-        if (n->op == &graft_op_dropout) {
+        if (n->op == &graft_op_dropout || n->op == &graft_op_drop_path) {
             r.map[n->out[0]] = graft_rewrite_value(&r, n->in[0]);
         } else if (n->op == &graft_op_attention) {
             copy_attention(&r, n);
@@ -33,4 +33,17 @@ int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const gra
     }
     graft_rewrite_ends(&r);
     return graft_rewrite_end(&r, out, 0, err);
+}
+
+graft_value graft_graph_operand(const graft_graph *g, graft_value v) {
+    const graft_value_info *info = graft_graph_value(g, v);
+    bool is_operand = false;
+    while (info && info->kind == GRAFT_RESULT) {
+        const graft_node *n = graft_graph_node_at(g, (size_t)info->node);
+        if (is_operand && n->op != &graft_op_dropout) break;
+        is_operand = true;
+        v = n->in[0];
+        info = graft_graph_value(g, v);
+    }
+    return v;
 }

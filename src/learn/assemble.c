@@ -42,12 +42,29 @@ bool graft_learn_has_crf(const graft_graph *g) {
     return graft_graph_find(g, "crf.transitions") != GRAFT_NONE;
 }
 
+/* The logits that the loss sees; the graph's own stay what they are. */
+static graft_value add_prior(const assembly *a, graft_graph *g, graft_value logits) {
+    int64_t k = a->recipe->n_classes;
+    if (!a->recipe->logit_adjust) return logits;
+    graft_tensor *row = graft_arena_alloc(a->arena, sizeof *row);
+    if (!row) {
+        graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
+        return GRAFT_NONE;
+    }
+    *row = (graft_tensor){.name = "logit adjustment",
+                          .dtype = GRAFT_F32,
+                          .shape = {1, {k}},
+                          .data = a->recipe->logit_adjust,
+                          .size = (size_t)k * sizeof(float)};
+    return graft_add_row(g, logits, graft_graph_param(g, row->name, row, row->shape));
+}
+
 /* A target a sample, or a token. */
 static graft_value add_loss(const assembly *a, graft_graph *g, graft_value logits) {
     int64_t k = a->recipe->n_classes, rows = graft_graph_value(g, logits)->shape.dims[0];
     graft_value target = graft_graph_input(g, "target", GRAFT_F32, (graft_shape){2, {rows, k}});
     graft_value weight = graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {rows}});
-    return a->recipe->loss->build(g, logits, target, weight);
+    return a->recipe->loss->build(g, add_prior(a, g, logits), target, weight, a->recipe);
 }
 
 /* The tags of a text are one target. */
@@ -75,6 +92,7 @@ static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forw
         return graft_err_set(err, GRAFT_EINTERNAL, "the graph to train has no output 'logits'");
     graft_graph_scope(g, "loss");
     graft_value loss = graft_learn_has_crf(g) ? add_crf(a, g, logits) : add_loss(a, g, logits);
+    if ((rc = graft_terms_add(&loss, a->arena, g, suffix, a->recipe, err)) < 0) return rc;
     graft_graph_output(g, "loss", loss);
     *n_forward = graft_graph_n_nodes(g);
     return graft_graph_grad(g, loss, a->params, a->n_params, a->grads, err);
@@ -92,9 +110,28 @@ static int drop_untouched(assembly *a, graft_err *err) {
     return kept ? 0 : graft_err_set(err, GRAFT_EUSAGE, "the loss depends on no trained parameter");
 }
 
-static void add_updates(const assembly *a, graft_graph *g, const graft_value *params,
-                        const graft_value *grads) {
+/* L2-SP: the gradients of the pull to where the parameters began (Li et al. 2018) join those of the loss,
+ * once an update. */
+static void add_pulls(const assembly *a, graft_graph *g, const graft_value *params, graft_value *grads) {
     const graft_recipe *r = a->recipe;
+    for (size_t i = 0; i < a->n_params && r->l2_sp > 0.0 && !graft_graph_failed(g); i++) {
+        const graft_value_info *info = graft_graph_value(g, params[i]);
+        const graft_tensor *start = r->start ? r->start(r->user, info->name) : NULL;
+        if (!start) continue;
+        const char *name = graft_arena_printf(a->arena, "%s/start", info->name);
+        if (!name) {
+            graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
+            return;
+        }
+        graft_graph_scope(g, "pull %s", info->name);
+        graft_value w0 = graft_graph_param(g, name, start, info->shape);
+        grads[i] = graft_pull(g, grads[i], params[i], w0, r->l2_sp);
+    }
+}
+
+static void add_updates(const assembly *a, graft_graph *g, const graft_value *params, graft_value *grads) {
+    const graft_recipe *r = a->recipe;
+    add_pulls(a, g, params, grads);
     graft_graph_scope(g, "update");
     graft_value lr = graft_graph_input(g, "lr", GRAFT_F32, (graft_shape){1, {1}});
     graft_value step = graft_graph_input(g, "step", GRAFT_F32, (graft_shape){1, {1}});

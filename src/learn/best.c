@@ -3,17 +3,21 @@
 
 #include <math.h>
 
-int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, graft_err *err) {
+int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, bool averaged,
+                    graft_err *err) {
     size_t n = graft_graph_n_values(suffix);
     *b = (graft_best){.names = graft_arena_array(arena, n + 1, sizeof *b->names),
+                      .from = graft_arena_array(arena, n + 1, sizeof *b->from),
                       .shapes = graft_arena_array(arena, n + 1, sizeof *b->shapes),
                       .counts = graft_arena_array(arena, n + 1, sizeof *b->counts)};
-    if (!b->names || !b->shapes || !b->counts) return graft_err_nomem(err);
+    if (!b->names || !b->from || !b->shapes || !b->counts) return graft_err_nomem(err);
     for (size_t v = 0; v < n; v++) {
         const graft_value_info *info = graft_graph_value(suffix, (graft_value)v);
         int64_t count = 0;
         if (info->kind != GRAFT_PARAM || !info->trained || !graft_shape_count(&info->shape, &count)) continue;
-        b->names[b->n] = info->name;
+        b->names[b->n] = b->from[b->n] = info->name;
+        if (averaged) b->from[b->n] = graft_arena_printf(arena, "%s" GRAFT_AVERAGE_ENDING, info->name);
+        if (!b->from[b->n]) return graft_err_nomem(err);
         b->shapes[b->n] = info->shape;
         b->counts[b->n++] = (size_t)count;
     }
@@ -35,7 +39,7 @@ int graft_best_reserve(graft_best *b, graft_arena *arena, graft_err *err) {
 int graft_best_take(graft_best *b, graft_arena *arena, const graft_state *state, graft_err *err) {
     int rc = graft_best_reserve(b, arena, err);
     for (size_t i = 0; i < b->n && rc == 0; i++)
-        rc = graft_state_read(state, b->names[i], b->values[i], b->counts[i], err);
+        rc = graft_state_read(state, b->from[i], b->values[i], b->counts[i], err);
     return rc;
 }
 

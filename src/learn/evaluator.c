@@ -20,21 +20,10 @@ static int inference_graph(graft_graph **out, graft_arena *arena, const graft_gr
     return rc;
 }
 
-/* The steps that the labels' scheme has. */
-static int make_steps(graft_evaluator *e, graft_err *err) {
-    size_t k = (size_t)e->answers.k;
-    graft_tag_scheme scheme = graft_tag_scheme_of(e->class_names, k);
-    if (scheme == GRAFT_TAGS_PLAIN) return 0;
-    e->allowed = graft_arena_array(e->arena, (k + 2) * k, sizeof *e->allowed);
-    if (!e->allowed) return graft_err_nomem(err);
-    graft_tag_scheme_allowed(scheme, e->class_names, k, e->allowed);
-    return 0;
-}
-
 int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_task task,
                          const char *const *class_names, graft_dtype dtype, graft_err *err) {
     graft_graph *g = NULL;
-    *e = (graft_evaluator){.arena = graft_arena_new(NULL), .task = task, .class_names = class_names};
+    *e = (graft_evaluator){.arena = graft_arena_new(NULL)};
     if (!e->arena) return graft_err_nomem(err);
     int rc = inference_graph(&g, e->arena, graph, dtype, err);
     if (rc < 0) return rc;
@@ -42,7 +31,7 @@ int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_sta
     const graft_shape *shape = &graft_graph_value(g, graft_graph_find(g, "logits"))->shape;
     e->answers.k = shape->dims[shape->rank - 1];
     e->crf = graft_learn_has_crf(graph);
-    return e->crf ? make_steps(e, err) : 0;
+    return graft_gather_init(&e->gather, e->arena, task, class_names, e->answers.k, err);
 }
 
 /* Room for n samples, or for as many rows, which tagging has more of. What was there is kept. */
@@ -75,68 +64,43 @@ static int reserve(graft_evaluator *e, int64_t samples, int64_t rows, graft_err 
     return 0;
 }
 
-static void keep_row(graft_answers *a, const float *logits, int32_t label, const float *target) {
-    size_t k = (size_t)a->k;
-    memcpy(a->logits + (size_t)a->n * k, logits, k * sizeof *logits);
-    if (target) memcpy(a->targets + (size_t)a->n * k, target, k * sizeof *target);
-    a->labels[a->n++] = label;
-}
-
-/* The words of sample i, whose tokens' logits begin at `logits`. */
-static int keep_words(graft_evaluator *e, const graft_batch *b, int64_t i, const float *logits,
-                      graft_err *err) {
+/* The gathered text becomes an answer. */
+static int close_text(graft_evaluator *e, graft_err *err) {
+    graft_gather *g = &e->gather;
     graft_answers *a = &e->answers;
-    const int32_t *span = b->spans + 2 * i;
-    if (a->n + span[1] > e->room) {
-        int rc = reserve(e, 0, 2 * e->room + span[1], err);
-        if (rc < 0) return rc;
-    }
-    for (int32_t t = 0; t < span[1]; t++) {
-        if (b->token_words[span[0] + t] < 0) continue;
-        keep_row(a, logits + (size_t)t * (size_t)a->k, b->token_labels[span[0] + t], NULL);
-        a->words[a->n_samples - 1]++;
-    }
+    if (!g->is_open) return 0;
+    int rc = graft_gather_end(g, err);
+    if (rc == 0 && a->n + g->n > e->room) rc = reserve(e, 0, 2 * e->room + g->n, err);
+    if (rc < 0) return rc;
+    size_t n = (size_t)g->n, k = (size_t)a->k;
+    memcpy(a->logits + (size_t)a->n * k, g->logits, n * k * sizeof *a->logits);
+    memcpy(a->labels + a->n, g->labels, n * sizeof *a->labels);
+    if (g->task == GRAFT_TASK_TAGGING)
+        memcpy(a->predicted + a->n, g->predicted, n * sizeof *a->predicted);
+    else
+        memcpy(a->targets + (size_t)a->n * k, g->target, k * sizeof *a->targets);
+    a->samples[a->n_samples] = g->sample;
+    a->words[a->n_samples++] = (int32_t)n;
+    a->n += g->n;
     return 0;
 }
 
-/* What the last sample's words are called, once all are there. */
-static int decode(const graft_evaluator *e, const graft_program *p, graft_err *err) {
-    const graft_answers *a = &e->answers;
-    int64_t n = a->words[a->n_samples - 1], first = a->n - n;
-    if (e->crf) {
-        const graft_crf crf = {.k = a->k,
-                               .transitions = graft_program_output(p, "crf.transitions", NULL),
-                               .start = graft_program_output(p, "crf.start_transitions", NULL),
-                               .end = graft_program_output(p, "crf.end_transitions", NULL),
-                               .allowed = e->allowed};
-        return graft_crf_decode(&crf, a->logits + first * a->k, n, a->predicted + first, NULL, err);
-    }
-    for (int64_t i = first; i < a->n; i++) {
-        const float *z = a->logits + i * a->k;
-        a->predicted[i] = 0;
-        for (int64_t c = 1; c < a->k; c++)
-            if (z[c] > z[a->predicted[i]]) a->predicted[i] = (int32_t)c;
-    }
-    return 0;
+static int keep_field(graft_evaluator *e, const graft_program *p, graft_err *err) {
+    return graft_gather_field(&e->gather, graft_program_output(p, "crf.transitions", NULL),
+                              graft_program_output(p, "crf.start_transitions", NULL),
+                              graft_program_output(p, "crf.end_transitions", NULL), err);
 }
 
 /* Samples [first, first + n) of b, which p answered. */
 static int keep(graft_evaluator *e, const graft_batch *b, int64_t first, int64_t n, const graft_program *p,
                 graft_err *err) {
-    graft_answers *a = &e->answers;
     const float *logits = graft_program_output(p, "logits", NULL);
-    size_t k = (size_t)a->k;
-    int rc = 0;
+    bool tags = e->gather.task == GRAFT_TASK_TAGGING;
+    int rc = e->crf ? keep_field(e, p, err) : 0;
     for (int64_t i = first; i < first + n && rc == 0; i++) {
-        a->samples[a->n_samples] = b->samples ? b->samples[i] : i;
-        a->words[a->n_samples++] = 0;
-        if (e->task != GRAFT_TASK_TAGGING) {
-            const float *target = b->targets ? b->targets + (size_t)i * k : NULL;
-            keep_row(a, logits + (size_t)(i - first) * k, b->labels[i], target);
-            continue;
-        }
-        rc = keep_words(e, b, i, logits + (size_t)(b->spans[2 * i] - b->spans[2 * first]) * k, err);
-        if (rc == 0) rc = decode(e, p, err);
+        int64_t row = tags ? b->spans[2 * i] - b->spans[2 * first] : i - first;
+        if (!graft_gather_continues(&e->gather, b, i)) rc = close_text(e, err);
+        if (rc == 0) rc = graft_gather_add(&e->gather, b, i, logits + row * e->answers.k, err);
     }
     return rc;
 }
@@ -163,10 +127,11 @@ int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches 
     int rc = reserve(e, batches->n_samples, batches->n_samples, err);
     if (rc == 0) rc = batches->begin(batches->self, 0, 0, err);
     e->answers.n = e->answers.n_samples = 0;
+    e->gather.is_open = false;
     while (rc == 0 && (rc = batches->next(batches->self, &b, err)) == 1) {
         if ((rc = graft_env_check(env, err)) == 0) rc = run_batch(e, &b, batches->batch, err);
     }
-    return rc;
+    return rc < 0 ? rc : close_text(e, err);
 }
 
 void graft_evaluator_done(graft_evaluator *e) {

@@ -9,6 +9,8 @@
 #include "backend/backend.h"
 #include "data/data.h"
 #include "learn/averaged.h"
+#include "learn/calibrate.h"
+#include "learn/gather.h"
 #include "learn/metric_tasks.h"
 #include "learn/statistics.h"
 
@@ -21,11 +23,14 @@ typedef struct graft_loss {
     const char *name;
     const char *help;
     /** Adds the loss to a graph: logits (BATCH,K), target (BATCH,K), weight (BATCH,) -> scalar. */
-    graft_value (*build)(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
+    graft_value (*build)(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                         const graft_recipe *r);
     /** Class weights multiply the entries of the target, as PyTorch's CrossEntropyLoss has it; else the
      * sample. */
     bool weighs_target;
-    /** One sample's loss on the host, for evaluation: logits and target of K values. */
+    /** One sample's loss on the host, for evaluation: logits and target of K values. NULL: it depends on
+     * more.
+     */
     double (*value)(const float *logits, const float *target, size_t k);
 } graft_loss;
 
@@ -53,6 +58,31 @@ typedef struct graft_schedule {
     bool warms_up; /* rises by itself and takes no warm-up before it */
 } graft_schedule;
 
+/** What a further term of the loss is made of. */
+typedef struct graft_term {
+    const graft_recipe *recipe;
+    graft_value logits, features; /* (N,K); what the classifier reads (N,D) */
+    graft_value start_features;   /* the same of the pretrained model; GRAFT_NONE unless asked for */
+    graft_value weight;           /* (N): 1 / the weights of the whole batch; 0: the row is padding */
+} graft_term;
+
+/** A term that is added to the loss times its strength. */
+typedef struct graft_regulariser {
+    const char *name;     /* its option */
+    size_t strength;      /* where a graft_recipe has it, a double; 0 there: the term is left out */
+    bool needs_start;     /* reads start_features */
+    bool shapes_features; /* left out where the features are frozen, as in a phase of the head alone */
+    /** Why it cannot be added, or NULL. May be NULL. */
+    const char *(*refuse)(const graft_recipe *r, const graft_graph *suffix);
+    /** Adds a scalar. An input "part" (1) is the share of the batch's samples that the step sees. */
+    graft_value (*build)(graft_graph *g, const graft_term *at);
+} graft_regulariser;
+
+/** All rows, NULL-terminated. */
+const graft_regulariser *const *graft_regularisers(void);
+/** Its strength in a recipe. */
+double graft_regulariser_strength(const graft_regulariser *row, const graft_recipe *r);
+
 const graft_loss *graft_loss_find(const char *name);           /* NULL: none of that name */
 const graft_optimiser *graft_optimiser_find(const char *name); /* NULL: none of that name */
 const graft_schedule *graft_schedule_find(const char *name);   /* NULL: none of that name */
@@ -76,6 +106,9 @@ struct graft_recipe {
     double clip_norm;           /* 0: none */
     double label_smoothing;     /* 0..1 */
     const float *class_weights; /* [K] or NULL */
+    double focal_gamma;         /* of the focal loss */
+    const float *logit_adjust; /* [K] added to the logits in the loss alone (Menon et al. 2021: tau log prior,
+                                  so that a rare class needs a larger logit), or NULL */
     int64_t epochs;
     int64_t epochs_before, updates_before; /* of earlier phases of the run: batches and dropout go on from
                                               there; the schedule begins anew */
@@ -91,13 +124,25 @@ struct graft_recipe {
     uint64_t seed;       /* dropout */
     int64_t eval_every;  /* epochs between evaluations; 0: 1 */
     int64_t early_stop;  /* evaluations without improvement before stopping; 0: never */
+    double ema; /* decay of the weights' exponential average, which is what is evaluated and kept; 0: none */
+    double swa; /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
+    double r_drop, bss, delta; /* strengths of further terms (regulariser/); 0: none */
+    double l2_sp;              /* alpha of alpha / 2 |w - start(w)|^2, a term of the loss; 0: none */
+    /** The value that a parameter is drawn to, which outlives the run; NULL: to none. May itself be NULL. */
+    const graft_tensor *(*start)(void *user, const char *param);
     /** Rate and decay of a parameter by its name. */
     graft_param_group (*group)(void *user, const char *param);
     void *user;
 };
 
-/** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. */
+/** Rate at update `step` (from 0) of `n_steps`: base rate, schedule, warm-up. Where the last epochs are
+ * averaged, the rate stays what it is when they begin: weights that hardly move have no average. */
 double graft_recipe_rate(const graft_recipe *r, int64_t step, int64_t n_steps);
+/** First of the epochs (from 0) that are averaged; `epochs` where none is. */
+int64_t graft_recipe_first_averaged(const graft_recipe *r);
+/** Decay of the exponential average at update `update` (from 0): min(ema, (1 + t) / (10 + t)), so that it is
+ * young while the run is, and a short run is not judged by the weights it began with. */
+double graft_recipe_ema(const graft_recipe *r, int64_t update);
 
 /* ---- Assembly
  * -------------------------------------------------------------------------------------------------- */
@@ -147,6 +192,11 @@ typedef struct graft_metrics {
  *  EDATA when n is 0, a label is out of range or an output is not finite. */
 int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
                           int64_t n, int64_t k, graft_err *err);
+/** The same where class argmax_c (z_c - cuts_c) is said; NULL: none is cut. */
+int graft_metrics_decide(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
+                         int64_t n, int64_t k, const double *cuts, graft_err *err);
+/** That class of logits z [k]. */
+int64_t graft_decide(const float *z, int64_t k, const double *cuts);
 /** As JSON: every metric at the top level; "classes" by name; "confusion" where there is one. The caller owns
  * one reference; NULL when out of memory. */
 json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_names);
@@ -259,7 +309,8 @@ bool graft_checkpoint_exists(const char *checkpoint_dir);
 /** Removes the resume point, where there is one. */
 int graft_checkpoint_remove(const char *checkpoint_dir, graft_err *err);
 
-/** What a model answered to the samples of one pass, in the order of the batches, and the truth. */
+/** What a model answered to the samples of one pass, in the order of the batches, and the truth. The windows
+ * of a text that follow each other are one answer: see gather.h. */
 struct graft_answers {
     int64_t n, k;       /* rows: samples; tagging: the words that have a token */
     float *logits;      /* [n, k] */
@@ -267,8 +318,10 @@ struct graft_answers {
     int32_t *predicted; /* tagging: [n] the likeliest class, or the best path of a conditional random field */
     float *targets;     /* [n, k] of multi-label and regression; else of no meaning */
     int64_t n_samples;
-    int64_t *samples; /* [n_samples] indices into the data */
-    int32_t *words;   /* tagging: [n_samples] rows of each sample; else of no meaning */
+    int64_t *samples;   /* [n_samples] indices into the data; of windows the first */
+    int32_t *words;     /* tagging: [n_samples] rows of each sample; else of no meaning */
+    const double *cuts; /* [k] subtracted from the logits before it is chosen what is said, of classes and of
+                           multi-label; NULL: nothing */
 };
 
 /** Answers of one pass over `batches`. The graph has output "logits"; `state` supplies trained weights.

@@ -19,6 +19,12 @@ typedef struct plan {
     size_t arena, slots; /* the largest arena; trained values, moments, packed weights */
 } plan;
 
+/* Whether measuring statistics means running the graph over batches. */
+static bool measures(const graft_graph *g) {
+    const graft_assign *assigns;
+    return graft_graph_assigns(g, &assigns) > 0;
+}
+
 static int add_program(plan *p, const graft_graph *g, int64_t batch, int64_t tokens, graft_err *err) {
     graft_program *program = NULL;
     graft_compile_options options = {.batch = batch, .tokens = tokens, .dry = true};
@@ -37,13 +43,26 @@ int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suf
     graft_step_graphs graphs;
     graft_evaluator e = {0};
     plan p = {0};
+    const graft_recipe step = graft_recipe_of_step(r);
+    int64_t step_tokens = r->tokens ? graft_tokens_room(step.tokens * step.micro_batch / step.batch + 1) : 0;
     int64_t tokens = r->tokens ? graft_tokens_room(r->tokens * r->micro_batch / r->batch + 1) : 0;
     int rc = arena ? graft_recipe_check(r, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_state_new(&p.state, env, err);
-    if (rc == 0) rc = graft_learn_assemble(&graphs, arena, suffix, r, err);
-    if (rc == 0) rc = add_program(&p, graphs.step, r->micro_batch, tokens, err);
+    if (rc == 0) rc = graft_learn_assemble(&graphs, arena, suffix, &step, err);
+    if (rc == 0) rc = add_program(&p, graphs.step, step.micro_batch, step_tokens, err);
     if (rc == 0 && graphs.update) rc = add_program(&p, graphs.update, 1, 0, err);
-    if (rc == 0) rc = graft_evaluator_init(&e, suffix, p.state, r->task, r->class_names, r->dtype, err);
+    const graft_graph *judged = suffix;
+    if (rc == 0 && (r->ema > 0.0 || r->swa > 0.0)) {
+        graft_average_graphs average;
+        rc = graft_average_graphs_new(&average, arena, suffix, err);
+        if (rc == 0) rc = add_program(&p, average.update, 1, 0, err);
+        if (rc == 0 && r->swa > 0.0 && measures(average.measure)) {
+            rc = graft_graph_precision(average.measure, r->dtype, err);
+            if (rc == 0) rc = add_program(&p, average.measure, r->micro_batch, tokens, err);
+        }
+        judged = average.view;
+    }
+    if (rc == 0) rc = graft_evaluator_init(&e, judged, p.state, r->task, r->class_names, r->dtype, err);
     if (rc == 0) rc = add_program(&p, e.shapes.graph, r->micro_batch, tokens, err);
     *out = p.arena + p.slots + trained_size(suffix);
     graft_evaluator_done(&e);

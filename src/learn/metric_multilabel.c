@@ -28,14 +28,14 @@ static int make_arrays(graft_multilabel_metrics *m, counts *c, graft_arena *aren
 }
 
 static int count_sample(graft_multilabel_metrics *m, counts *c, const float *z, const float *t, int64_t i,
-                        graft_err *err) {
+                        const double *cuts, graft_err *err) {
     int64_t hits = 0, predicted = 0, support = 0;
     for (int64_t k = 0; k < m->n_classes; k++) {
         if (!isfinite(z[k]))
             return graft_err_set(err, GRAFT_EDATA, "sample %lld: the model's outputs are not finite",
                                  (long long)i);
-        const bool is_true = t[k] > 0.5F, is_predicted = z[k] > 0.0F;
         const double logit = (double)z[k];
+        const bool is_true = t[k] > 0.5F, is_predicted = logit > (cuts ? cuts[k] : 0.0);
         hits += is_true && is_predicted;
         predicted += is_predicted;
         support += is_true;
@@ -93,13 +93,14 @@ static void summarise(graft_multilabel_metrics *m, const counts *c, const float 
 }
 
 int graft_multilabel_metrics_compute(graft_multilabel_metrics *out, graft_arena *arena, const float *logits,
-                                     const float *truth, int64_t n, int64_t k, graft_err *err) {
+                                     const float *truth, int64_t n, int64_t k, const double *cuts,
+                                     graft_err *err) {
     graft_multilabel_metrics m = {.n = n, .n_classes = k};
     counts c = {0};
     if (n < 1 || k < 1) return graft_err_set(err, GRAFT_EDATA, "no labelled sample to measure");
     int rc = make_arrays(&m, &c, arena, err);
     for (int64_t i = 0; i < n && rc == 0; i++)
-        rc = count_sample(&m, &c, logits + i * k, truth + i * k, i, err);
+        rc = count_sample(&m, &c, logits + i * k, truth + i * k, i, cuts, err);
     if (rc < 0) return rc;
     summarise(&m, &c, logits, truth);
     *out = m;

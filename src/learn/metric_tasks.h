@@ -77,9 +77,10 @@ typedef struct graft_multilabel_metrics {
 } graft_multilabel_metrics;
 
 /** logits [n, k], truth [n, k]: the sample has the class where it is above 0.5; it is predicted where the
- * logit is above 0. Errors: EDATA when n is 0 or an output is not finite. */
+ * logit is above cuts [k] (NULL: 0). Errors: EDATA when n is 0 or an output is not finite. */
 int graft_multilabel_metrics_compute(graft_multilabel_metrics *out, graft_arena *arena, const float *logits,
-                                     const float *truth, int64_t n, int64_t k, graft_err *err);
+                                     const float *truth, int64_t n, int64_t k, const double *cuts,
+                                     graft_err *err);
 /** {"n", "subset_accuracy", "hamming_loss", "log_loss", "mean_average_precision", "f1" (micro), "micro",
  * "macro", "samples", "classes"}. */
 json_t *graft_multilabel_metrics_json(const graft_multilabel_metrics *m, const char *const *class_names);

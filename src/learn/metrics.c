@@ -11,17 +11,19 @@ typedef struct row_facts {
     double confidence, log_likelihood;
 } row_facts;
 
-static row_facts look(const float *z, int64_t k, int32_t label) {
+static row_facts look(const float *z, int64_t k, int32_t label, const double *cuts) {
     row_facts f = {0};
     double sum = 0.0;
+    int64_t likeliest = 0;
     for (int64_t c = 1; c < k; c++)
-        if (z[c] > z[f.predicted]) f.predicted = c;
-    double top = (double)z[f.predicted];
+        if (z[c] > z[likeliest]) likeliest = c;
+    f.predicted = cuts ? graft_decide(z, k, cuts) : likeliest;
+    double top = (double)z[likeliest];
     for (int64_t c = 0; c < k; c++) {
         sum += exp((double)z[c] - top);
         if (z[c] > z[label] || (c < label && !(z[c] < z[label]))) f.rank++;
     }
-    f.confidence = 1.0 / sum;
+    f.confidence = exp((double)z[f.predicted] - top) / sum;
     f.log_likelihood = (double)z[label] - top - log(sum);
     return f;
 }
@@ -54,13 +56,13 @@ static int make_arrays(graft_metrics *m, counts *c, graft_arena *arena, graft_er
 }
 
 static int count_sample(graft_metrics *m, counts *c, const float *z, int64_t i, int32_t label,
-                        graft_err *err) {
+                        const double *cuts, graft_err *err) {
     int64_t k = m->n_classes;
     if (label < 0 || label >= k) {
         return graft_err_set(err, GRAFT_EDATA, "sample %lld has class %d, the model has %lld classes",
                              (long long)i, label, (long long)k);
     }
-    row_facts f = look(z, k, label);
+    row_facts f = look(z, k, label, cuts);
     if (!isfinite(f.confidence) || !isfinite(f.log_likelihood))
         return graft_err_set(err, GRAFT_EDATA, "sample %lld: the model's outputs are not finite",
                              (long long)i);
@@ -101,13 +103,26 @@ static void class_metrics(graft_metrics *m, const counts *n) {
     if (seen) m->balanced_accuracy /= (double)seen;
 }
 
+int64_t graft_decide(const float *z, int64_t k, const double *cuts) {
+    int64_t best = 0;
+    for (int64_t c = 1; c < k; c++)
+        if ((double)z[c] - cuts[c] > (double)z[best] - cuts[best]) best = c;
+    return best;
+}
+
 int graft_metrics_compute(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
                           int64_t n, int64_t k, graft_err *err) {
+    return graft_metrics_decide(out, arena, logits, labels, n, k, NULL, err);
+}
+
+int graft_metrics_decide(graft_metrics *out, graft_arena *arena, const float *logits, const int32_t *labels,
+                         int64_t n, int64_t k, const double *cuts, graft_err *err) {
     graft_metrics m = {.n = n, .n_classes = k};
     counts c = {0};
     if (n < 1) return graft_err_set(err, GRAFT_EDATA, "no labelled sample to measure");
     int rc = make_arrays(&m, &c, arena, err);
-    for (int64_t i = 0; i < n && rc == 0; i++) rc = count_sample(&m, &c, logits + i * k, i, labels[i], err);
+    for (int64_t i = 0; i < n && rc == 0; i++)
+        rc = count_sample(&m, &c, logits + i * k, i, labels[i], cuts, err);
     if (rc < 0) return rc;
     m.accuracy = ratio(c.n_hits, n);
     m.top5 = ratio(c.n_top, n);

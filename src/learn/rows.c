@@ -35,6 +35,22 @@ static const char *const schedule_names[] = {
     NULL};
 #undef GRAFT_SCHEDULE
 
+#define GRAFT_REGULARISER(name) &graft_regulariser_##name,
+static const graft_regulariser *const regularisers[] = {
+#include "learn/regulariser/list.h"
+    NULL};
+#undef GRAFT_REGULARISER
+
+const graft_regulariser *const *graft_regularisers(void) {
+    return regularisers;
+}
+
+double graft_regulariser_strength(const graft_regulariser *row, const graft_recipe *r) {
+    double strength;
+    memcpy(&strength, (const char *)r + row->strength, sizeof strength);
+    return strength;
+}
+
 const graft_loss *graft_loss_find(const char *name) {
     for (size_t i = 0; i < GRAFT_COUNT(losses); i++)
         if (strcmp(losses[i]->name, name) == 0) return losses[i];

@@ -4,6 +4,8 @@
 
 #include "learn/learn.h"
 
+#include <stddef.h>
+
 #define GRAFT_LOSS(name) extern const graft_loss graft_loss_##name;
 #include "learn/loss/list.h"
 #undef GRAFT_LOSS
@@ -15,5 +17,9 @@
 #define GRAFT_SCHEDULE(name) extern const graft_schedule graft_schedule_##name;
 #include "learn/schedule/list.h"
 #undef GRAFT_SCHEDULE
+
+#define GRAFT_REGULARISER(name) extern const graft_regulariser graft_regulariser_##name;
+#include "learn/regulariser/list.h"
+#undef GRAFT_REGULARISER
 
 #endif

@@ -39,10 +39,8 @@ typedef struct graft_evaluator {
     graft_arena *arena;
     graft_shapes shapes;
     int64_t max_rows; /* samples run at once; 0: a whole batch */
-    graft_task task;
-    const char *const *class_names; /* [k], of a conditional random field */
-    float *allowed;                 /* [k + 2, k] its steps; NULL: the head is another, or all are */
     bool crf;
+    graft_gather gather;        /* the text that is being answered */
     graft_answers answers;      /* of the last pass */
     int64_t room, samples_room; /* rows and samples that its arrays have room for */
 } graft_evaluator;
@@ -53,10 +51,33 @@ int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_sta
 int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches *batches, graft_err *err);
 void graft_evaluator_done(graft_evaluator *e);
 
+/** Adds the recipe's further terms to *loss, a scalar of g, which was made of `suffix`. EUSAGE says what one
+ * of them lacks. terms.c */
+int graft_terms_add(graft_value *loss, graft_arena *arena, graft_graph *g, const graft_graph *suffix,
+                    const graft_recipe *r, graft_err *err);
+
+enum { GRAFT_TWIN_INPUTS = 12 };
+
+/** Room for a batch in which each sample stands twice. twins.c */
+typedef struct graft_twins {
+    graft_tensor inputs[GRAFT_TWIN_INPUTS]; /* of samples, then of tokens */
+    void *data[GRAFT_TWIN_INPUTS + 4];
+    size_t sizes[GRAFT_TWIN_INPUTS + 4];
+} graft_twins;
+
+/** `out` is b with samples 2i and 2i + 1 being b's sample i; borrowed until the next call. */
+int graft_twins_put(graft_twins *t, graft_batch *out, const graft_batch *b, int64_t n_classes,
+                    graft_err *err);
+void graft_twins_done(graft_twins *t);
+
+/** The recipe as the step's program sees it: with twins its batches are twice as large. */
+graft_recipe graft_recipe_of_step(const graft_recipe *r);
+
 /** One update of the weights from one batch. */
 typedef struct graft_stepper {
     graft_arena *arena;
-    const graft_recipe *recipe;
+    graft_recipe recipe; /* of the step */
+    graft_twins twins;
     graft_shapes step;
     bool crf;
     graft_program *update; /* NULL without accumulation */
@@ -76,11 +97,53 @@ int graft_stepper_run(graft_stepper *s, const graft_batch *b, int64_t update, in
                       graft_err *err);
 void graft_stepper_done(graft_stepper *s);
 
+/** Averages of what is trained lie in the state under these names. */
+#define GRAFT_AVERAGE_ENDING "/average"
+
+/** The graphs around a running average: what draws it towards the weights by the input "share", the suffix
+ * over it, and the suffix that takes its statistics from a batch. */
+typedef struct graft_average_graphs {
+    graft_graph *update, *view, *measure;
+} graft_average_graphs;
+
+int graft_average_graphs_new(graft_average_graphs *out, graft_arena *arena, const graft_graph *suffix,
+                             graft_err *err);
+
+typedef struct graft_statistic {
+    const char *name;
+    graft_shape shape;
+    double *sums; /* over batches */
+    size_t count;
+} graft_statistic;
+
+/** The running average of all that is trained; begins as what is trained does. weight_average.c */
+typedef struct graft_average {
+    graft_arena *arena; /* NULL: there is none */
+    graft_state *state;
+    graft_average_graphs graphs;
+    graft_program *program;
+    graft_shapes measure;
+    graft_statistic *statistics; /* running statistics that train */
+    size_t n_statistics;
+    float *room; /* of the largest of them */
+} graft_average;
+
+/** After the step's programs were compiled, whose layouts it takes. */
+int graft_average_init(graft_average *a, const graft_graph *suffix, graft_state *state, graft_dtype dtype,
+                       graft_err *err);
+void graft_average_done(graft_average *a);
+/** average <- (1 - share) average + share w; share 1 copies. */
+int graft_average_add(const graft_average *a, double share, graft_err *err);
+/** Its running statistics become the mean of those of one epoch's batches, if any train. */
+int graft_average_measure(graft_average *a, const graft_env *env, graft_batches *batches, int64_t epoch,
+                          int64_t micro_batch, graft_err *err);
+
 /** Where a run stands between two updates, apart from the state. */
 typedef struct graft_run {
     int64_t epoch, batch; /* next batch to take: epoch from 0 */
     int64_t update;       /* updates made */
     int64_t stale;        /* evaluations since the best */
+    int64_t averaged;     /* epochs whose ends are in the uniform average, or were copied to it */
     double loss_sum, seconds, epoch_seconds;
     int64_t hits, judged, seen; /* of the epoch under way */
     int64_t events;             /* of the log */
@@ -90,13 +153,16 @@ typedef struct graft_run {
 /** The best weights so far: trained parameters of the suffix, by name. */
 typedef struct graft_best {
     const char **names;
+    const char **from; /* where their values are read: their own names, or those of the average */
     graft_shape *shapes;
     float **values; /* NULL until there is a best epoch */
     size_t *counts;
     size_t n;
 } graft_best;
 
-int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, graft_err *err);
+/** `averaged`: what is kept is their running average. */
+int graft_best_init(graft_best *b, graft_arena *arena, const graft_graph *suffix, bool averaged,
+                    graft_err *err);
 int graft_best_take(graft_best *b, graft_arena *arena, const graft_state *state, graft_err *err);
 /** The parameters' current values onto the shelf. */
 int graft_best_shelve(const graft_best *b, graft_shelf *shelf, const graft_state *state, graft_err *err);

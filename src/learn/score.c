@@ -31,13 +31,14 @@ static int measure(measured *out, const graft_answers *a, graft_task task, const
                    graft_arena *arena, graft_err *err) {
     switch (task) {
     case GRAFT_TASK_MULTILABEL:
-        return graft_multilabel_metrics_compute(&out->labels, arena, a->logits, a->targets, a->n, a->k, err);
+        return graft_multilabel_metrics_compute(&out->labels, arena, a->logits, a->targets, a->n, a->k,
+                                                a->cuts, err);
     case GRAFT_TASK_REGRESSION:
         return graft_regression_metrics_compute(&out->numbers, a->logits, a->targets, a->n, err);
     case GRAFT_TASK_TAGGING:
         return measure_entities(&out->entities, a, class_names, arena, err);
     default:
-        return graft_metrics_compute(&out->classes, arena, a->logits, a->labels, a->n, a->k, err);
+        return graft_metrics_decide(&out->classes, arena, a->logits, a->labels, a->n, a->k, a->cuts, err);
     }
 }
 

@@ -11,7 +11,7 @@
 /* Targets and weights of so many rows. */
 static int make_room(graft_stepper *s, int64_t rows, graft_err *err) {
     if (rows <= s->rows_room) return 0;
-    s->target = graft_arena_array(s->arena, (size_t)rows * (size_t)s->recipe->n_classes, sizeof *s->target);
+    s->target = graft_arena_array(s->arena, (size_t)rows * (size_t)s->recipe.n_classes, sizeof *s->target);
     s->weight = graft_arena_array(s->arena, (size_t)rows, sizeof *s->weight);
     s->rows_room = rows;
     return s->target && s->weight ? 0 : graft_err_nomem(err);
@@ -20,9 +20,10 @@ static int make_room(graft_stepper *s, int64_t rows, graft_err *err) {
 int graft_stepper_init(graft_stepper *s, const graft_graph *suffix, graft_state *state, const graft_recipe *r,
                        graft_err *err) {
     graft_step_graphs graphs;
-    *s = (graft_stepper){.arena = graft_arena_new(NULL), .recipe = r, .state = state};
+    *s = (graft_stepper){.arena = graft_arena_new(NULL), .recipe = graft_recipe_of_step(r), .state = state};
     if (!s->arena) return graft_err_nomem(err);
     int rc = graft_recipe_check(r, err);
+    r = &s->recipe;
     if (rc == 0) rc = graft_learn_assemble(&graphs, s->arena, suffix, r, err);
     if (rc < 0) return rc;
     s->step = (graft_shapes){.graph = graphs.step, .state = state};
@@ -47,26 +48,27 @@ int graft_stepper_init(graft_stepper *s, const graft_graph *suffix, graft_state 
 void graft_stepper_done(graft_stepper *s) {
     graft_shapes_done(&s->step);
     graft_program_free(s->update);
+    graft_twins_done(&s->twins);
     graft_arena_free(s->arena);
 }
 
 /* What a row is to answer: a class, or -1 where nothing is asked. */
 static int32_t label_of(const graft_stepper *s, const graft_batch *b, int64_t row) {
-    return s->recipe->task == GRAFT_TASK_TAGGING ? b->token_labels[row] : b->labels[row];
+    return s->recipe.task == GRAFT_TASK_TAGGING ? b->token_labels[row] : b->labels[row];
 }
 
 static bool has_classes(const graft_stepper *s) {
-    return s->recipe->task == GRAFT_TASK_CLASSES || s->recipe->task == GRAFT_TASK_TAGGING;
+    return s->recipe.task == GRAFT_TASK_CLASSES || s->recipe.task == GRAFT_TASK_TAGGING;
 }
 
 /* Rows of the batch that the loss looks at. */
 static int64_t n_rows(const graft_stepper *s, const graft_batch *b) {
-    return s->recipe->task == GRAFT_TASK_TAGGING ? b->n_tokens : b->n;
+    return s->recipe.task == GRAFT_TASK_TAGGING ? b->n_tokens : b->n;
 }
 
 static int check_labels(const graft_stepper *s, const graft_batch *b, graft_err *err) {
-    int64_t k = s->recipe->n_classes, n = n_rows(s, b);
-    int32_t least = s->recipe->task == GRAFT_TASK_TAGGING ? -1 : 0;
+    int64_t k = s->recipe.n_classes, n = n_rows(s, b);
+    int32_t least = s->recipe.task == GRAFT_TASK_TAGGING ? -1 : 0;
     for (int64_t i = 0; i < n; i++) {
         int32_t label = label_of(s, b, i);
         if (label >= least && label < k) continue;
@@ -90,7 +92,7 @@ static double make_target(const graft_recipe *r, float *row, int32_t label, cons
 }
 
 static void make_targets(graft_stepper *s, const graft_batch *b) {
-    const graft_recipe *r = s->recipe;
+    const graft_recipe *r = &s->recipe;
     int64_t k = r->n_classes, n = n_rows(s, b);
     bool classes = has_classes(s);
     double total = 0.0;
@@ -121,7 +123,7 @@ static void weigh_texts(graft_stepper *s, const graft_batch *b) {
 
 static void count_hits(graft_stepper *s, const float *logits, const graft_batch *b, int64_t first,
                        int64_t n) {
-    int64_t k = s->recipe->n_classes;
+    int64_t k = s->recipe.n_classes;
     for (int64_t i = 0; i < n && has_classes(s); i++) {
         const float *z = logits + i * k;
         int32_t label = label_of(s, b, first + i);
@@ -139,7 +141,7 @@ static void set_scalar(const graft_program *p, const char *name, double value) {
 }
 
 static void set_rate(const graft_stepper *s, const graft_program *p, int64_t update, int64_t n_updates) {
-    set_scalar(p, "lr", graft_recipe_rate(s->recipe, update, n_updates));
+    set_scalar(p, "lr", graft_recipe_rate(&s->recipe, update, n_updates));
     set_scalar(p, "step", (double)(update + 1));
 }
 
@@ -163,8 +165,8 @@ static void put_tags(const graft_program *p, const graft_batch *b, int64_t first
 static int run_micro(graft_stepper *s, const graft_batch *b, int64_t first, int64_t n, int64_t update,
                      int64_t n_updates, graft_err *err) {
     graft_program *p = NULL;
-    bool tags = s->recipe->task == GRAFT_TASK_TAGGING;
-    int rc = graft_shapes_feed(&p, &s->step, b, first, n, s->recipe->micro_batch, err);
+    bool tags = s->recipe.task == GRAFT_TASK_TAGGING;
+    int rc = graft_shapes_feed(&p, &s->step, b, first, n, s->recipe.micro_batch, err);
     if (rc < 0) return rc;
     int64_t row = tags ? b->spans[2 * first] : first, last = first + n - 1,
             rows = tags ? (int64_t)b->spans[2 * last] + b->spans[2 * last + 1] - row : n;
@@ -172,14 +174,15 @@ static int run_micro(graft_stepper *s, const graft_batch *b, int64_t first, int6
         put_tags(p, b, row, rows);
         put_rows(p, "weight", s->weight, first, n, 1);
     } else {
-        put_rows(p, "target", s->target, row, rows, (size_t)s->recipe->n_classes);
+        put_rows(p, "target", s->target, row, rows, (size_t)s->recipe.n_classes);
         put_rows(p, "weight", s->weight, row, rows, 1);
     }
     set_rate(s, p, update, n_updates);
+    set_scalar(p, "part", (double)n / (double)b->n);
     int32_t *seed = graft_program_input(p, "seed", NULL);
     if (seed) {
-        seed[0] = (int32_t)((s->recipe->updates_before + update) * s->recipe->batch + first);
-        seed[1] = (int32_t)(uint32_t)(s->recipe->seed ^ s->recipe->seed >> 32);
+        seed[0] = (int32_t)((s->recipe.updates_before + update) * s->recipe.batch + first);
+        seed[1] = (int32_t)(uint32_t)(s->recipe.seed ^ s->recipe.seed >> 32);
     }
     if ((rc = graft_program_run(p, err)) < 0) return rc;
     s->loss += (double)*graft_program_output(p, "loss", NULL);
@@ -189,10 +192,15 @@ static int run_micro(graft_stepper *s, const graft_batch *b, int64_t first, int6
 
 int graft_stepper_run(graft_stepper *s, const graft_batch *b, int64_t update, int64_t n_updates,
                       graft_err *err) {
+    graft_batch twins;
     int rc = 0;
-    if (b->n > s->recipe->batch) {
+    if (s->recipe.r_drop > 0.0) {
+        if ((rc = graft_twins_put(&s->twins, &twins, b, s->recipe.n_classes, err)) < 0) return rc;
+        b = &twins;
+    }
+    if (b->n > s->recipe.batch) {
         return graft_err_set(err, GRAFT_EINTERNAL, "a batch of %lld samples came where %lld were announced",
-                             (long long)b->n, (long long)s->recipe->batch);
+                             (long long)b->n, (long long)s->recipe.batch);
     }
     if (!b->targets && (rc = check_labels(s, b, err)) < 0) return rc;
     if ((rc = make_room(s, n_rows(s, b), err)) < 0) return rc;
@@ -202,9 +210,9 @@ int graft_stepper_run(graft_stepper *s, const graft_batch *b, int64_t update, in
         make_targets(s, b);
     s->loss = 0.0;
     s->hits = s->judged = 0;
-    for (int64_t first = 0; first < b->n && rc == 0; first += s->recipe->micro_batch) {
+    for (int64_t first = 0; first < b->n && rc == 0; first += s->recipe.micro_batch) {
         int64_t left = b->n - first;
-        rc = run_micro(s, b, first, left < s->recipe->micro_batch ? left : s->recipe->micro_batch, update,
+        rc = run_micro(s, b, first, left < s->recipe.micro_batch ? left : s->recipe.micro_batch, update,
                        n_updates, err);
     }
     if (rc < 0 || !s->update) return rc;

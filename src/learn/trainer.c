@@ -13,6 +13,7 @@ typedef struct trainer {
     graft_arena *arena;
     graft_stepper stepper;
     graft_evaluator evaluator;
+    graft_average average;
     graft_best best;
     graft_run run;
     float *room; /* of the largest trained parameter */
@@ -23,13 +24,23 @@ typedef struct trainer {
 
 /* ---- Opening ------------------------------------------------------------------------------------------------ */
 
+/* Whether a running average of the weights is what is evaluated and kept. */
+static bool averages(const graft_recipe *r) {
+    return r->ema > 0.0 || r->swa > 0.0;
+}
+
 /* Programs of the usual sizes, so that the state knows all that will change. */
 static int compile(trainer *t, graft_err *err) {
     const graft_trainer_io *io = t->io;
+    const graft_graph *judged = io->suffix;
     graft_program *p = NULL;
     int rc = graft_stepper_init(&t->stepper, io->suffix, io->state, t->recipe, err);
+    if (rc == 0 && averages(t->recipe)) {
+        rc = graft_average_init(&t->average, io->suffix, io->state, t->recipe->dtype, err);
+        judged = t->average.graphs.view;
+    }
     if (rc < 0 || !io->validation) return rc;
-    rc = graft_evaluator_init(&t->evaluator, io->suffix, io->state, t->recipe->task, t->recipe->class_names,
+    rc = graft_evaluator_init(&t->evaluator, judged, io->state, t->recipe->task, t->recipe->class_names,
                               t->recipe->dtype, err);
     t->evaluator.max_rows = t->recipe->micro_batch;
     return rc < 0
@@ -79,7 +90,7 @@ static int open_trainer(trainer *t, graft_err *err) {
     if (rc < 0) return rc;
     if (io->train->n_batches < 1) return graft_err_set(err, GRAFT_EDATA, "there is no sample to train on");
     t->n_updates = t->recipe->epochs * io->train->n_batches;
-    if ((rc = graft_best_init(&t->best, t->arena, io->suffix, err)) < 0) return rc;
+    if ((rc = graft_best_init(&t->best, t->arena, io->suffix, averages(t->recipe), err)) < 0) return rc;
     if ((rc = make_room(t, err)) < 0 || (rc = compile(t, err)) < 0) return rc;
     if (io->checkpoint_dir) {
         rc = graft_checkpoint_load(&result->resumed, io, t->recipe, &t->run, &t->best, t->arena, err);
@@ -92,6 +103,8 @@ static int open_trainer(trainer *t, graft_err *err) {
 static size_t held(const trainer *t) {
     size_t arena = graft_shapes_arena(&t->stepper.step), other = graft_shapes_arena(&t->evaluator.shapes);
     if (other > arena) arena = other;
+    other = graft_shapes_arena(&t->average.measure);
+    if (other > arena) arena = other;
     other = t->stepper.update ? graft_program_needs(t->stepper.update).arena : 0;
     if (other > arena) arena = other;
     return arena + graft_state_size(t->io->state) + graft_best_size(&t->best);
@@ -99,6 +112,7 @@ static size_t held(const trainer *t) {
 
 static void close_trainer(trainer *t) {
     graft_stepper_done(&t->stepper);
+    graft_average_done(&t->average);
     graft_evaluator_done(&t->evaluator);
 }
 
@@ -170,6 +184,9 @@ static int train_epoch(trainer *t, graft_err *err) {
         if ((rc = graft_stepper_run(&t->stepper, &b, t->run.update, t->n_updates, err)) < 0) break;
         t->run.batch++;
         if (!isfinite(t->stepper.loss)) return diverged(t, "the loss is", err);
+        if (t->recipe->ema > 0.0)
+            rc = graft_average_add(&t->average, 1.0 - graft_recipe_ema(t->recipe, t->run.update), err);
+        if (rc < 0) break;
         t->run.loss_sum += t->stepper.loss * (double)b.n;
         t->run.hits += t->stepper.hits;
         t->run.judged += t->stepper.judged;
@@ -220,6 +237,23 @@ static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
     return graft_best_take(&t->best, t->arena, t->io->state, err);
 }
 
+/* The uniform average at the end of an epoch: until the last epochs begin it is a copy, so that it is always
+ * what is judged. Once an epoch, however often an evaluation is interrupted; measuring may be done again. */
+static int average_epoch(trainer *t, graft_err *err) {
+    graft_run *r = &t->run;
+    int64_t n = r->epoch + 1 - graft_recipe_first_averaged(t->recipe);
+    int rc = 0;
+    if (!(t->recipe->swa > 0.0)) return 0;
+    if (r->averaged <= r->epoch) {
+        rc = graft_average_add(&t->average, n > 1 ? 1.0 / (double)n : 1.0, err);
+        r->averaged = r->epoch + 1;
+        if (n == 1) r->result.best_epoch = r->stale = 0; /* the best is one of the averages */
+    }
+    if (rc < 0 || n < 2) return rc;
+    return graft_average_measure(&t->average, t->io->env, t->io->train, r->epoch, t->recipe->micro_batch,
+                                 err);
+}
+
 static int log_epoch(const trainer *t, const graft_epoch *e, graft_err *err) {
     if (!t->io->log) return 0;
     json_t *o =
@@ -247,8 +281,8 @@ static int end_epoch(trainer *t, graft_err *err) {
     bool is_last = r->epoch + 1 == t->recipe->epochs;
     /* a relu may hide a weight that is no number from the loss */
     if (graft_best_not_finite(&t->best, t->io->state, t->room)) return diverged(t, "weights are", err);
-    int rc = 0;
-    if (t->io->validation && (is_last || (r->epoch + 1) % every == 0)) rc = evaluate(t, e, err);
+    int rc = average_epoch(t, err);
+    if (rc == 0 && t->io->validation && (is_last || (r->epoch + 1) % every == 0)) rc = evaluate(t, e, err);
     if (rc < 0) return rc;
     double now = graft_now();
     e->seconds =
@@ -266,6 +300,7 @@ static int end_epoch(trainer *t, graft_err *err) {
 
 static bool is_over(const trainer *t) {
     if (t->run.epoch >= t->recipe->epochs) return true;
+    if (t->recipe->swa > 0.0 && t->run.epoch <= graft_recipe_first_averaged(t->recipe)) return false;
     return t->recipe->early_stop > 0 && t->run.stale >= t->recipe->early_stop;
 }
 
@@ -282,6 +317,7 @@ int graft_trainer_run(graft_training *out, graft_arena *arena, const graft_train
     }
     if (rc == GRAFT_EINTERRUPTED) save(&t); /* between two updates, or before an evaluation */
     result->peak_memory = held(&t);
+    if (rc == 0 && averages(recipe) && !io->validation) rc = graft_best_take(&t.best, arena, io->state, err);
     if (rc == 0 && io->last) rc = graft_best_shelve(&t.best, io->last, io->state, err);
     if (rc == 0) rc = graft_best_restore(&t.best, io->state, err);
     result->n_steps = t.run.update;

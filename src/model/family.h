@@ -59,6 +59,11 @@ graft_value graft_layout_embedding(graft_layout *l, graft_value ids, const char 
                                    int64_t width);
 /** x with a share of p dropped where the graph is made for training; else x. */
 graft_value graft_layout_dropout(graft_layout *l, graft_value x, double p);
+/** What is laid out from here on is residual block `at` (from 0) of `n`. */
+void graft_layout_depth(graft_layout *l, int at, int n);
+/** A residual branch of the block, which stochastic depth may drop for whole samples where the graph is made
+ * for training: those of `spans` where x is of tokens, else GRAFT_NONE. */
+graft_value graft_layout_branch(graft_layout *l, graft_value x, graft_value spans);
 /** The share p where the graph is made for training, else 0; *seed is the input that goes with it. For ops
  * that drop by themselves. */
 double graft_layout_drops(graft_layout *l, double p, graft_value *seed);

@@ -1,6 +1,6 @@
 /* Opening: what lies at a path becomes a family with hyper-parameters, labels, preprocessing and bound
  * weights. */
-#include "model/model_impl.h"
+#include "model/lora.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,18 +29,18 @@ static bool has_file(const graft_model *m, const char *name, const char **path, 
 
 /* Decides which files there are: folder, config and weights, each NULL when absent. */
 static int find_files(graft_model *m, graft_err *err) {
-    const char *name = graft_path_name(m->path), *extension = graft_path_extension(m->path);
+    const char *name = graft_path_name(m->base), *extension = graft_path_extension(m->base);
     int rc = 0;
-    bool whole = graft_path_is_dir(m->path);
-    if (!whole && !graft_path_is_file(m->path)) {
-        if (access(m->path, F_OK) == 0) errno = ENOTSUP;
-        return graft_err_errno(err, "open the model", m->path);
+    bool whole = graft_path_is_dir(m->base);
+    if (!whole && !graft_path_is_file(m->base)) {
+        if (access(m->base, F_OK) == 0) errno = ENOTSUP;
+        return graft_err_errno(err, "open the model", m->base);
     }
-    if (whole && !(m->folder = graft_arena_strdup(m->arena, m->path))) return graft_err_nomem(err);
+    if (whole && !(m->folder = graft_arena_strdup(m->arena, m->base))) return graft_err_nomem(err);
     bool is_config = !whole && !strcmp(extension, "json");
     for (size_t i = 0; !whole && i < GRAFT_COUNT(weight_files); i++) {
         if (strcmp(name, weight_files[i]) != 0) continue;
-        if (!(m->folder = folder_of(m->arena, m->path))) return graft_err_nomem(err);
+        if (!(m->folder = folder_of(m->arena, m->base))) return graft_err_nomem(err);
         is_config = false;
         const char *config;
         whole = has_file(m, "config.json", &config, err, &rc);
@@ -49,19 +49,33 @@ static int find_files(graft_model *m, graft_err *err) {
     }
     if (!whole) {
         if (!is_config) {
-            m->weights_path = m->path;
+            m->weights_path = m->base;
             return 0;
         }
-        m->config_path = m->path;
-        return (m->folder = folder_of(m->arena, m->path)) ? 0 : graft_err_nomem(err);
+        m->config_path = m->base;
+        m->folder = m->modules = folder_of(m->arena, m->base);
+        return m->folder ? 0 : graft_err_nomem(err);
     }
+    if ((rc = graft_model_find_transformer(m, err)) < 0) return rc;
     has_file(m, "config.json", &m->config_path, err, &rc);
     for (size_t i = 0; rc == 0 && !m->weights_path && i < GRAFT_COUNT(weight_files); i++)
         has_file(m, weight_files[i], &m->weights_path, err, &rc);
     if (rc == 0 && !m->config_path && !m->weights_path)
         return graft_err_set(err, GRAFT_EDATA,
-                             "%s: it has neither config.json nor weights; is it a model folder?", m->path);
+                             "%s: it has neither config.json nor weights; is it a model folder?", m->base);
     return rc;
+}
+
+/* An adapter's folder that graft wrote says itself how inputs are made and what the classes are called. */
+static int find_side_files(graft_model *m, graft_err *err) {
+    const char *config = m->adapter ? graft_path_join(m->arena, m->adapter, GRAFT_ADAPTER_CONFIG) : NULL;
+    m->weights_folder = m->weights_path != m->base ? m->folder : NULL;
+    if (!m->adapter) return 0;
+    if (!config) return graft_err_nomem(err);
+    if (!graft_path_is_file(config)) return 0;
+    m->config_path = config;
+    m->folder = m->adapter;
+    return 0;
 }
 
 static int read_files(graft_model *m, graft_err *err) {
@@ -71,8 +85,8 @@ static int read_files(graft_model *m, graft_err *err) {
         return graft_err_set(err, GRAFT_EFORMAT, "%s: it is not a JSON object", m->config_path);
     m->is_scratch = !m->weights_path;
     if (m->is_scratch) return 0;
-    bool whole = m->folder && m->weights_path != m->path;
-    rc = graft_tensors_open(&m->source, m->arena, whole ? m->folder : m->weights_path, err);
+    rc = graft_tensors_open(&m->source, m->arena, m->weights_folder ? m->weights_folder : m->weights_path,
+                            err);
     if (rc == 0 && m->source.n_items == 0)
         return graft_err_set(err, GRAFT_EDATA, "%s: it holds no tensors", m->weights_path);
     return rc;
@@ -168,12 +182,14 @@ static int bind(graft_model *m, const graft_model_options *o, graft_err *err) {
         return graft_err_set(err, GRAFT_EDATA,
                              "%s: it holds no trained head for its %zu classes; adapt it with graft fit",
                              m->path, m->n_labels);
-    return graft_model_initialise(m, o->seed, err);
+    rc = graft_model_initialise(m, o->seed, err);
+    return rc < 0 ? rc : graft_adapter_attach(m, err);
 }
 
 static int open_model(graft_model *m, const graft_model_options *o, graft_err *err) {
     int rc;
-    if ((rc = find_files(m, err)) < 0 || (rc = read_files(m, err)) < 0 ||
+    if ((rc = graft_adapter_find(m, o, err)) < 0 || (rc = find_files(m, err)) < 0 ||
+        (rc = find_side_files(m, err)) < 0 || (rc = read_files(m, err)) < 0 ||
         (rc = find_family(m, o->family, err)) < 0)
         return rc;
     const graft_tensors *tensors = m->weights_path ? &m->source : NULL;
@@ -191,6 +207,7 @@ static int open_model(graft_model *m, const graft_model_options *o, graft_err *e
                              "%s: pictures of %d channels are not supported, only 1 and 3", origin,
                              m->hyper.channels);
     rc = texts ? graft_model_read_text(m, o, err) : read_preprocess(m, err);
+    if (rc == 0) rc = graft_adapter_join(m, err);
     if (rc == 0 && texts && tensors) rc = graft_model_read_dense(m, err);
     if (rc < 0 || (tensors && (rc = graft_model_publish(m, err)) < 0)) return rc;
     graft_model_find_head(m);
@@ -273,6 +290,12 @@ int graft_model_set_task(graft_model *m, graft_task task, graft_err *err) {
 
 void graft_model_set_dropout(graft_model *m, bool drops) {
     m->drops = drops;
+}
+
+void graft_model_set_drops(graft_model *m, double dropout, double drop_path) {
+    m->has_dropout = dropout >= 0;
+    m->dropout = dropout;
+    m->drop_path = drop_path;
 }
 
 int graft_model_channels(const graft_model *m) {

@@ -41,9 +41,13 @@ typedef struct graft_model_options {
     const char *pooling;      /* texts: "first", "last", "mean", "max"; NULL: what the files say */
     const char *else_pooling; /* texts: where `pooling` is NULL and no file says one; NULL: the family's */
     int64_t max_length;       /* texts: tokens; 0: what the files say */
+    int64_t
+        stride; /* texts: tokens that windows share; 0: what the files say; negative: none, texts are cut */
     bool needs_head;   /* EDATA where a head would have to be initialised: its answers mean nothing (predict,
                           eval) */
     bool from_scratch; /* weights that are there tell the architecture alone, all is initialised */
+    const char *adapter; /* folder of a peft adapter over the model at the path; NULL: none, or the path is
+                            such a folder itself */
 } graft_model_options;
 #define GRAFT_MODEL_OPTIONS_INIT                                                                             \
     { .family = NULL }
@@ -78,6 +82,10 @@ graft_task graft_model_task(const graft_model *m);
 int graft_model_set_task(graft_model *m, graft_task task, graft_err *err);
 /** Graphs made from now on drop what the config says (true: for training), or nothing. */
 void graft_model_set_dropout(graft_model *m, bool drops);
+/** What such graphs drop: `dropout` wherever the config has a share of its own, and of what the head reads
+ * (negative: as the config says); `drop_path` of the residual branches of whole samples, growing evenly from
+ * the first to the last, which has that share (0: none). */
+void graft_model_set_drops(graft_model *m, double dropout, double drop_path);
 /** How texts become input and features; only of a text model. */
 const graft_text_rules *graft_model_text(const graft_model *m);
 /** The tokenizer that lies beside the weights; borrowed. EDATA when there is none. */
@@ -127,9 +135,10 @@ typedef struct graft_param {
     const char *name; /* as in the file that is written, and as in the graph */
     graft_shape shape;
     graft_param_kind kind;
-    int stage;  /* index among the stages */
-    bool head;  /* belongs to the head */
-    bool joins; /* of the head, but not the classifier's own: of the layers between it and the features */
+    int stage;    /* index among the stages */
+    bool head;    /* belongs to the head */
+    bool adapter; /* of a low-rank adapter */
+    bool joins;   /* of the head, but not the classifier's own: of the layers between it and the features */
     graft_tensor tensor; /* the current value: mapped, or the model's own float32 */
 } graft_param;
 
@@ -143,6 +152,8 @@ int64_t graft_model_param_index(const graft_model *m, const char *name);
 /** Index of the stage of a parameter; -1 when there is no such parameter. */
 int graft_model_param_stage(const graft_model *m, const char *name);
 
+/** The value that the model's file has for a parameter, whatever training made of it; NULL: it has none. */
+const graft_tensor *graft_model_pretrained(const graft_model *m, const char *name);
 /** Replaces a parameter's value (training's result). `count` must be its element count (ESHAPE); EUSAGE when
  * there is none of that name. Graphs made before see the new value when they are compiled after. */
 int graft_model_set(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);
@@ -169,6 +180,34 @@ const char *const *graft_model_heads(void);
 int graft_model_head(graft_model *m, const char *head, const char *const *names, size_t n, uint64_t seed,
                      size_t *n_kept, graft_err *err);
 
+/* ---- Adapters ---------------------------------------------------------------------------------------------
+ */
+
+/** Low-rank adapters (Hu et al. 2022, "LoRA"): beside W x + b a layer gives scale B (A x). */
+typedef struct graft_lora {
+    int64_t r;           /* rank */
+    double alpha;        /* scale is alpha / r */
+    double dropout;      /* of what A reads, in training */
+    bool rslora;         /* scale is alpha / sqrt(r) (Kalajdzievski 2023) */
+    const char *targets; /* layers, joined by '+': query, key, value or out of attention, "attention" (all
+                            four), "all-linear", "all-conv", the last parts of modules' names, or globs over
+                            whole names; NULL: query+value, of models without attention all-conv */
+} graft_lora;
+
+/** Puts adapters beside the layers that `lora` names, the head's apart; A drawn from `seed` (Kaiming
+ * uniform), B zero, so that the answers stay. Their parameters end the table. EUSAGE: a target names no
+ * layer, numbers that are none, a model without weights, or one that has adapters. */
+int graft_model_adapt(graft_model *m, const graft_lora *lora, uint64_t seed, graft_err *err);
+/** What the adapters are; NULL when the model has none. `targets` is NULL where they came from a file. */
+const graft_lora *graft_model_lora(const graft_model *m);
+/** Number of adapted layers. */
+size_t graft_model_n_adapted(const graft_model *m);
+/** Adds every adapter to its layer's weight, W' = W + scale B A; the model has none any more, and answers as
+ * it did. */
+int graft_model_merge(graft_model *m, graft_err *err);
+/** The path of the model that the adapters stand on; graft_model_path where it has none. */
+const char *graft_model_base(const graft_model *m);
+
 /* ---- Graph ------------------------------------------------------------------------------------------------
  */
 
@@ -192,11 +231,16 @@ typedef struct graft_save_info {
     const json_t *metrics;   /* object of numbers, {"accuracy": 0.93} */
     const json_t *record;    /* object: graft.json (plan, data fingerprint, seeds, versions) */
     const graft_feed *probe; /* inputs kept for graft_model_verify; NULL: none */
+
+    const graft_tensor *reference; /* [n_reference] of graft_reference.safetensors */
+    size_t n_reference;            /* 0: none */
 } graft_save_info;
 
-/** Writes the folder: config.json, model.safetensors, preprocessor_config.json, README.md, graft.json,
- *  graft_probe.safetensors. Everything is first written beside its place, then renamed, the weights last:
- * after a full disk the old folder is whole. Other files of the folder stay. `info` may be NULL. */
+/** Writes the folder: config.json, model.safetensors (of a model with adapters in its place
+ * adapter_config.json and adapter_model.safetensors, with the head, as peft reads them),
+ * preprocessor_config.json, README.md, graft.json, graft_probe.safetensors, graft_reference.safetensors.
+ * Everything is first written beside its place, then renamed, the weights last: after a full disk the old
+ * folder is whole. Other files of the folder stay. `info` may be NULL. */
 int graft_model_save(const graft_model *m, const graft_env *env, const char *dir, const graft_save_info *info,
                      graft_err *err);
 
@@ -242,6 +286,13 @@ int graft_infer_needs(graft_infer *f, int64_t n, int64_t tokens, graft_program_m
 /** Runs a feed once and writes a line a kernel, as graft_program_trace does. */
 int graft_infer_trace(graft_infer *f, const graft_feed *feed, graft_buf *out, graft_err *err);
 
+/** The probe inputs that a folder carries, for another save; *found is false when it has none. In `arena`. */
+int graft_model_probes(graft_feed *out, bool *found, const graft_model *m, graft_arena *arena,
+                       const char *dir, graft_err *err);
+/** The probe inputs of the folder that `m` was opened from, in the arena. EDATA when it has none, or they are
+ * of another model. */
+int graft_model_probe(graft_feed *out, graft_arena *arena, const graft_model *m, graft_err *err);
+
 /** What the replay of a folder's probe inputs gave. */
 typedef struct graft_verification {
     int64_t n_inputs, n_differ; /* n_differ: inputs whose first class changed */
@@ -249,8 +300,11 @@ typedef struct graft_verification {
     double max_logit;           /* largest |kept logit|, for scale */
 } graft_verification;
 
-/** Opens the folder and replays graft_probe.safetensors through it. Judging the difference is the caller's.
+/** Replays a folder's graft_probe.safetensors through a model. Judging the difference is the caller's.
  *  Errors: EDATA when the folder has no probes or they do not fit. */
+int graft_model_replay(graft_verification *out, const graft_env *env, const graft_model *m, const char *dir,
+                       graft_err *err);
+/** The same through the folder's own model. */
 int graft_model_verify(graft_verification *out, const graft_env *env, const char *dir, graft_err *err);
 
 #endif

@@ -31,7 +31,7 @@ static bool is_hub_name(const char *s) {
 /* The license lines of the source's own card, copied as they are; a card that cannot be read names none. */
 static void copy_license(graft_buf *out, const graft_model *m) {
     graft_arena *scratch = graft_arena_new(NULL);
-    const char *path = scratch && m->folder ? graft_path_join(scratch, m->folder, "README.md") : NULL;
+    const char *path = scratch && m->modules ? graft_path_join(scratch, m->modules, "README.md") : NULL;
     char *text = NULL;
     size_t size = 0;
     bool read = path && graft_path_is_file(path) &&
@@ -141,6 +141,8 @@ static void about(graft_buf *out, const graft_model *m, const graft_save_info *i
             m->text.pooling == GRAFT_SPAN_FIRST || m->text.pooling == GRAFT_SPAN_LAST ? "the token that is "
                                                                                       : "their ",
             graft_pooling_name(m->text.pooling), m->text.unit ? ", at length 1" : "");
+    if (m->family->modality == GRAFT_TEXTS && m->text.stride > 0)
+        graft_buf_printf(out, "; longer ones in windows that share %lld", (long long)m->text.stride);
     if (!m->labels_known) {
         graft_buf_text(out, ".\n\n");
         return;

@@ -8,19 +8,38 @@
 /** A parameter and, where its value is not the file's, the model's own copy. */
 typedef struct graft_param_slot {
     graft_param param;
-    float *own;      /* in the model's arena; NULL: param.tensor is mapped or has no data yet */
+    float *own;        /* in the model's arena; NULL: param.tensor is mapped or has no data yet */
     graft_tensor read; /* the file's value, where `own` took its place */
-    int64_t batches; /* of a running mean: seen since the model was opened */
+    int64_t batches;   /* of a running mean: seen since the model was opened */
 } graft_param_slot;
+
+/** A layer with a low-rank adapter. */
+typedef struct graft_adapted {
+    const char *weight, *a, *b; /* names of parameters */
+    int64_t r;
+    double alpha, scale;
+} graft_adapted;
+
+/** A peft folder that was found, until its tensors are the model's. */
+typedef struct graft_adapter_files graft_adapter_files;
 
 struct graft_model {
     const graft_env *env;
     graft_arena *arena;
-    const char *path;        /* as opened */
+    const char *path;      /* as opened */
+    const char *base;      /* where the weights are looked for: path, or what an adapter stands on */
+    const char *base_name; /* as an adapter's file names it; NULL: none was opened */
+    const char *adapter;   /* its folder */
+    graft_adapter_files *adapter_files;
+    graft_lora lora; /* of the adapted layers */
+    graft_adapted *adapted;
+    size_t n_adapted;
     const char *folder;      /* where its side files lie; NULL for a bare checkpoint */
+    const char *modules;     /* where modules.json and the folders that it names lie: `folder`, or above it */
     const char *config_path; /* for messages; NULL without a config */
     const char *weights_path;
-    json_t *config; /* NULL without one */
+    const char *weights_folder; /* that is opened whole; NULL: weights_path alone */
+    json_t *config;             /* NULL without one */
     json_t *preprocess_source;
     graft_preprocess preprocess; /* pictures */
     bool preprocess_changed;
@@ -30,8 +49,10 @@ struct graft_model {
     int first_new; /* stage from which on a backbone was initialised though it has weights; 0: none */
     const char *dense_folders[2]; /* modules of a sentence-transformers folder that are the head */
     size_t n_dense;
-    bool repooled; /* the caller wants other features than the file's head was trained on */
-    bool drops;    /* graphs are made for training, with dropout */
+    bool repooled;             /* the caller wants other features than the file's head was trained on */
+    bool drops;                /* graphs are made for training, with dropout */
+    bool has_dropout;          /* `dropout` holds in place of the config's */
+    double dropout, drop_path; /* the share that is dropped; of the last residual branch */
     const char *description;
     const graft_family *family;
     const graft_head *head;
@@ -53,6 +74,9 @@ struct graft_model {
 };
 
 /* text.c */
+/** Where the model itself lies: m->folder, or the folder within it that an old modules.json names, which
+ * m->folder is from then on. */
+int graft_model_find_transformer(graft_model *m, graft_err *err);
 /** How texts become features, by modules.json and its like, else by the family; the tokenizer where there is
  * one. */
 int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err);
@@ -63,6 +87,14 @@ int graft_model_read_dense(graft_model *m, graft_err *err);
 /** Fills stages and slots (without values); the head has n_labels rows. Slots of the backbone are reused when
  * it is called again for another head. */
 int graft_model_list(graft_model *m, graft_err *err);
+
+/** The graph without the adapters; as graft_model_graph. */
+int graft_model_plain_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
+                            int64_t width, graft_err *err);
+
+/* lora.c */
+/** Replaces *g by one with the model's adapters, where it has any. */
+int graft_model_add_adapters(graft_graph **g, graft_arena *arena, const graft_model *m, graft_err *err);
 
 /* weights.c */
 /** Binds the slots to m->source, and decides which tensors are unused. *head_fits is false, and the head's

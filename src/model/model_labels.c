@@ -93,6 +93,7 @@ int graft_model_decide_labels(graft_model *m, const graft_model_options *o, graf
         return copy_labels(m, given.names, given.n, err);
     }
     if (m->config && (rc = m->family->labels(&own, m->arena, m->config, m->config_path, err)) < 0) return rc;
+    if (m->adapter && rows > 0 && own.n != rows) own = (graft_labels){0}; /* the base's, of another head */
     if (own.names) return copy_labels(m, own.names, own.n, err);
     if (own.n > 0) return number_labels(m, own.n, err);
     return number_labels(m, rows > 0 ? rows : DEFAULT_CLASSES, err);

@@ -14,6 +14,7 @@ struct graft_layout {
     bool in_head, in_join;
     bool training;    /* what is dropped in training is dropped */
     graft_value seed; /* input of the dropouts; GRAFT_NONE until there is one */
+    double depth;     /* of the residual block, as a share of all */
 };
 
 graft_graph *graft_layout_graph(const graft_layout *l) {
@@ -137,16 +138,35 @@ graft_value graft_layout_embedding(graft_layout *l, graft_value ids, const char 
     return graft_embedding(l->g, w, ids);
 }
 
-double graft_layout_drops(graft_layout *l, double p, graft_value *seed) {
+/* The seed's input where a share of p is dropped. */
+static double open_drop(graft_layout *l, double p, graft_value *seed) {
     if (!l->training || p <= 0) return 0;
     if (l->seed == GRAFT_NONE) l->seed = graft_graph_input(l->g, "seed", GRAFT_I32, (graft_shape){1, {2}});
     *seed = l->seed;
     return p;
 }
 
+double graft_layout_drops(graft_layout *l, double p, graft_value *seed) {
+    return open_drop(l, l->m->has_dropout ? l->m->dropout : p, seed);
+}
+
+/* In the head a share that was asked for is dropped of frozen features too. */
 graft_value graft_layout_dropout(graft_layout *l, graft_value x, double p) {
     graft_value seed = GRAFT_NONE;
-    return graft_layout_drops(l, p, &seed) > 0 ? graft_dropout(l->g, x, seed, p) : x;
+    p = graft_layout_drops(l, p, &seed);
+    if (!(p > 0)) return x;
+    return l->in_head && l->m->has_dropout ? graft_dropout_lasting(l->g, x, seed, p)
+                                           : graft_dropout(l->g, x, seed, p);
+}
+
+void graft_layout_depth(graft_layout *l, int at, int n) {
+    l->depth = (at + 1.0) / n;
+}
+
+graft_value graft_layout_branch(graft_layout *l, graft_value x, graft_value spans) {
+    graft_value seed = GRAFT_NONE;
+    double p = open_drop(l, l->m->drop_path * l->depth, &seed);
+    return p > 0 ? graft_drop_path(l->g, x, seed, spans, p) : x;
 }
 
 /* Pictures: to the features. */
@@ -181,6 +201,7 @@ static void lay_out(graft_layout *l, int64_t height, int64_t width) {
     l->in_join = m->family->join && !tags && !m->text.sentence;
     if (l->in_join) features = m->family->join(l, features, &m->hyper);
     l->in_join = false;
+    if (!tags && (!m->family->join || m->text.sentence)) features = graft_layout_dropout(l, features, 0);
     if (tags) features = graft_layout_dropout(l, features, m->hyper.head_dropout);
     const graft_head_place at = {.module = graft_model_head_module(m),
                                  .width = m->hyper.feature_width,
@@ -216,8 +237,8 @@ done:
     return rc;
 }
 
-int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
-                      int64_t width, graft_err *err) {
+int graft_model_plain_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
+                            int64_t width, graft_err *err) {
     int h = 0, w = 0;
     bool pictures = m->family->modality == GRAFT_PICTURES;
     if (pictures && (height <= 0 || width <= 0) && !graft_model_input_size(m, &h, &w))
@@ -230,6 +251,12 @@ int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *
     int rc = graft_graph_end(g, err);
     if (rc == 0) *out = g;
     return rc;
+}
+
+int graft_model_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
+                      int64_t width, graft_err *err) {
+    int rc = graft_model_plain_graph(out, arena, m, height, width, err);
+    return rc < 0 ? rc : graft_model_add_adapters(out, arena, m, err);
 }
 
 size_t graft_model_n_stages(const graft_model *m) {

@@ -1,6 +1,6 @@
 /* A model becomes a folder again. Every file is written whole into a folder inside the target, then renamed
  * into place, the weights last: what fails (a full disk above all) fails before anything old is touched. */
-#include "model/model_impl.h"
+#include "model/lora.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,9 +9,17 @@
 
 /* In the order of renaming, after all others; of those that were not written now, the ones of an earlier save
  * go. */
-static const char *const files[] = {
-    "graft_probe.safetensors",  "graft.json",  "README.md",        "modules.json",
-    "preprocessor_config.json", "config.json", "model.safetensors"};
+static const char *const files[] = {"graft_reference.safetensors",
+                                    "graft_probe.safetensors",
+                                    "graft.json",
+                                    "README.md",
+                                    "modules.json",
+                                    "preprocessor_config.json",
+                                    "config.json",
+                                    GRAFT_ADAPTER_CONFIG,
+                                    "adapter_config.json",
+                                    "adapter_model.safetensors",
+                                    "model.safetensors"};
 
 /* ---- The files
  * ------------------------------------------------------------------------------------------------ */
@@ -34,9 +42,14 @@ static const char *place(saving *s, const char *name) {
 
 static int save_config(saving *s, graft_err *err) {
     json_t *config = s->m->config ? json_deep_copy(s->m->config) : json_object();
-    const char *path = place(s, "config.json");
+    const char *path = s->m->n_adapted ? place(s, GRAFT_ADAPTER_CONFIG) : place(s, "config.json");
     int rc =
         config && path ? s->m->family->write_config(config, s->m, &s->m->hyper, err) : graft_err_nomem(err);
+    if (rc == 0 && s->m->text.chosen &&
+        json_object_set_new(config, "graft",
+                            json_pack("{s:I,s:I}", "max_length", (json_int_t)s->m->text.max_length, "stride",
+                                      (json_int_t)s->m->text.stride)) < 0)
+        rc = graft_err_nomem(err);
     if (rc == 0) rc = graft_json_write(path, config, err);
     json_decref(config);
     return rc;
@@ -118,6 +131,20 @@ static int save_weights(saving *s, graft_err *err) {
     return rc < 0 ? rc : graft_safetensors_write(path, items, n, NULL, err);
 }
 
+static int save_reference(saving *s, graft_err *err) {
+    if (!s->info->n_reference) return 0;
+    const char *path = place(s, "graft_reference.safetensors");
+    return path ? graft_safetensors_write(path, s->info->reference, s->info->n_reference, NULL, err)
+                : graft_err_nomem(err);
+}
+
+/* With adapters the base stays where it is. */
+static int save_adapter(saving *s, graft_err *err) {
+    if (!place(s, "adapter_config.json") || !place(s, "adapter_model.safetensors"))
+        return graft_err_nomem(err);
+    return graft_adapter_save(s->m, s->staging, err);
+}
+
 static int save_probe(saving *s, graft_err *err) {
     if (!s->info->probe) return 0;
     const char *path = place(s, "graft_probe.safetensors");
@@ -143,7 +170,10 @@ static int save_inputs(saving *s, graft_err *err) {
 /* Bytes that the weights need, so that a disk that is too small is told before anything is written. */
 static int check_room(const saving *s, graft_err *err) {
     uint64_t need = 1 << 20, room = graft_disk_free(s->dir);
-    for (size_t i = 0; i < s->m->n_slots; i++) need += s->m->slots[i]->param.tensor.size;
+    for (size_t i = 0; i < s->m->n_slots; i++) {
+        const graft_param *p = &s->m->slots[i]->param;
+        if (!s->m->n_adapted || p->adapter || p->head) need += p->tensor.size;
+    }
     if (room >= need) return 0;
     return graft_err_set(err, GRAFT_EIO, "'%s': the model needs %.1f MB and %.1f MB are free", s->dir,
                          (double)need / 1e6, (double)room / 1e6);
@@ -211,7 +241,8 @@ int graft_model_save(const graft_model *m, const graft_env *env, const char *dir
     if ((rc = graft_dir_remove(s.staging, err)) < 0 || (rc = graft_dir_make(s.staging, err)) < 0) goto done;
     if ((rc = save_config(&s, err)) == 0 && (rc = save_inputs(&s, err)) == 0 &&
         (rc = save_card(&s, err)) == 0 && (rc = save_record(&s, err)) == 0 &&
-        (rc = save_probe(&s, err)) == 0 && (rc = save_weights(&s, err)) == 0)
+        (rc = save_probe(&s, err)) == 0 && (rc = save_reference(&s, err)) == 0 &&
+        (rc = s.m->n_adapted ? save_adapter(&s, err) : save_weights(&s, err)) == 0)
         rc = move_into_place(&s, err);
     graft_dir_remove(s.staging, NULL);
 done:

@@ -39,6 +39,12 @@ static int check_pictures(const graft_model *m, const graft_tensor *x) {
            graft_shape_count(&x->shape, &count) && count > 0 && x->dtype == GRAFT_F32;
 }
 
+int graft_model_probe(graft_feed *out, graft_arena *arena, const graft_model *m, graft_err *err) {
+    const char *path = graft_path_join(arena, m->path, "graft_probe.safetensors");
+    const float *logits = NULL;
+    return path ? graft_probe_read(out, &logits, m, arena, path, err) : graft_err_nomem(err);
+}
+
 int graft_probe_write(const char *path, const graft_model *m, const graft_env *env, const graft_feed *feed,
                       graft_arena *scratch, graft_err *err) {
     graft_tensor items[8];

@@ -78,3 +78,15 @@ void graft_tag_scheme_allowed(graft_tag_scheme scheme, const char *const *labels
         allowed[(n + 1) * n + j] = is_step(scheme, to, OUTSIDE, false) ? 1.0F : 0.0F;
     }
 }
+
+int graft_tag_steps(const float **out, graft_arena *arena, const char *const *labels, size_t n,
+                    graft_err *err) {
+    graft_tag_scheme scheme = graft_tag_scheme_of(labels, n);
+    *out = NULL;
+    if (scheme == GRAFT_TAGS_PLAIN) return 0;
+    float *allowed = graft_arena_array(arena, (n + 2) * n, sizeof *allowed);
+    if (!allowed) return graft_err_nomem(err);
+    graft_tag_scheme_allowed(scheme, labels, n, allowed);
+    *out = allowed;
+    return 0;
+}

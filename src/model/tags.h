@@ -20,6 +20,10 @@ graft_tag_scheme graft_tag_scheme_of(const char *const *labels, size_t n);
 /** 1 for every step that the scheme has, else 0, into allowed (n+2, n): row i < n from label i, row n from
  * the start, row n+1 to the end, as graft_crf_nll takes it. */
 void graft_tag_scheme_allowed(graft_tag_scheme scheme, const char *const *labels, size_t n, float *allowed);
+/** The same (n+2,n) in the arena, of the labels' own scheme; *out is NULL where any label may follow any.
+ * Errors: ENOMEM. */
+int graft_tag_steps(const float **out, graft_arena *arena, const char *const *labels, size_t n,
+                    graft_err *err);
 
 /** A conditional random field's parameters; borrowed. */
 typedef struct graft_crf {

@@ -23,7 +23,7 @@ bool graft_pooling_find(graft_span_kind *out, const char *name) {
 
 static int read_file(json_t **out, const graft_model *m, const char *folder, const char *name,
                      graft_err *err) {
-    const char *dir = *folder ? graft_path_join(m->arena, m->folder, folder) : m->folder;
+    const char *dir = *folder ? graft_path_join(m->arena, m->modules, folder) : m->modules;
     const char *path = dir ? graft_path_join(m->arena, dir, name) : NULL;
     *out = NULL;
     if (!path) return graft_err_nomem(err);
@@ -33,6 +33,36 @@ static int read_file(json_t **out, const graft_model *m, const char *folder, con
 /* A module's folder is named by a file that anybody may have written. */
 static bool is_inside(const char *path) {
     return path && *path != '/' && !strstr(path, "..");
+}
+
+/* "sentence_transformers.models.Transformer" to "Transformer"; versions before had a class a family. */
+static const char *kind_of(const json_t *module) {
+    const char *type = json_string_value(json_object_get(module, "type"));
+    const char *kind = type ? strrchr(type, '.') : NULL;
+    return kind ? kind + 1 : type;
+}
+
+static bool is_transformer(const char *kind) {
+    static const char *const kinds[] = {"Transformer", "BERT", "RoBERTa", "DistilBERT", "XLMRoBERTa"};
+    for (size_t i = 0; i < GRAFT_COUNT(kinds); i++)
+        if (strcmp(kinds[i], kind) == 0) return true;
+    return false;
+}
+
+int graft_model_find_transformer(graft_model *m, graft_err *err) {
+    json_t *modules = NULL;
+    m->modules = m->folder;
+    int rc = read_file(&modules, m, "", "modules.json", err);
+    for (size_t i = 0; rc == 0 && i < json_array_size(modules); i++) {
+        const json_t *module = json_array_get(modules, i);
+        const char *path = json_string_value(json_object_get(module, "path")), *kind = kind_of(module);
+        if (!kind || !is_transformer(kind) || !path || !*path || !is_inside(path)) continue;
+        const char *inner = graft_path_join(m->arena, m->folder, path);
+        if (!inner) return graft_err_nomem(err);
+        if (graft_path_is_dir(inner)) m->folder = inner;
+        break;
+    }
+    return rc;
 }
 
 static int read_pooling(graft_model *m, const char *folder, graft_err *err) {
@@ -62,7 +92,7 @@ static int read_pooling(graft_model *m, const char *folder, graft_err *err) {
     if (n == 1) return 0;
     return graft_err_set(err, GRAFT_EUNSUPPORTED,
                          "%s/%s/config.json: only one of mean, max, first and last token can be the pooling",
-                         m->folder, folder);
+                         m->modules, folder);
 }
 
 /* The head that graft wrote: one layer without activation and an output a label, or one with tanh, as wide as
@@ -82,7 +112,7 @@ static int read_dense_module(graft_model *m, const char *folder, bool is_last, g
             err, GRAFT_EUNSUPPORTED,
             "%s/%s: a Dense module is supported as a head alone: Identity, and an output for "
             "each of the %zu labels of config.json",
-            m->folder, folder, n_labels);
+            m->modules, folder, n_labels);
     m->dense_folders[m->n_dense] = graft_arena_strdup(m->arena, folder);
     return m->dense_folders[m->n_dense++] ? 0 : graft_err_nomem(err);
 }
@@ -90,17 +120,14 @@ static int read_dense_module(graft_model *m, const char *folder, bool is_last, g
 /* One line of modules.json. Dense modules at the end of a folder whose config names labels are its head
  * (graft_model_read_dense); as a part of the features they are not supported. */
 static int read_module(graft_model *m, const json_t *module, size_t left, graft_err *err) {
-    const char *type = json_string_value(json_object_get(module, "type"));
-    const char *folder = json_string_value(json_object_get(module, "path"));
-    const char *kind = type ? strrchr(type, '.') : NULL;
-    kind = kind ? kind + 1 : type;
+    const char *folder = json_string_value(json_object_get(module, "path")), *kind = kind_of(module);
     if (!kind || !folder)
         return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: a module has no type or no path",
-                             m->folder);
+                             m->modules);
     if (*folder && !is_inside(folder))
         return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: the path '%.80s' leaves the folder",
-                             m->folder, folder);
-    if (!strcmp(kind, "Transformer")) return 0;
+                             m->modules, folder);
+    if (is_transformer(kind)) return 0;
     if (!strcmp(kind, "Pooling")) return read_pooling(m, folder, err);
     if (!strcmp(kind, "Normalize")) {
         m->text.unit = true;
@@ -110,23 +137,37 @@ static int read_module(graft_model *m, const json_t *module, size_t left, graft_
     if (!strcmp(kind, "Dense") && left < 2 && json_object_get(m->config, "id2label"))
         return read_dense_module(m, folder, left == 0, err);
     return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s/modules.json: the module %s is not supported",
-                         m->folder, kind);
+                         m->modules, kind);
+}
+
+/* It lies beside the transformer, under the family's name where that had a class of its own. */
+static int read_length(graft_model *m, graft_err *err) {
+    static const char *const names[] = {"sentence_bert_config.json", "sentence_roberta_config.json",
+                                        "sentence_distilbert_config.json",
+                                        "sentence_xlm-roberta_config.json"};
+    json_t *config = NULL;
+    int64_t longest = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && !config && i < GRAFT_COUNT(names); i++) {
+        const char *path = graft_path_join(m->arena, m->folder, names[i]);
+        if (!path) return graft_err_nomem(err);
+        if (graft_path_is_file(path)) rc = graft_json_read(&config, m->arena, path, err);
+        if (rc == 0 && config) rc = graft_json_int(config, "max_seq_length", 0, &longest, names[i], err);
+    }
+    if (longest > 0) m->text.max_length = longest;
+    return rc;
 }
 
 static int read_modules(graft_model *m, graft_err *err) {
-    json_t *modules = NULL, *config = NULL;
-    int64_t longest = 0;
+    json_t *modules = NULL;
     int rc = read_file(&modules, m, "", "modules.json", err);
     if (rc < 0 || !modules) return rc;
     if (!json_is_array(modules) || json_array_size(modules) > 16)
         return graft_err_set(err, GRAFT_EFORMAT, "%s/modules.json: it has to be a list of modules",
-                             m->folder);
+                             m->modules);
     size_t n = json_array_size(modules);
     for (size_t i = 0; i < n && rc == 0; i++) rc = read_module(m, json_array_get(modules, i), n - 1 - i, err);
-    if (rc == 0) rc = read_file(&config, m, "", "sentence_bert_config.json", err);
-    if (rc == 0 && config)
-        rc = graft_json_int(config, "max_seq_length", 0, &longest, "sentence_bert_config.json", err);
-    if (longest > 0) m->text.max_length = longest;
+    if (rc == 0) rc = read_length(m, err);
     return rc;
 }
 
@@ -159,6 +200,21 @@ static void read_task(graft_model *m) {
         m->task = GRAFT_TASK_REGRESSION;
 }
 
+/* What graft was told when it wrote the folder: how texts are cut is no part of the families' configs. */
+static int read_choice(graft_model *m, graft_err *err) {
+    const json_t *choice = json_object_get(m->config, "graft");
+    int64_t longest = 0;
+    if (!json_is_object(choice)) return 0;
+    m->text.chosen = true;
+    int rc = graft_json_int(choice, "max_length", 0, &longest, "config.json", err);
+    if (rc == 0) rc = graft_json_int(choice, "stride", 0, &m->text.stride, "config.json", err);
+    if (rc < 0) return rc;
+    if (longest > 0) m->text.max_length = longest;
+    if (m->text.stride >= 0 && m->text.stride <= INT32_MAX) return 0;
+    return graft_err_set(err, GRAFT_EFORMAT, "%s: config.json: windows that share %lld tokens", m->path,
+                         (long long)m->text.stride);
+}
+
 int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_err *err) {
     const bool decides = m->family->pooling_of != NULL;
     m->text = (graft_text_rules){.pooling = decides ? m->family->pooling_of(&m->hyper) : m->family->pooling,
@@ -184,17 +240,23 @@ int graft_model_read_text(graft_model *m, const graft_model_options *o, graft_er
     }
     if (m->text.max_length == 0 && m->tokenizer)
         m->text.max_length = graft_tokenizer_max_length(m->tokenizer);
+    if ((rc = read_choice(m, err)) < 0) return rc;
     if (m->text.max_length <= 0 || m->text.max_length > m->hyper.longest)
         m->text.max_length = m->hyper.longest;
     if (o->max_length > m->hyper.longest)
         return graft_err_set(err, GRAFT_EUSAGE, "--max-length %lld: %s takes %lld tokens at most",
                              (long long)o->max_length, m->path, (long long)m->hyper.longest);
     if (o->max_length > 0) m->text.max_length = o->max_length;
-    return 0;
+    if (o->stride) m->text.stride = o->stride > 0 ? o->stride : 0;
+    m->text.chosen = m->text.chosen || o->max_length > 0 || o->stride != 0;
+    if (2 * m->text.stride <= m->text.max_length) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE,
+                         "--stride %lld: windows of %lld tokens share at most half of them",
+                         (long long)m->text.stride, (long long)m->text.max_length);
 }
 
 static int read_dense(graft_model *m, const char *folder, const char *module, graft_err *err) {
-    const char *dir = graft_path_join(m->arena, m->folder, folder);
+    const char *dir = graft_path_join(m->arena, m->modules, folder);
     const char *path = dir ? graft_path_join(m->arena, dir, "model.safetensors") : NULL;
     graft_tensors dense, all;
     if (!path) return graft_err_nomem(err);

@@ -16,8 +16,10 @@ typedef struct graft_text_rules {
     bool unit;          /* features are scaled to length 1 */
     bool sentence;      /* a sentence-transformers folder: a plain head on the features, none of the family's
                            layers between */
+    bool chosen;        /* max_length and stride were asked for when the model was opened or written */
     bool words;         /* tokens are words with vectors of their own, and layers on them are few */
     int64_t max_length; /* tokens, special ones included */
+    int64_t stride;     /* tokens that windows of longer texts share; 0: these are cut */
     int64_t position_offset; /* position of the first token */
     int64_t vocabulary;      /* ids are below it */
     int64_t n_types;         /* token types are below it; 0: the model reads none */

@@ -74,6 +74,19 @@ int32_t graft_tokenizer_id(const graft_tokenizer *t, const char *token);
 int32_t graft_tokenizer_pad(const graft_tokenizer *t);
 /** The least of tokenizer_config.json's model_max_length and the file's truncation; 0: neither says. */
 int64_t graft_tokenizer_max_length(const graft_tokenizer *t);
+/** Id of what stands for unknown text; -1: none. */
+int32_t graft_tokenizer_unknown(const graft_tokenizer *t);
+/** Id of added token i, which is special: no part of a text; -1: it is not; i from 0 to where *n says. */
+int32_t graft_tokenizer_special(const graft_tokenizer *t, size_t i, size_t *n);
+
+/** What the post-processor writes: a special token, or one of the texts. */
+typedef struct graft_post_piece {
+    int sequence; /* -1: a special token; 0 or 1 */
+    int32_t id, type;
+} graft_post_piece;
+/** The pieces [n] around one text, or around a pair. Borrowed. */
+const graft_post_piece *graft_tokenizer_template(const graft_tokenizer *t, bool pair, size_t *n);
+
 /** Of everything that decides ids: for the keys of caches. */
 graft_hash graft_tokenizer_hash(const graft_tokenizer *t);
 /** Copies the tokenizer's files byte for byte into a folder, each atomically. EUSAGE for one that was parsed

@@ -65,6 +65,15 @@ int graft_vectors_similar(graft_neighbour *out, size_t *n_out, const graft_vecto
                           const float *query, size_t k, const int64_t *left_out, size_t n_left_out,
                           graft_err *err);
 
+/** The same for several queries [n_queries, width] at once, those of sign +1 and of -1: by the product of the
+ * former's (1 + cosine) / 2 through that of the latter's, plus 1e-6, which is the score (Levy and Goldberg
+ * 2014, "Linguistic regularities in sparse and explicit word representations"; 3CosMul, as gensim has it). No
+ * single likeness decides then. */
+int graft_vectors_similar_product(graft_neighbour *out, size_t *n_out, const graft_vectors *v,
+                                  const graft_env *env, const float *queries, const int *signs,
+                                  size_t n_queries, size_t k, const int64_t *left_out, size_t n_left_out,
+                                  graft_err *err);
+
 /** Writes words (n) with their vectors as they are got, word2vec binary when `binary`, else text with a
  * header, in the fewest digits that read back the same. Words without a vector, and those with a blank, which
  * neither format can hold, are left out and counted in *n_missing. EDATA when none remains. */
@@ -84,6 +93,8 @@ typedef struct graft_vectors_model_options {
     const graft_word
         *texts; /* UTF-8; their words are taken wherever they stand in the file, or by subwords */
     size_t n_texts;
+    bool whole; /* every word of the texts has a row, zeros where there is no vector for it, and each text
+                   ends with the word "</s>", as fastText reads them */
 } graft_vectors_model_options;
 
 /** What was written, and how much of the texts has a vector. */
@@ -102,5 +113,24 @@ typedef struct graft_vectors_model_report {
  * unknown encoder; EUNSUPPORTED: more than four million words; EFORMAT of a row; EIO. */
 int graft_vectors_write_model(graft_vectors_model_report *out, const char *dir, const graft_vectors *v,
                               const graft_vectors_model_options *options, graft_err *err);
+
+/** What became of a model's vocabulary. */
+typedef struct graft_vectors_into_report {
+    int64_t n_words, n_special; /* rows of words, and of the model's special tokens, which it keeps */
+    int64_t n_shared;           /* words that are a token of the model: they keep its row */
+    int64_t from_width, to_width;
+    bool mapped;               /* vectors were brought into the model's space; else they stand as they are */
+    double cosine;             /* then: of mapped vectors and the model's rows, the mean over shared words */
+    int64_t n_tokens, n_known; /* of the texts, as above */
+    const char *split;
+} graft_vectors_into_report;
+
+/** Writes into `dir` the text model in the folder `model` with these vectors in place of its embedding matrix
+ * and their words, as the options choose them (`encoder` and `whole` have no meaning), in place of its
+ * tokens. EUSAGE: no folder of a text model with an embedding matrix; EDATA: too few shared words to bring
+ * vectors of another width into its space. */
+int graft_vectors_replace(graft_vectors_into_report *out, const char *dir, const graft_env *env,
+                          const graft_vectors *v, const char *model,
+                          const graft_vectors_model_options *options, graft_err *err);
 
 #endif

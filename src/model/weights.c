@@ -51,6 +51,12 @@ static int bind_slot(graft_model *m, graft_param_slot *s, graft_err *err) {
     return 0;
 }
 
+const graft_tensor *graft_model_pretrained(const graft_model *m, const char *name) {
+    const graft_param *p = graft_model_find_param(m, name);
+    const graft_tensor *t = p ? graft_model_source(m, name) : NULL;
+    return t && is_float(t->dtype) && graft_shape_equal(&t->shape, &p->shape) ? t : NULL;
+}
+
 static int misfit(const graft_model *m, const graft_param *p, bool missing, graft_err *err) {
     char want[96], have[96];
     graft_shape_print(&p->shape, want, sizeof want);
@@ -177,6 +183,7 @@ int graft_model_bind(graft_model *m, bool *head_fits, graft_err *err) {
     *head_fits = true;
     for (size_t i = 0; i < m->n_slots; i++) {
         graft_param_slot *s = m->slots[i];
+        if (s->param.adapter) continue;
         int rc = bind_slot(m, s, err);
         if (rc < 0) return rc;
         if (rc == 0) continue;

@@ -245,10 +245,11 @@ static int fill_plain(graft_features *f, graft_err *err) {
         for (int64_t i = 0; i < n; i++) all[i] = i;
         samples = all;
     }
-    int rc = graft_data_hash(f->data, err);
+    int rc =
+        f->options.partial ? graft_data_hash_some(f->data, samples, n, err) : graft_data_hash(f->data, err);
     if (rc == 0 && f->prefix->by_token) rc = make_tokens(f, samples, n, err);
     if (rc == 0) rc = fill(f, samples, n, -1, f->options.check, err);
-    if (rc == 0 && f->options.check) rc = graft_data_settle(f->data, err);
+    if (rc == 0 && f->options.check && !f->options.partial) rc = graft_data_settle(f->data, err);
     free(all);
     return rc;
 }

@@ -1,11 +1,10 @@
 /* The folder that a fit leaves: model, metrics, record, probes; replayed before it is called done. */
+#include "transfer/advise/auto.h"
 #include "transfer/fit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { N_PROBES = 5 };
 
 static json_t *choices_json(const graft_job *j) {
     json_t *a = json_array();
@@ -46,7 +45,7 @@ json_t *graft_job_settings(const graft_job *j) {
         (json_int_t)r->eval_every, "seed", (json_int_t)j->options.seed, "task", graft_task_name(r->task),
         "test_share", j->options.data.test, "per_class", (json_int_t)j->options.data.per_class);
     if (o && j->n_phases > 1) json_object_set_new(o, "phases", choices_json(j));
-    return o;
+    return graft_imbalance_settings(graft_regular_settings(o, j), j);
 }
 
 int graft_job_hash(graft_job *j, graft_err *err) {
@@ -83,67 +82,6 @@ int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err 
     return rc;
 }
 
-/* Spread over the validation part, so that several classes are among them, then over the training part. */
-static int64_t pick_probes(const graft_data *d, int64_t *picked) {
-    static const graft_part parts[] = {GRAFT_VAL, GRAFT_TRAIN};
-    int64_t n_picked = 0;
-    for (size_t p = 0; p < GRAFT_COUNT(parts); p++) {
-        int64_t n = 0, wanted = N_PROBES - n_picked;
-        const int64_t *members = graft_data_members(d, parts[p], &n);
-        if (wanted > n) wanted = n;
-        for (int64_t i = 0; i < wanted; i++) picked[n_picked++] = members[i * n / wanted];
-    }
-    return n_picked;
-}
-
-static void *copy(graft_arena *arena, const void *from, size_t size) {
-    void *to = graft_arena_alloc(arena, size + 1);
-    if (to && size) memcpy(to, from, size);
-    return to;
-}
-
-static graft_tensor *copy_tensors(graft_arena *arena, const graft_tensor *from, size_t n) {
-    graft_tensor *to = copy(arena, from, n * sizeof *from);
-    for (size_t i = 0; to && i < n; i++)
-        if (!(to[i].data = copy(arena, from[i].data, from[i].size))) return NULL;
-    return to;
-}
-
-/* Everything of a batch that the next one would overwrite. */
-static int keep_feed(graft_feed *out, graft_arena *arena, const graft_batch *b, graft_err *err) {
-    *out = (graft_feed){.n = b->n,
-                        .n_tokens = b->n_tokens,
-                        .inputs = copy_tensors(arena, b->inputs, b->n_inputs),
-                        .n_inputs = b->n_inputs,
-                        .token_inputs = copy_tensors(arena, b->token_inputs, b->n_token_inputs),
-                        .n_token_inputs = b->n_token_inputs};
-    if (b->spans) out->spans = copy(arena, b->spans, 2 * (size_t)b->n * sizeof *b->spans);
-    bool ok = out->inputs && out->token_inputs && (out->spans || !b->spans);
-    return ok ? 0 : graft_err_nomem(err);
-}
-
-/* A few samples as the model reads them: what graft verify replays. */
-static int make_probes(graft_job *j, graft_feed *out, graft_err *err) {
-    graft_transform plain;
-    graft_batches loader = {0};
-    graft_batch b = {0};
-    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
-    int64_t picked[N_PROBES], n_picked = pick_probes(j->data, picked);
-    o.samples = picked;
-    o.n_samples = n_picked;
-    o.batch = N_PROBES;
-    int rc = graft_transform_of(&plain, j->model, NULL, err);
-    if (rc == 0) rc = graft_loader_open(&loader, j->data, &plain, &o, err);
-    if (rc == 0) rc = loader.begin(loader.self, 0, 0, err);
-    if (rc == 0) rc = loader.next(loader.self, &b, err);
-    if (rc == 1)
-        rc = keep_feed(out, j->arena, &b, err);
-    else if (rc == 0)
-        rc = graft_err_set(err, GRAFT_EDATA, "no sample is left to keep as a probe");
-    graft_batches_close(&loader);
-    return rc;
-}
-
 static json_t *metrics_of(const graft_measures *m) {
     return m->all ? json_incref(m->all) : json_null();
 }
@@ -152,8 +90,8 @@ static json_t *history_json(const graft_training *t, graft_task task) {
     json_t *a = json_array();
     for (int64_t i = 0; i < t->n_epochs; i++) {
         const graft_epoch *e = &t->history[i];
-        json_t *o = json_pack("{s:I,s:f,s:f,s:f}", "epoch", (json_int_t)e->epoch, "seconds", e->seconds,
-                              "loss", e->train_loss, "accuracy", e->train_accuracy);
+        json_t *o = json_pack("{s:I,s:f,s:f,s:f,s:f}", "epoch", (json_int_t)e->epoch, "seconds", e->seconds,
+                              "loss", e->train_loss, "accuracy", e->train_accuracy, "lr", e->lr);
         if (e->evaluated) {
             json_object_set_new(o, "val_loss", json_real(e->loss));
             char name[64];
@@ -172,17 +110,28 @@ static bool is_trained(const graft_job *j, size_t stage) {
     return false;
 }
 
+/* How outputs become answers, into what is told of the run; NULL: out of memory. */
+static json_t *with_decision(json_t *o, const graft_job *j) {
+    size_t n = 0;
+    const char *const *labels = graft_model_labels(j->model, &n);
+    if (!o || graft_decision_record(&j->decision, o, labels, n) == 0) return o;
+    json_decref(o);
+    return NULL;
+}
+
 /* graft.json: how the model came about. */
 static json_t *record_json(const graft_job *j) {
     json_t *trained = json_array();
     for (size_t i = 0; i < graft_model_n_stages(j->model); i++)
         if (is_trained(j, i))
             json_array_append_new(trained, json_string(graft_model_stage_name(j->model, i)));
-    return json_pack("{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:o}", "settings", graft_job_settings(j), "model",
-                     j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
-                     "trained_stages", trained, "validation", metrics_of(&j->validation), "test",
-                     metrics_of(&j->test), "history", history_json(&j->training, j->recipe.task),
-                     "best_epoch", (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j));
+    json_t *o = json_pack(
+        "{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:o,s:O?}", "settings", graft_job_settings(j), "model",
+        j->model_path, "data", j->data_path, "data_description", graft_data_description(j->data),
+        "trained_stages", trained, "validation", metrics_of(&j->validation), "test", metrics_of(&j->test),
+        "history", history_json(&j->training, j->recipe.task), "best_epoch",
+        (json_int_t)j->training.best_epoch, "phases", graft_job_phases(j), "evidence", j->advice);
+    return with_decision(o, j);
 }
 
 /* The few that a card shows. */
@@ -195,19 +144,6 @@ static json_t *card_metrics(const graft_measures *m) {
         if (value) json_object_set(o, shown[i], value);
     }
     return o;
-}
-
-/* The saved folder, opened anew, must answer as the model did. */
-static int replay(const graft_job *j, double *difference, graft_err *err) {
-    graft_verification v;
-    int rc = graft_model_verify(&v, j->env, j->out, err);
-    if (rc < 0) return rc;
-    *difference = v.max_difference;
-    if (v.n_differ == 0 && v.max_difference <= 1e-4 * (1.0 + v.max_logit)) return 0;
-    return graft_err_set(
-        err, GRAFT_EINTERNAL,
-        "%s was written but answers differently than the model in memory (by %g): do not use it", j->out,
-        v.max_difference);
 }
 
 static json_t *result_json(const graft_job *j, double difference) {
@@ -223,7 +159,7 @@ static json_t *result_json(const graft_job *j, double difference) {
         json_object_set_new(o, "validation", metrics_of(&j->validation));
         json_object_set_new(o, "test", metrics_of(&j->test));
     }
-    return o;
+    return with_decision(o, j);
 }
 
 int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
@@ -235,19 +171,39 @@ int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
     return graft_print_json(result, o, err);
 }
 
+/* Whoever looks at the run later finds the answers beside the model; without them it is no less whole. */
+static void keep_answers(const graft_job *j) {
+    graft_err reason = {0};
+    bool test = j->test.n > 0;
+    const graft_measures *m = test ? &j->test : &j->validation;
+    if (m->n == 0) return;
+    if (graft_answers_keep(j->out, &m->answers, j->recipe.task, j->data, test ? GRAFT_TEST : GRAFT_VAL,
+                           &reason) < 0)
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "answers are not kept: %s", reason.message);
+}
+
 int graft_job_finish(graft_job *j, char **result, graft_err *err) {
     graft_feed probes = {0};
     double difference = 0.0;
+    graft_tensor reference;
     const graft_measures *m = j->test.n ? &j->test : &j->validation;
+    bool folds = j->options.calibrate && strcmp(j->options.calibrate, "fold") == 0;
+    int rc = folds ? graft_decision_fold(&j->decision, j->model, err) : 0;
+    if (rc < 0) return rc;
     json_t *record = record_json(j), *metrics = m->n ? card_metrics(m) : NULL;
     graft_save_info info = {.base_model = graft_path_name(j->model_path),
                             .dataset = graft_path_name(j->data_path),
                             .metrics = metrics,
                             .record = record,
-                            .probe = &probes};
-    int rc = record ? make_probes(j, &probes, err) : graft_err_nomem(err);
+                            .probe = &probes,
+                            .reference = &reference};
+    rc = record ? graft_job_record(j, record, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_probes_make(&probes, j->arena, j->model, j->data, err);
+    if (rc == 0) rc = graft_job_reference(&reference, &info.n_reference, j, err);
+    if (rc == 0 && j->options.merge) rc = graft_model_merge(j->model, err);
     if (rc == 0) rc = graft_model_save(j->model, j->env, j->out, &info, err);
-    if (rc == 0) rc = replay(j, &difference, err);
+    if (rc == 0) rc = graft_folder_replay(&difference, j->env, j->out, err);
+    if (rc == 0) keep_answers(j);
     char *checkpoint = graft_path_join(j->arena, j->out, "checkpoint");
     if (rc == 0 && checkpoint) rc = graft_dir_remove(checkpoint, err);
     if (rc == 0 && result) rc = graft_print_json(result, result_json(j, difference), err);

@@ -12,6 +12,7 @@ static int open_model(graft_job *j, graft_err *err) {
     o.seed = j->options.seed;
     o.pooling = j->options.pooling;
     o.max_length = j->options.max_length;
+    o.stride = j->options.stride;
     o.from_scratch = j->options.from_scratch;
     char *config = graft_path_join(j->arena, path, "config.json");
     if (!config) return graft_err_nomem(err);
@@ -20,10 +21,16 @@ static int open_model(graft_job *j, graft_err *err) {
 }
 
 static int open_data(graft_job *j, graft_err *err) {
-    if (j->data) return 0;
-    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
-                                  graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
-                                  j->options.seed, err);
+    int rc = 0;
+    if (j->data && j->options.stride > 0) { /* its texts were read whole */
+        graft_data_close(j->data);
+        j->data = NULL;
+    }
+    if (!j->data)
+        rc = graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
+                                    graft_model_modality(j->model), GRAFT_LABELS_NEEDED, NULL, 0,
+                                    j->options.seed, err);
+    return rc < 0 ? rc : graft_data_cut(j->data, j->model, err);
 }
 
 static int open_log(graft_job *j, graft_err *err) {
@@ -42,16 +49,36 @@ static int open_log(graft_job *j, graft_err *err) {
     return rc;
 }
 
+/* With --merge the folder is an ordinary model; else it stands on the base, which has to stay. */
+static int prepare_plan(graft_job *j, graft_err *err) {
+    int rc = graft_strategy_prepare(j->model, j->options.train, j->options.seed, err);
+    if (rc < 0) return rc;
+    size_t n = graft_model_n_adapted(j->model);
+    if (j->options.merge && n == 0)
+        return graft_err_set(err, GRAFT_EUSAGE, "--merge is for adapters: --train lora");
+    if (n && !j->options.merge && j->out && graft_path_same(j->out, graft_model_base(j->model)))
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "%s is the model that the adapters stand on: write them elsewhere, or --merge",
+                             j->out);
+    if (n) graft_env_log(j->env, GRAFT_LOG_INFO, "adapters beside %zu layers", n);
+    return 0;
+}
+
 int graft_job_run(graft_job *j, graft_err *err) {
     int rc = graft_job_vectors(j, err);
     if (rc == 0) rc = open_model(j, err);
     if (rc == 0) rc = open_data(j, err);
     if (rc == 0) rc = graft_job_head(j, err);
+    if (rc == 0) rc = prepare_plan(j, err);
+    if (rc == 0) rc = graft_job_check_tags(j, err);
     if (rc == 0) rc = graft_job_defaults(j, err);
+    if (rc == 0) rc = graft_job_averaged_defaults(j, err);
     if (rc == 0 && !j->options.dry_run)
         rc = j->out ? open_log(j, err) : graft_runlog_open(&j->log, NULL, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_job_hash(j, err);
     if (rc == 0 && !j->options.dry_run) rc = graft_relay_open(j, err);
+    if (graft_is_averaged(j->options.encoder))
+        return rc < 0 || j->options.dry_run ? rc : graft_job_averaged(j, err);
     while (rc == 0 && j->relay.next < j->n_phases) rc = graft_job_phase(j, j->relay.next, err);
     return rc;
 }
@@ -62,6 +89,7 @@ void graft_job_close(graft_job *j) {
     json_decref(j->train.all);
     json_decref(j->validation.all);
     json_decref(j->test.all);
+    json_decref(j->advice);
     graft_dir_unlock(j->lock);
     graft_data_close(j->data);
     graft_model_close(j->model);

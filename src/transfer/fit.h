@@ -2,6 +2,7 @@
 #ifndef GRAFT_TRANSFER_FIT_H
 #define GRAFT_TRANSFER_FIT_H
 
+#include "transfer/decision.h"
 #include "transfer/prefix.h"
 
 /** What one part of the data says of the model. */
@@ -64,6 +65,7 @@ typedef struct graft_job {
     graft_transform transform; /* with the training's augmentation */
     graft_evidence evidence;
     const char *plan; /* text of the plan */
+    json_t *advice;   /* by what the plan was chosen; NULL: it was given, or there was no evidence */
     graft_phase *phases;
     size_t n_phases;
     graft_phase_choice *choices; /* [n_phases] */
@@ -75,11 +77,13 @@ typedef struct graft_job {
     graft_hash source;   /* of the model as it was before training */
     graft_recipe recipe; /* of the phase under way */
     float *class_weights;
+    float *adjust; /* [K] what the loss adds to the logits; NULL: nothing */
     graft_order order;
     graft_runlog *log;
     int lock; /* of the folder `out`; -1: none */
     graft_training training;
-    graft_measures validation, test;
+    graft_measures validation, test; /* their answers are as the model gave them */
+    graft_decision decision;         /* what the scores and metrics of both go by */
     graft_extras extras;
     graft_measures train;     /* n 0: not asked for, or too much of it to be kept */
     graft_answers unlabelled; /* n 0: not asked for, or there are none */
@@ -94,9 +98,18 @@ int graft_job_defaults(graft_job *j, graft_err *err);
 int graft_job_vectors(graft_job *j, graft_err *err);
 /** Removes that folder, once the model is closed. */
 void graft_job_vectors_done(const graft_job *j);
+/** Whether --encoder asks for training as fastText does it. averaged_fit.c */
+bool graft_is_averaged(const char *encoder);
+/** Where it does: what its options left open; EUSAGE for what does not go with it. */
+int graft_job_averaged_defaults(graft_job *j, graft_err *err);
+/** In place of phases: trains rows and head on the training part, gives them to the model and measures it. */
+int graft_job_averaged(graft_job *j, graft_err *err);
 /** Names of the classes for the new head: the model's own order when it has the same names, else the data's;
  * replaces the head unless it is the same. labels.c */
 int graft_job_head(graft_job *j, graft_err *err);
+/** Warns, where the head is a conditional random field, of training sentences whose tags break their scheme:
+ * how many, and where the first does. tag_check.c */
+int graft_job_check_tags(const graft_job *j, graft_err *err);
 /** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */
 int graft_job_phase(graft_job *j, size_t i, graft_err *err);
 /** Makes what phases hand on, and takes up a run of several phases that was stopped: j->relay.next says where
@@ -130,15 +143,40 @@ char *graft_job_checkpoint(const graft_job *j, size_t i);
 int graft_job_run(graft_job *j, graft_err *err);
 /** Closes what a job holds but its arena. */
 void graft_job_close(graft_job *j);
+/** The loss that was asked for, else `usual`; EUSAGE where it does not go with the task. imbalance.c */
+int graft_job_loss(graft_job *j, const char *usual, graft_err *err);
+/** Prepares logit adjustment where it was asked for; EUSAGE where something else makes up for rare classes.
+ */
+int graft_job_adjust(graft_job *j, graft_err *err);
+/** Fills it from the settled training part. */
+void graft_job_prior(graft_job *j);
+/** `settings` (NULL allowed) with what was asked for; NULL: out of memory. */
+json_t *graft_imbalance_settings(json_t *settings, const graft_job *j);
 /** What decides the bits of a run, as JSON. The caller owns one reference; NULL: out of memory. finish.c */
 json_t *graft_job_settings(const graft_job *j);
 /** Writes the folder with its probes and replays them. finish.c */
 int graft_job_finish(graft_job *j, char **result, graft_err *err);
+/** What a report has to know beside the settings: adds it to the record. record.c */
+int graft_job_record(const graft_job *j, json_t *record, graft_err *err);
+/** A few samples of the validation part, else of the training part, as the model reads them; in the arena.
+ * probes.c */
+int graft_probes_make(graft_feed *out, graft_arena *arena, const graft_model *m, graft_data *data,
+                      graft_err *err);
+/** Holds a folder just written against its own probes: EINTERNAL when it answers otherwise. */
+int graft_folder_replay(double *difference, const graft_env *env, const char *out, graft_err *err);
 /** What a dry run leaves: the settings that a run would have, and its memory, as JSON. */
 int graft_job_describe(const graft_job *j, char **result, graft_err *err);
 /** An object as indented text into *out, the caller's to free with graft_text_free; takes `o` over (NULL: out
  * of memory). */
 int graft_print_json(char **out, json_t *o, graft_err *err);
+/** What options say of regularisation goes into the recipe; EUSAGE where it contradicts itself or the model.
+ * regular.c */
+int graft_job_regular(graft_job *j, graft_err *err);
+/** `settings` (NULL allowed) with what was asked for, and nothing more where nothing was; NULL: out of
+ * memory. */
+json_t *graft_regular_settings(json_t *settings, const graft_job *j);
+/** Share of the head's rate of a stage of n under layer-wise decay. */
+double graft_layer_factor(double decay, size_t n_stages, int stage);
 /** Identity of everything that decides phase i; n_phases: the run but for its micro-batches. */
 int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err *err);
 /** Hash of the model's structure and values into j->source. */
@@ -147,11 +185,5 @@ int graft_job_hash(graft_job *j, graft_err *err);
 /** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
 const char *graft_task_name(graft_task task);
 int graft_task_find(graft_task *out, const char *name, graft_err *err);
-
-/** Opens data as a choice says. `class_names` fixes the classes (NULL: from the data). */
-int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
-                           const graft_data_choice *choice, graft_modality modality, graft_label_use labels,
-                           const char *const *class_names, size_t n_class_names, uint64_t seed,
-                           graft_err *err);
 
 #endif

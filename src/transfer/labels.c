@@ -76,9 +76,10 @@ static int adopt_order(graft_job *j, graft_err *err) {
     j->data = NULL;
     graft_env_log(j->env, GRAFT_LOG_INFO,
                   "the data have the model's own %zu classes: its head is kept and trained on", n);
-    return graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
-                                  graft_model_modality(j->model), GRAFT_LABELS_NEEDED, labels, n,
-                                  j->options.seed, err);
+    int rc = graft_data_open_choice(&j->data, j->env, j->data_path, &j->options.data,
+                                    graft_model_modality(j->model), GRAFT_LABELS_NEEDED, labels, n,
+                                    j->options.seed, err);
+    return rc < 0 ? rc : graft_data_cut(j->data, j->model, err);
 }
 
 /* A checkpoint that names no classes but has as many as the data: its outputs are taken for them, in their

@@ -25,6 +25,8 @@ static int split(phase *p, const graft_phase *marks, graft_err *err) {
     int rc = graft_model_graph(&graph, p->arena, j->model, 0, 0, err);
     graft_model_set_dropout(j->model, false);
     if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, j->train_statistics, err);
+    if (rc == 0 && graft_model_n_adapted(j->model) && !graft_prefix_pays(graph, p->arena))
+        return graft_prefix_none(&p->suffix, p->arena, graph, err);
     if (rc == 0)
         rc = graft_prefix_split(&p->prefix, &p->suffix, p->arena, j->env, graph, j->recipe.dtype, 0,
                                 graft_model_longest(j->model), err);
@@ -144,6 +146,7 @@ static int train(phase *p, graft_training *out, graft_err *err) {
                            .last = p->last};
     if (j->class_weights) graft_data_class_weights(j->data, GRAFT_TRAIN, j->class_weights);
     j->recipe.class_weights = j->class_weights;
+    graft_job_prior(j);
     int rc = io.opening && (io.checkpoint_dir || !j->out) ? 0 : graft_err_nomem(err);
     if (rc == 0) rc = graft_job_identity(j, p->index, &io.identity, err);
     if (rc == 0) rc = open_batches(&training, p, GRAFT_TRAIN, true, err);
@@ -155,9 +158,23 @@ static int train(phase *p, graft_training *out, graft_err *err) {
     return rc;
 }
 
+/* The validation part settles how outputs become answers, a test part shows what that is worth. */
+static int decide(graft_job *j, graft_part part, const graft_answers *a, graft_err *err) {
+    graft_decision *d = &j->decision;
+    if (part == GRAFT_VAL)
+        return graft_decision_make(d, j->arena, &j->options, j->model, a, j->recipe.task, err);
+    d->has_test = d->temperature > 0.0;
+    if (!d->has_test) return 0;
+    d->test[0] = graft_answers_reliability(a, j->recipe.task, 1.0);
+    d->test[1] = graft_answers_reliability(a, j->recipe.task, d->temperature);
+    return 0;
+}
+
 static int measure(phase *p, graft_part part, graft_measures *out, graft_err *err) {
     graft_job *j = p->job;
     graft_batches batches = {0};
+    graft_answers told;
+    graft_task task = j->recipe.task;
     int64_t n = 0;
     size_t n_labels = 0;
     const char *const *labels = graft_model_labels(j->model, &n_labels);
@@ -165,12 +182,14 @@ static int measure(phase *p, graft_part part, graft_measures *out, graft_err *er
     if (n == 0) return 0;
     int rc = open_batches(&batches, p, part, false, err);
     if (rc == 0)
-        rc = graft_evaluate(&out->answers, j->arena, j->env, p->suffix, p->state, &batches, j->recipe.task,
-                            labels, j->recipe.dtype, err);
-    if (rc == 0) rc = graft_answers_score(&out->score, &out->answers, j->recipe.task, labels, err);
+        rc = graft_evaluate(&out->answers, j->arena, j->env, p->suffix, p->state, &batches, task, labels,
+                            j->recipe.dtype, err);
+    if (rc == 0) rc = decide(j, part, &out->answers, err);
+    if (rc == 0) rc = graft_decision_apply(&told, p->arena, &j->decision, &out->answers, err);
+    if (rc == 0) rc = graft_answers_score(&out->score, &told, task, labels, err);
     if (rc == 0) {
         json_decref(out->all);
-        rc = graft_answers_json(&out->all, &out->answers, j->recipe.task, labels, err);
+        rc = graft_answers_json(&out->all, &told, task, labels, err);
         out->n = out->answers.n;
     }
     graft_batches_close(&batches);

@@ -5,6 +5,22 @@
 /* One for all runs: a row's bits are the same in every cache. Pictures, and texts with their tokens. */
 enum { PICTURES = 32, TEXTS = 64, TOKENS = 1024 };
 
+/* Adds value `v` of g to those of a row. */
+static int add_value(graft_prefix *p, const graft_graph *g, graft_value value, graft_err *err) {
+    graft_boundary *v = &p->values[p->n_values];
+    v->name = graft_arena_printf(p->arena, "boundary.%zu", p->n_values);
+    v->shape = graft_graph_value(g, value)->shape;
+    v->by_token = v->shape.dims[0] == GRAFT_DIM_TOKENS;
+    graft_shape one = v->shape;
+    int64_t count = 0;
+    one.dims[0] = 1;
+    if (!v->name || !graft_shape_count(&one, &count)) return graft_err_nomem(err);
+    v->count = (size_t)count;
+    p->by_token |= v->by_token;
+    p->n_values++;
+    return 0;
+}
+
 /* Values that nodes compute cross the boundary; inputs are read on both sides. */
 static int name_boundary(graft_prefix *p, const graft_graph *g, const graft_plan *plan, graft_err *err) {
     p->values = graft_arena_array(p->arena, plan->n_boundary + 1, sizeof *p->values);
@@ -12,17 +28,8 @@ static int name_boundary(graft_prefix *p, const graft_graph *g, const graft_plan
     for (size_t i = 0; i < plan->n_boundary; i++) {
         const graft_value_info *info = graft_graph_value(g, plan->boundary[i]);
         if (info->kind == GRAFT_INPUT) continue;
-        graft_boundary *v = &p->values[p->n_values];
-        v->name = graft_arena_printf(p->arena, "boundary.%zu", p->n_values);
-        v->shape = info->shape;
-        v->by_token = v->shape.dims[0] == GRAFT_DIM_TOKENS;
-        graft_shape one = v->shape;
-        int64_t count = 0;
-        one.dims[0] = 1;
-        if (!v->name || !graft_shape_count(&one, &count)) return graft_err_nomem(err);
-        v->count = (size_t)count;
-        p->by_token |= v->by_token;
-        p->n_values++;
+        int rc = add_value(p, g, plan->boundary[i], err);
+        if (rc < 0) return rc;
     }
     return 0;
 }
@@ -79,37 +86,74 @@ static int split(graft_prefix *p, graft_graph **suffix, graft_arena *arena, cons
     return graft_graph_extract(suffix, arena, whole, values, names, p->n_values, outputs, n, err);
 }
 
+/* An empty prefix for `batch` samples, 0: as many as in all runs. NULL: out of memory. */
+static graft_prefix *make_prefix(int64_t batch, int64_t longest) {
+    graft_arena *own = graft_arena_new(NULL);
+    graft_prefix *p = own ? graft_arena_alloc(own, sizeof *p) : NULL;
+    if (!p) {
+        graft_arena_free(own);
+        return NULL;
+    }
+    *p = (graft_prefix){.arena = own, .batch = batch ? batch : longest ? TEXTS : PICTURES};
+    if (longest) p->tokens = longest > TOKENS ? graft_tokens_room(longest) : TOKENS;
+    return p;
+}
+
+bool graft_prefix_pays(const graft_graph *graph, graft_arena *arena) {
+    const double least = 1.0 / 16;
+    graft_plan plan;
+    if (graft_plan_derive(&plan, arena, graph, NULL) < 0) return true; /* the split will say what is wrong */
+    graft_cost c = graft_graph_cost(graph, &plan);
+    return c.frozen >= least * (c.frozen + c.forward);
+}
+
+int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_graph *graph, graft_err *err) {
+    const graft_output *all;
+    graft_output *outputs = graft_arena_array(arena, graft_graph_outputs(graph, &all) + 1, sizeof *outputs);
+    if (!outputs) return graft_err_nomem(err);
+    return graft_graph_extract(suffix, arena, graph, NULL, NULL, 0, outputs, forward_outputs(outputs, graph),
+                               err);
+}
+
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
                        const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
                        graft_err *err) {
     graft_graph *whole = NULL;
     graft_plan plan;
-    const graft_output *all;
-    graft_output *outputs = graft_arena_array(arena, graft_graph_outputs(graph, &all) + 1, sizeof *outputs);
     *prefix = NULL;
-    if (!outputs) return graft_err_nomem(err);
-    int rc = graft_graph_extract(&whole, arena, graph, NULL, NULL, 0, outputs,
-                                 forward_outputs(outputs, graph), err);
+    int rc = graft_prefix_none(&whole, arena, graph, err);
     if (rc == 0) rc = graft_plan_derive(&plan, arena, whole, err);
     if (rc < 0) return rc;
     if (plan.n_prefix == 0) {
         *suffix = whole;
         return 0;
     }
-    graft_arena *own = graft_arena_new(NULL);
-    graft_prefix *p = own ? graft_arena_alloc(own, sizeof *p) : NULL;
-    if (!p) {
-        graft_arena_free(own);
-        return graft_err_nomem(err);
-    }
-    *p = (graft_prefix){.arena = own, .batch = batch ? batch : longest ? TEXTS : PICTURES};
-    if (longest) p->tokens = longest > TOKENS ? graft_tokens_room(longest) : TOKENS;
+    graft_prefix *p = make_prefix(batch, longest);
+    if (!p) return graft_err_nomem(err);
     rc = split(p, suffix, arena, env, whole, dtype, err);
     if (rc < 0) {
         graft_prefix_free(p);
         return rc;
     }
     *prefix = p;
+    return 0;
+}
+
+int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft_graph *graph,
+                           const graft_value *values, size_t n, graft_dtype dtype, int64_t longest,
+                           graft_err *err) {
+    graft_prefix *p = make_prefix(0, longest);
+    *out = NULL;
+    if (!p) return graft_err_nomem(err);
+    p->values = graft_arena_array(p->arena, n + 1, sizeof *p->values);
+    int rc = p->values ? 0 : graft_err_nomem(err);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = add_value(p, graph, values[i], err);
+    if (rc == 0) rc = compile_prefix(p, env, graph, values, dtype, err);
+    if (rc < 0) {
+        graft_prefix_free(p);
+        return rc;
+    }
+    *out = p;
     return 0;
 }
 

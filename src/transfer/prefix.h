@@ -33,6 +33,16 @@ typedef struct graft_prefix {
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
                        const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
                        graft_err *err);
+/** The part of a graph that computes `values` [n], all of it frozen: a row holds them one after the other.
+ * Which values they are is part of the hash. */
+int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft_graph *graph,
+                           const graft_value *values, size_t n, graft_dtype dtype, int64_t longest,
+                           graft_err *err);
+/** Whether the frozen prefix of a marked graph does enough of the work to be kept: not so where adapters
+ * begin at the first layer, and what is frozen before them is four times as large as it is dear. */
+bool graft_prefix_pays(const graft_graph *graph, graft_arena *arena);
+/** The whole graph as the suffix of no prefix. */
+int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_graph *graph, graft_err *err);
 void graft_prefix_free(graft_prefix *p); /* NULL allowed */
 /** Floats of a row of a sample of so many tokens. */
 size_t graft_prefix_row(const graft_prefix *p, int64_t tokens);
@@ -62,6 +72,7 @@ typedef struct graft_features_options {
     uint64_t seed;    /* of the variants */
     bool use_cache;
     bool check;             /* the plain pass sees every sample, then settles the data */
+    bool partial;           /* with `samples`: nothing but these is read, and the data are not settled */
     const int64_t *samples; /* [n_samples] the samples whose plain rows are wanted; NULL: all */
     int64_t n_samples;
 } graft_features_options;
@@ -97,5 +108,7 @@ int graft_transform_of(graft_transform *out, const graft_model *m, const graft_a
 graft_hash graft_transform_hash(const graft_transform *t);
 /** Tokens of the longest text that a model is given; 0 of pictures. */
 int64_t graft_model_longest(const graft_model *m);
+/** Where the model was opened with a stride: cuts longer texts of the data, just opened, into windows. */
+int graft_data_cut(graft_data *d, const graft_model *m, graft_err *err);
 
 #endif

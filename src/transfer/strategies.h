@@ -18,6 +18,8 @@ int graft_phases_from(graft_phases *p, size_t first, graft_err *err);
 int graft_phases_kind(graft_phases *p, bool (*is)(const graft_param *), const char *none, graft_err *err);
 /** Adds the phases of another plan, which has no schedule. */
 int graft_phases_plan(graft_phases *p, const char *plan, graft_err *err);
+/** Whether the text names a row, whatever follows its colon. */
+bool graft_strategy_is_row(const char *text);
 /** Every parameter of the stage trains. */
 void graft_phase_mark_stage(graft_phase *phase, const graft_model *m, size_t stage);
 

@@ -51,19 +51,29 @@ static const graft_strategy *find(const char *plan, size_t size) {
     return NULL;
 }
 
+bool graft_strategy_is_row(const char *text) {
+    return find(text, strcspn(text, ":")) != NULL;
+}
+
 static int unknown(const graft_model *m, const char *plan, graft_err *err) {
     graft_buf usages;
     if (graft_model_find_stage(m, plan) >= 0)
         return graft_err_set(err, GRAFT_EUSAGE,
                              "--train %s: a stage alone is no plan: from:%s, surgical:%s, or '%s,head'", plan,
                              plan, plan, plan);
+    const char *near = NULL;
+    size_t least = strlen(plan) / 3 + 1;
     graft_buf_init(&usages, 0);
-    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++)
-        graft_buf_printf(&usages, "%s%s", i ? ", " : "", strategies[i]->usage);
-    int rc = graft_err_set(err, GRAFT_EUSAGE,
-                           "unknown plan '%s' for --train, one of: %s, and schedules such as "
-                           "head@3,full",
-                           plan, usages.failed ? "" : usages.data);
+    for (size_t i = 0; i < GRAFT_COUNT(strategies); i++) {
+        const graft_strategy *s = strategies[i];
+        size_t d = graft_text_distance(plan, s->name);
+        if (d < least || (d == least && !near)) near = s->name, least = d;
+        graft_buf_printf(&usages, "%s%s", i ? ", " : "", s->usage);
+    }
+    int rc = graft_err_set(
+        err, GRAFT_EUSAGE,
+        "unknown plan '%s' for --train%s%s%s, one of: %s, and schedules such as head@3,full", plan,
+        near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "", usages.failed ? "" : usages.data);
     graft_buf_done(&usages);
     return rc;
 }
@@ -130,7 +140,46 @@ static int add_schedule(graft_phases *p, const char *plan, graft_err *err) {
     }
 }
 
+/* Asks the row of the plan `text`, which has no epochs; *is_asked when it wants something of the model. */
+static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *is_asked, graft_err *err) {
+    const char *colon = strchr(text, ':');
+    const graft_strategy *s = find(text, colon ? (size_t)(colon - text) : strlen(text));
+    if (!s || !s->prepare) return 0;
+    *is_asked = true;
+    return s->prepare(m, colon ? colon + 1 : NULL, seed, err);
+}
+
+int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err) {
+    bool is_asked = false;
+    int rc = 0;
+    while (rc == 0 && plan && *plan) {
+        size_t at = 0, length = entry(plan, &at);
+        char *text = strndup(plan, at);
+        rc = text ? prepare_entry(m, text, seed, &is_asked, err) : graft_err_nomem(err);
+        free(text);
+        plan += length + (plan[length] == ',');
+    }
+    return rc < 0 || is_asked ? rc : graft_model_merge(m, err);
+}
+
 /* ---- What cannot be meant ----------------------------------------------------------------------------------- */
+
+/* The base of adapters stays as it is: the folder that is written names it. */
+static int check_base(const graft_phases *p, graft_err *err) {
+    const graft_model *m = p->model;
+    for (size_t i = 0; i < p->n && graft_model_n_adapted(m); i++) {
+        for (size_t k = 0; k < graft_model_n_params(m); k++) {
+            const graft_param *param = graft_model_param(m, k);
+            if (param->adapter || param->head || !p->items[i].trains[k]) continue;
+            return graft_err_set(
+                err, GRAFT_EUSAGE,
+                "--train %s trains '%s', beside or below which adapters stand: with lora the "
+                "layers themselves stay frozen",
+                p->items[i].plan, param->name);
+        }
+    }
+    return 0;
+}
 
 static int check(const graft_phases *p, graft_err *err) {
     const graft_model *m = p->model;
@@ -160,6 +209,7 @@ int graft_strategy_phases(graft_phase **out, size_t *n_phases, const char **chos
     int rc = add_schedule(&p, plan, err);
     for (size_t i = 0; i < p.n; i++) graft_phase_mark_statistics(&p.items[i], m);
     if (rc == 0) rc = check(&p, err);
+    if (rc == 0) rc = check_base(&p, err);
     *out = p.items;
     *n_phases = p.n;
     return rc;

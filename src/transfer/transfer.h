@@ -43,7 +43,14 @@ typedef struct graft_strategy {
     /** Adds the phases for `argument` (what follows the colon; NULL when nothing does). Statistics need no
      * mark. Arrays in p->arena; EUSAGE names what would have been possible. */
     int (*phases)(graft_phases *p, const char *argument, graft_err *err);
+    /** What the model has to have before there are phases. NULL: layers as they are, so that adapters are
+     * merged. */
+    int (*prepare)(graft_model *m, const char *argument, uint64_t seed, graft_err *err);
 } graft_strategy;
+
+/** Makes a model ready for graft_strategy_phases of the same plan (NULL: one that will be chosen): adapters
+ * are put beside its layers, or merged into them. It comes after the head is there. */
+int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err);
 
 /** Phases of a plan text; NULL: chosen from the evidence. *chosen is the plan's text in the arena.
  *
@@ -98,5 +105,40 @@ int graft_cache_put(graft_cache *c, graft_hash content, const void *row, graft_e
 int graft_cache_flush(graft_cache *c, graft_err *err);
 /** Rows that are there (damaged ones count until they are asked for). */
 int64_t graft_cache_count(const graft_cache *c);
+
+/* ---- What a run leaves to look at
+ * ------------------------------------------------------------------------------------------------- */
+
+/** Answers of the part that a run was judged by, thinned evenly where there were very many. */
+typedef struct graft_kept_answers {
+    graft_answers answers; /* `samples` are indices into the data, opened as the run opened them; `words` is 1
+                              where words are not answered for */
+    graft_task task;
+    graft_part part;
+    int64_t n_all;            /* samples that the part has */
+    const uint8_t *parts;     /* [n_parts] graft_part of every sample of the data, GRAFT_N_PARTS: in none */
+    int64_t n_parts;          /* samples of the data */
+    const uint64_t *contents; /* [n_samples, 2] low and high word of each sample's content hash */
+} graft_kept_answers;
+
+/** Writes graft_answers.safetensors into the folder `dir`; at most 20,000 samples and 64 MB of logits. */
+int graft_answers_keep(const char *dir, const graft_answers *a, graft_task task, const graft_data *data,
+                       graft_part part, graft_err *err);
+/** Reads it; everything lives in the arena. EIO: the folder has none; EFORMAT: it is damaged. */
+int graft_answers_open(graft_kept_answers *out, graft_arena *arena, const char *dir, graft_err *err);
+
+/** Opens data as a choice says. `class_names` fixes the classes (NULL: from the data). */
+int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
+                           const graft_data_choice *choice, graft_modality modality, graft_label_use labels,
+                           const char *const *class_names, size_t n_class_names, uint64_t seed,
+                           graft_err *err);
+
+/** Pooled features of samples [n], without repeats, as `m` makes them: *rows [n, *width], freed with free();
+ * a sample that cannot be read has NaN. The bottleneck cache is used and filled unless `no_cache`; no other
+ * sample is read. EUSAGE: the model answers for each word. */
+int graft_rows_of(float **rows, int64_t *width, const graft_env *env, const graft_model *m, graft_data *data,
+                  const int64_t *samples, int64_t n, bool no_cache, graft_err *err);
+/** Multiply-adds of a sample, about (a text counts as 64 tokens); 0 when it cannot be told. */
+double graft_rows_cost(const graft_model *m);
 
 #endif

@@ -6,9 +6,12 @@
 #include "transfer/fit.h"
 #include "transfer/prefix.h"
 
-/** Opens a model as the options say. */
-int graft_use_model(graft_model **out, const graft_env *env, const char *path,
+/** Opens a model as the options say, adapters merged into its weights. `adapter`: a peft folder over the
+ * model at `path`; NULL: none, or `path` is one. */
+int graft_use_model(graft_model **out, const graft_env *env, const char *path, const char *adapter,
                     const graft_use_options *options, bool needs_head, graft_err *err);
+/** The one adapter of the options; EUSAGE when they name several. */
+int graft_use_one_adapter(const char **out, const graft_use_options *options, graft_err *err);
 /** The element type to compute in: bf16 only where asked for and the processor has it. */
 graft_dtype graft_use_dtype(const graft_use_options *options);
 /** Data options as a choice says, for samples of the model's kind without labels. */
@@ -31,6 +34,9 @@ typedef struct graft_use_rows {
 
 /** Rows of `samples` (n; NULL: of all). `m` and `data` have to outlive *out. Settles the data. */
 int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
+/** The same, reading no other sample and leaving the data unsettled. */
+int graft_use_rows_some(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
                         const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
 void graft_use_rows_close(graft_use_rows *r);
 

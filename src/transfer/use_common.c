@@ -1,7 +1,13 @@
 /* A model opened for use, and its features over data. */
 #include "transfer/use.h"
 
-int graft_use_model(graft_model **out, const graft_env *env, const char *path,
+int graft_use_one_adapter(const char **out, const graft_use_options *options, graft_err *err) {
+    *out = options->n_adapters ? options->adapters[0] : NULL;
+    if (options->n_adapters < 2) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE, "one --adapter at a time; graft predict takes several");
+}
+
+int graft_use_model(graft_model **out, const graft_env *env, const char *path, const char *adapter,
                     const graft_use_options *options, bool needs_head, graft_err *err) {
     graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
     o.family = options->family;
@@ -11,7 +17,14 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path,
     o.else_pooling =
         needs_head ? NULL : "mean"; /* what is only embedded is spoken for by all of its tokens */
     o.max_length = options->max_length;
-    return graft_model_open(out, env, path, &o, err);
+    o.stride = options->stride;
+    o.adapter = adapter;
+    int rc = graft_model_open(out, env, path, &o, err);
+    if (rc == 0 && (rc = graft_model_merge(*out, err)) < 0) {
+        graft_model_close(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 graft_dtype graft_use_dtype(const graft_use_options *options) {
@@ -36,11 +49,15 @@ int graft_use_inputs(graft_data **out, const graft_env *env, const graft_model *
                      size_t n_inputs, double max_bad, const graft_use_options *options, graft_err *err) {
     graft_data_options o = graft_use_data_options(&options->data, m);
     if (!(o.max_bad > 0)) o.max_bad = max_bad;
-    if (!options->inputs_are_texts) return graft_data_open_inputs(out, env, inputs, n_inputs, &o, err);
+    if (!options->inputs_are_texts) {
+        int rc = graft_data_open_inputs(out, env, inputs, n_inputs, &o, err);
+        return rc < 0 ? rc : graft_data_cut(*out, m, err);
+    }
     if (graft_model_modality(m) != GRAFT_TEXTS)
         return graft_err_set(err, GRAFT_EUSAGE, "%s is a model of pictures: --text is for models of texts",
                              graft_model_path(m));
-    return graft_data_open_texts(out, env, inputs, n_inputs, &o, err);
+    int rc = graft_data_open_texts(out, env, inputs, n_inputs, &o, err);
+    return rc < 0 ? rc : graft_data_cut(*out, m, err);
 }
 
 /* Only the head is trained: all below it is the prefix. */
@@ -64,11 +81,13 @@ static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, 
     return rc;
 }
 
-int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
-                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
+static int open_rows(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                     const int64_t *samples, int64_t n, bool partial, const graft_use_options *options,
+                     graft_err *err) {
     graft_features_options o = {.dtype = graft_use_dtype(options),
                                 .use_cache = !options->no_cache,
                                 .check = true,
+                                .partial = partial,
                                 .samples = samples,
                                 .n_samples = n};
     *out = (graft_use_rows){.arena = graft_arena_new(NULL)};
@@ -77,6 +96,16 @@ int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_m
     if (rc == 0) rc = split(out, env, m, o.dtype, err);
     if (rc == 0) rc = graft_features_new(&out->features, env, data, &out->transform, out->prefix, &o, err);
     return rc;
+}
+
+int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
+    return open_rows(out, env, m, data, samples, n, false, options, err);
+}
+
+int graft_use_rows_some(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
+    return open_rows(out, env, m, data, samples, n, true, options, err);
 }
 
 void graft_use_rows_close(graft_use_rows *r) {

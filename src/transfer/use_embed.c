@@ -15,31 +15,59 @@ typedef struct embedding {
     int64_t n, width, cached, n_bad;
 } embedding;
 
-/* A row that cannot be had is an error: rows and inputs have to stay side by side. Where a share of bad ones
- * is allowed their rows are NaN, and said. */
-static int gather(embedding *e, graft_err *err) {
-    int64_t all = 0;
-    e->n = graft_data_n_samples(e->data);
-    e->width = graft_model_feature_width(e->model);
+/* The mean over a text's windows; of length 1 where its features have to be. */
+static void close_row(const embedding *e, float *row, int64_t windows) {
+    double sum = 0;
+    if (windows < 2) return;
+    for (int64_t j = 0; j < e->width; j++) {
+        row[j] /= (float)windows;
+        sum += (double)row[j] * (double)row[j];
+    }
+    if (!graft_model_text(e->model)->unit || !(sum > 0)) return;
+    for (int64_t j = 0; j < e->width; j++) row[j] = (float)((double)row[j] / sqrt(sum));
+}
+
+static int make_room(embedding *e, graft_err *err) {
+    int64_t n_samples = graft_data_n_samples(e->data);
     size_t size = 0;
+    e->n = 0;
+    for (int64_t i = 0; i < n_samples; i++) e->n += graft_data_sample(e->data, i)->window == 0;
+    e->width = graft_model_feature_width(e->model);
     if (!graft_size_mul((size_t)e->n, (size_t)e->width * sizeof *e->values, &size) || size == 0 ||
         !(e->values = malloc(size)))
         return graft_err_nomem(err);
-    for (int64_t i = 0; i < e->n; i++) {
+    return 0;
+}
+
+/* A row that cannot be had is an error: rows and inputs have to stay side by side. Where a share of bad ones
+ * is allowed their rows are NaN, and said. */
+static int gather(embedding *e, graft_err *err) {
+    int64_t all = 0, n = 0, windows = 0, n_samples = graft_data_n_samples(e->data);
+    int rc = make_room(e, err);
+    for (int64_t i = 0; i < n_samples && rc == 0; i++) {
         const graft_sample *s = graft_data_sample(e->data, i);
         const float *row = s->state == GRAFT_BAD ? NULL : graft_features_row(e->rows.features, i, -1);
-        float *to = e->values + i * e->width;
+        float *to = e->values + (s->window ? n - 1 : n) * e->width;
+        if (s->window) {
+            for (int64_t j = 0; j < e->width; j++) to[j] += row ? row[j] : NAN;
+            windows++;
+            continue;
+        }
+        if (n) close_row(e, to - e->width, windows);
+        n++;
+        windows = 1;
         if (row) {
             memcpy(to, row, (size_t)e->width * sizeof *row);
             continue;
         }
         e->n_bad++;
-        graft_env_log(e->env, GRAFT_LOG_WARNING, "row %lld is not a number: %s: %s", (long long)i, s->origin,
-                      s->reason ? s->reason : "not readable");
+        graft_env_log(e->env, GRAFT_LOG_WARNING, "row %lld is not a number: %s: %s", (long long)n - 1,
+                      s->origin, s->reason ? s->reason : "not readable");
         for (int64_t j = 0; j < e->width; j++) to[j] = NAN;
     }
-    graft_features_counts(e->rows.features, &e->cached, &all);
-    return 0;
+    if (rc == 0 && n) close_row(e, e->values + (n - 1) * e->width, windows);
+    if (rc == 0) graft_features_counts(e->rows.features, &e->cached, &all);
+    return rc;
 }
 
 static bool is_npy(const char *path) {
@@ -80,8 +108,10 @@ int graft_embed(char **result, graft_env *env, const char *model, const char *co
     static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
     embedding e = {.env = env, .options = options ? options : &none};
     if (result) *result = NULL;
+    const char *adapter = NULL;
     int rc = check_name(out, err);
-    if (rc == 0) rc = graft_use_model(&e.model, env, model, e.options, false, err);
+    if (rc == 0) rc = graft_use_one_adapter(&adapter, e.options, err);
+    if (rc == 0) rc = graft_use_model(&e.model, env, model, adapter, e.options, false, err);
     if (rc == 0) rc = make_whole(e.model, err);
     if (rc == 0) rc = embed(&e, inputs, n_inputs, out, err);
     if (rc == 0 && result) {

@@ -1,6 +1,7 @@
 /* graft eval: metrics of a model on labelled data. Labels are matched by name: the data are opened with the
  * model's classes in the model's order. A checkpoint that names no classes takes the data's, in their order.
  */
+#include "transfer/decision.h"
 #include "transfer/use.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ typedef struct evaluation {
     graft_data *data;
     graft_part part;
     graft_use_rows rows;
+    graft_decision decision;
     json_t *metrics;
 } evaluation;
 
@@ -20,8 +22,9 @@ static int open_named(evaluation *e, const char *path, const char *const *names,
     graft_data_choice choice = e->options->data;
     choice.validation = -1; /* what is there is measured; no part is made */
     choice.task = graft_task_name(graft_model_task(e->model));
-    return graft_data_open_choice(&e->data, e->env, path, &choice, graft_model_modality(e->model),
-                                  GRAFT_LABELS_NEEDED, names, n, 0, err);
+    int rc = graft_data_open_choice(&e->data, e->env, path, &choice, graft_model_modality(e->model),
+                                    GRAFT_LABELS_NEEDED, names, n, 0, err);
+    return rc < 0 ? rc : graft_data_cut(e->data, e->model, err);
 }
 
 static int open_data(evaluation *e, const char *path, graft_err *err) {
@@ -76,7 +79,7 @@ static int measure(evaluation *e, graft_err *err) {
         .part = e->part, .batch = e->options->batch > 0 ? e->options->batch : 32, .order = GRAFT_IN_ORDER};
     graft_batches batches = {0};
     graft_state *state = NULL;
-    graft_answers answers = {0};
+    graft_answers answers = {0}, told = {0};
     size_t n = 0;
     graft_task task = graft_model_task(e->model);
     const char *const *labels = graft_model_labels(e->model, &n);
@@ -88,7 +91,8 @@ static int measure(evaluation *e, graft_err *err) {
                             GRAFT_F32, err);
     if (rc == 0 && answers.n == 0)
         rc = graft_err_set(err, GRAFT_EDATA, "%s: no sample could be read", graft_data_path(e->data));
-    if (rc == 0) rc = graft_answers_json(&e->metrics, &answers, task, labels, err);
+    if (rc == 0) rc = graft_decision_apply(&told, e->arena, &e->decision, &answers, err);
+    if (rc == 0) rc = graft_answers_json(&e->metrics, &told, task, labels, err);
     graft_batches_close(&batches);
     graft_state_free(state);
     return rc;
@@ -98,6 +102,7 @@ static int evaluate(evaluation *e, const char *path, graft_err *err) {
     int64_t n = 0;
     int rc = open_data(e, path, err);
     if (rc == 0) rc = choose_part(e, err);
+    if (rc == 0 && !e->options->uncalibrated) rc = graft_decision_read(&e->decision, e->arena, e->model, err);
     const int64_t *members = rc == 0 ? graft_data_members(e->data, e->part, &n) : NULL;
     if (rc == 0) rc = graft_use_rows_open(&e->rows, e->env, e->model, e->data, members, n, e->options, err);
     return rc == 0 ? measure(e, err) : rc;
@@ -107,10 +112,13 @@ static int report(char **result, const evaluation *e, graft_err *err) {
     size_t n = 0;
     json_t *o = e->metrics;
     graft_model_labels(e->model, &n);
+    double temperature = e->decision.temperature > 0.0 ? e->decision.temperature : 1.0;
     json_t *labels = json_array();
     for (size_t i = 0; i < n && labels; i++)
         json_array_append_new(labels, graft_json_string(graft_model_labels(e->model, &n)[i]));
     bool ok = o && labels && json_object_set(o, "labels", labels) == 0 &&
+              json_object_set_new(o, "temperature", json_real(temperature)) == 0 &&
+              json_object_set_new(o, "thresholds", json_boolean(e->decision.cuts != NULL)) == 0 &&
               json_object_set_new(o, "part", json_string(graft_part_name(e->part))) == 0 &&
               json_object_set_new(o, "n_bad", json_integer((json_int_t)graft_data_n_bad(e->data))) == 0 &&
               json_object_set_new(o, "model", graft_json_string(graft_model_path(e->model))) == 0 &&
@@ -127,7 +135,9 @@ int graft_eval(char **result, graft_env *env, const char *model, const char *dat
     evaluation e = {.env = env, .options = options ? options : &none, .arena = graft_arena_new(NULL)};
     *result = NULL;
     if (!e.arena) return graft_err_nomem(err);
-    int rc = graft_use_model(&e.model, env, model, e.options, true, err);
+    const char *adapter = NULL;
+    int rc = graft_use_one_adapter(&adapter, e.options, err);
+    if (rc == 0) rc = graft_use_model(&e.model, env, model, adapter, e.options, true, err);
     if (rc == 0) rc = evaluate(&e, data, err);
     if (rc == 0) rc = report(result, &e, err);
     graft_use_rows_close(&e.rows);

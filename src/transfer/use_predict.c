@@ -1,4 +1,5 @@
 /* graft predict: classes of pictures, in input order, as they come. */
+#include "transfer/decision.h"
 #include "transfer/use.h"
 
 #include <math.h>
@@ -21,12 +22,13 @@ typedef struct predictor {
     const char **top;  /* [n_top] */
     double *top_share; /* [n_top] */
     graft_task task;
+    graft_gather gather;      /* the text that is being answered */
+    graft_decision decision;  /* how logits become answers */
+    double scale;             /* 1 / temperature */
     graft_tagged_word *words; /* of one sentence */
-    size_t n_words, words_room;
-    float *emissions;    /* [words_room, n_labels] */
-    int32_t *tags;       /* [words_room] */
-    float *allowed;      /* [n_labels + 2, n_labels] steps of the tags' scheme; NULL: all */
-    int64_t told, n_bad; /* inputs told of so far, unreadable ones among them */
+    size_t words_room;
+    int64_t told;            /* samples told of so far */
+    int64_t n_inputs, n_bad; /* inputs told of so far, unreadable ones among them */
     int (*each)(void *user, const graft_prediction *p);
     void *user;
 } predictor;
@@ -40,10 +42,12 @@ static int tell_bad(predictor *p, int64_t until) {
     int rc = 0;
     for (; p->told < until && rc >= 0; p->told++) {
         const graft_sample *s = graft_data_sample(p->data, p->told);
+        if (s->window > 0) continue;
         graft_prediction bad = {.input = name_of(s),
                                 .problem = s->reason ? s->reason : "not readable",
                                 .task = graft_task_name(p->task)};
         p->n_bad++;
+        p->n_inputs++;
         rc = p->each(p->user, &bad);
     }
     return rc < 0 ? rc : 0;
@@ -52,7 +56,7 @@ static int tell_bad(predictor *p, int64_t until) {
 static void softmax(predictor *p, const float *z) {
     double top = (double)z[0], sum = 0.0;
     for (size_t c = 1; c < p->n_labels; c++) top = fmax(top, (double)z[c]);
-    for (size_t c = 0; c < p->n_labels; c++) sum += p->share[c] = exp((double)z[c] - top);
+    for (size_t c = 0; c < p->n_labels; c++) sum += p->share[c] = exp(p->scale * ((double)z[c] - top));
     for (size_t c = 0; c < p->n_labels; c++) p->share[c] /= sum;
 }
 
@@ -68,109 +72,113 @@ static void choose_top(predictor *p, size_t n) {
     }
 }
 
+/* By what a class is chosen: its probability, as a share of its threshold where it has one. */
+static double weight(const predictor *p, size_t c) {
+    return p->decision.thresholds ? p->share[c] / fmax(p->decision.thresholds[c], 1e-12) : p->share[c];
+}
+
 static void answer_classes(predictor *p, graft_prediction *answer, const float *logits) {
+    size_t said = 0;
     softmax(p, logits);
+    for (size_t c = 1; c < p->n_labels; c++)
+        if (weight(p, c) > weight(p, said)) said = c;
+    answer->confidence = p->share[said];
+    answer->label = answer->confidence >= p->options->min_confidence ? p->labels[said] : NULL;
     choose_top(p, p->n_top);
-    bool sure = p->top_share[0] >= p->options->min_confidence;
-    answer->label = sure ? p->top[0] : NULL;
-    answer->confidence = p->top_share[0];
     answer->n_top = p->n_top;
 }
 
 /* Every class on its own: those that apply, the likeliest first. */
 static void answer_labels(predictor *p, graft_prediction *answer, const float *logits) {
-    double least = p->options->min_confidence > 0 ? p->options->min_confidence : 0.5;
+    double asked = p->options->min_confidence;
+    const double *thresholds = p->decision.thresholds;
+    size_t n = 0;
     for (size_t c = 0; c < p->n_labels; c++) {
-        p->share[c] = 1.0 / (1.0 + exp(-(double)logits[c]));
-        answer->n_top += p->share[c] >= least;
+        double share = 1.0 / (1.0 + exp(-p->scale * (double)logits[c]));
+        double least = asked > 0 ? asked : thresholds ? thresholds[c] : 0.5;
+        p->share[c] = share >= least ? share : -1.0; /* what does not apply is never the likeliest */
+        n += share >= least;
     }
-    choose_top(p, answer->n_top);
+    choose_top(p, n);
+    answer->n_top = n;
     answer->label = answer->n_top ? p->top[0] : NULL;
     answer->confidence = answer->n_top ? p->top_share[0] : 0.0;
 }
 
-static int tell(predictor *p, int64_t sample, const float *logits) {
-    int rc = tell_bad(p, sample);
-    if (rc < 0) return rc;
-    graft_prediction answer = {.input = name_of(graft_data_sample(p->data, sample)),
-                               .task = graft_task_name(p->task),
-                               .top_labels = p->top,
-                               .top_confidences = p->top_share};
+static void answer_whole(predictor *p, graft_prediction *answer, const float *logits) {
     if (p->task == GRAFT_TASK_REGRESSION)
-        answer.value = (double)logits[0];
+        answer->value = (double)logits[0];
     else if (p->task == GRAFT_TASK_MULTILABEL)
-        answer_labels(p, &answer, logits);
+        answer_labels(p, answer, logits);
     else
-        answer_classes(p, &answer, logits);
-    p->told = sample + 1;
-    rc = p->each(p->user, &answer);
-    return rc < 0 ? rc : 0;
+        answer_classes(p, answer, logits);
 }
 
+/* The sentence's words, none of them answered yet. */
 static int make_words(predictor *p, const graft_words *w, graft_err *err) {
     if (w->n > p->words_room) {
         p->words = graft_arena_array(p->arena, 2 * w->n, sizeof *p->words);
-        p->emissions = graft_arena_array(p->arena, 2 * w->n * p->n_labels, sizeof *p->emissions);
-        p->tags = graft_arena_array(p->arena, 2 * w->n, sizeof *p->tags);
-        p->words_room = p->words && p->emissions && p->tags ? 2 * w->n : 0;
+        p->words_room = p->words ? 2 * w->n : 0;
         if (!p->words_room) return graft_err_nomem(err);
     }
-    p->n_words = w->n;
     for (size_t i = 0; i < w->n; i++)
         p->words[i] = (graft_tagged_word){.text = w->words[i], .size = w->sizes[i]};
     return 0;
 }
 
-/* The best path of a conditional random field, where the head is one, in place of the likeliest tags. */
-static int decode_words(predictor *p, size_t n, graft_err *err) {
-    const graft_crf crf = {.k = (int64_t)p->n_labels,
-                           .transitions = graft_infer_output(p->infer, "crf.transitions"),
-                           .start = graft_infer_output(p->infer, "crf.start_transitions"),
-                           .end = graft_infer_output(p->infer, "crf.end_transitions"),
-                           .allowed = p->allowed};
-    if (!crf.transitions) return 0;
-    size_t k = 0;
-    int rc = graft_crf_decode(&crf, p->emissions, (int64_t)n, p->tags, NULL, err);
-    for (size_t w = 0; w < p->n_words && rc == 0; w++)
-        if (p->words[w].label) p->words[w].label = p->labels[p->tags[k++]];
+static int answer_words(predictor *p, graft_prediction *answer, graft_err *err) {
+    const graft_gather *g = &p->gather;
+    graft_words words;
+    graft_data_words(p->data, g->sample, &words);
+    int rc = make_words(p, &words, err);
+    for (int64_t i = 0; i < g->n && rc == 0; i++) {
+        if ((size_t)g->words[i] >= words.n) continue;
+        graft_tagged_word *w = &p->words[g->words[i]];
+        softmax(p, g->logits + (size_t)i * p->n_labels);
+        w->label = p->labels[g->predicted[i]];
+        choose_top(p, 1);
+        w->confidence = p->top_share[0];
+    }
+    answer->n_words = words.n;
+    answer->words = p->words;
     return rc;
 }
 
-/* Sample i of the batch, whose tokens' logits are those of the whole batch. */
-static int tell_words(predictor *p, const graft_batch *b, int64_t i, const float *logits, graft_err *err) {
-    graft_words words;
-    size_t n = 0;
-    int rc = tell_bad(p, b->samples[i]);
+/* Tells the gathered text, and before it the inputs that gave none. */
+static int tell(predictor *p, graft_err *err) {
+    graft_gather *g = &p->gather;
+    if (!g->is_open) return 0;
+    int rc = graft_gather_end(g, err);
+    if (rc == 0) rc = tell_bad(p, g->sample);
     if (rc < 0) return rc;
-    graft_data_words(p->data, b->samples[i], &words);
-    if ((rc = make_words(p, &words, err)) < 0) return rc;
-    for (int32_t t = b->spans[2 * i]; t < b->spans[2 * i] + b->spans[2 * i + 1]; t++) {
-        int32_t w = b->token_words[t];
-        if (w < 0 || (size_t)w >= words.n) continue;
-        const float *z = logits + (size_t)t * p->n_labels;
-        memcpy(p->emissions + n++ * p->n_labels, z, p->n_labels * sizeof *z);
-        softmax(p, z);
-        choose_top(p, 1);
-        p->words[w].label = p->top[0];
-        p->words[w].confidence = p->top_share[0];
-    }
-    if ((rc = decode_words(p, n, err)) < 0) return rc;
-    graft_prediction answer = {.input = name_of(graft_data_sample(p->data, b->samples[i])),
+    graft_prediction answer = {.input = name_of(graft_data_sample(p->data, g->sample)),
                                .task = graft_task_name(p->task),
-                               .n_words = words.n,
-                               .words = p->words};
-    p->told = b->samples[i] + 1;
+                               .top_labels = p->top,
+                               .top_confidences = p->top_share};
+    if (p->task != GRAFT_TASK_TAGGING)
+        answer_whole(p, &answer, g->logits);
+    else if ((rc = answer_words(p, &answer, err)) < 0)
+        return rc;
+    p->told = g->last + 1;
+    p->n_inputs++;
     rc = p->each(p->user, &answer);
     return rc < 0 ? rc : 0;
 }
 
 static int run_batch(predictor *p, graft_batch *b, int64_t batch, graft_err *err) {
     const graft_feed feed = graft_batch_feed(b);
-    const float *logits = NULL;
+    const float *logits = NULL, *transitions = NULL;
+    bool tags = p->task == GRAFT_TASK_TAGGING;
     int rc = graft_infer_feed(p->infer, &feed, 0, b->n, batch, NULL, &logits, err);
-    for (int64_t i = 0; i < b->n && rc == 0; i++)
-        rc = p->task == GRAFT_TASK_TAGGING ? tell_words(p, b, i, logits, err)
-                                           : tell(p, b->samples[i], logits + (size_t)i * p->n_labels);
+    if (rc == 0 && tags && (transitions = graft_infer_output(p->infer, "crf.transitions")))
+        rc =
+            graft_gather_field(&p->gather, transitions, graft_infer_output(p->infer, "crf.start_transitions"),
+                               graft_infer_output(p->infer, "crf.end_transitions"), err);
+    for (int64_t i = 0; i < b->n && rc == 0; i++) {
+        size_t row = tags ? (size_t)b->spans[2 * i] : (size_t)i;
+        if (!graft_gather_continues(&p->gather, b, i)) rc = tell(p, err);
+        if (rc == 0) rc = graft_gather_add(&p->gather, b, i, logits + row * p->n_labels, err);
+    }
     return rc;
 }
 
@@ -197,6 +205,7 @@ static int run(predictor *p, graft_err *err) {
         if (rc == 0) rc = graft_env_check(p->env, err);
     }
     graft_batches_close(&loader);
+    if (rc == 0) rc = tell(p, err);
     return rc < 0 ? rc : tell_bad(p, n);
 }
 
@@ -209,35 +218,59 @@ static int prepare(predictor *p, graft_err *err) {
     p->top = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top);
     p->top_share = graft_arena_array(p->arena, p->n_labels + 1, sizeof *p->top_share);
     if (!p->share || !p->top || !p->top_share) return graft_err_nomem(err);
-    graft_tag_scheme scheme = graft_tag_scheme_of(p->labels, p->n_labels);
-    if (p->task != GRAFT_TASK_TAGGING || scheme == GRAFT_TAGS_PLAIN) return 0;
-    p->allowed = graft_arena_array(p->arena, (p->n_labels + 2) * p->n_labels, sizeof *p->allowed);
-    if (!p->allowed) return graft_err_nomem(err);
-    graft_tag_scheme_allowed(scheme, p->labels, p->n_labels, p->allowed);
-    return 0;
+    int rc = p->options->uncalibrated ? 0 : graft_decision_read(&p->decision, p->arena, p->model, err);
+    if (rc < 0) return rc;
+    p->scale = p->decision.temperature > 0.0 ? 1.0 / p->decision.temperature : 1.0;
+    return graft_gather_init(&p->gather, p->arena, p->task, p->labels, (int64_t)p->n_labels, err);
 }
 
-int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
-                  const graft_use_options *options, int (*each)(void *user, const graft_prediction *p),
-                  void *user, graft_err *err) {
-    static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
-    predictor p = {.env = env,
-                   .options = options ? options : &none,
-                   .arena = graft_arena_new(NULL),
-                   .each = each,
-                   .user = user};
+/* One model's answers. */
+static int predict(graft_env *env, const char *model, const char *adapter, const char *const *inputs,
+                   size_t n_inputs, const graft_use_options *options,
+                   int (*each)(void *user, const graft_prediction *p), void *user, graft_err *err) {
+    predictor p = {
+        .env = env, .options = options, .arena = graft_arena_new(NULL), .each = each, .user = user};
     if (!p.arena) return graft_err_nomem(err);
-    int rc = graft_use_model(&p.model, env, model, p.options, true, err);
+    int rc = graft_use_model(&p.model, env, model, adapter, p.options, true, err);
     if (rc == 0) rc = prepare(&p, err);
     /* each bad one is told of in its place */
     if (rc == 0) rc = graft_use_inputs(&p.data, env, p.model, inputs, n_inputs, 1, p.options, err);
     if (rc == 0) rc = run(&p, err);
     if (rc == 0 && p.n_bad > 0)
         rc = graft_err_set(err, GRAFT_EIO, "%lld of %lld inputs could not be read", (long long)p.n_bad,
-                           (long long)p.told);
+                           (long long)p.n_inputs);
     graft_infer_free(p.infer);
     graft_data_close(p.data);
     graft_model_close(p.model);
     graft_arena_free(p.arena);
+    return rc;
+}
+
+typedef struct named_answers {
+    const char *adapter;
+    int (*each)(void *user, const graft_prediction *p);
+    void *user;
+} named_answers;
+
+static int name_answer(void *user, const graft_prediction *p) {
+    const named_answers *n = user;
+    graft_prediction named = *p;
+    named.adapter = n->adapter;
+    return n->each(n->user, &named);
+}
+
+/* Adapters one after the other: of a base's first adapted layer on nothing is common to them, and the mapped
+ * base is in memory once. */
+int graft_predict(graft_env *env, const char *model, const char *const *inputs, size_t n_inputs,
+                  const graft_use_options *options, int (*each)(void *user, const graft_prediction *p),
+                  void *user, graft_err *err) {
+    static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
+    int rc = 0;
+    if (!options) options = &none;
+    if (!options->n_adapters) return predict(env, model, NULL, inputs, n_inputs, options, each, user, err);
+    for (size_t i = 0; i < options->n_adapters && rc == 0; i++) {
+        named_answers named = {.adapter = options->adapters[i], .each = each, .user = user};
+        rc = predict(env, model, options->adapters[i], inputs, n_inputs, options, name_answer, &named, err);
+    }
     return rc;
 }

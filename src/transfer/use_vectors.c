@@ -84,8 +84,27 @@ static int print_neighbours(char **result, const graft_vectors *v, const char *f
     return graft_print_json(result, o, err);
 }
 
+/* How several words make one answer. */
+typedef enum joining { SUM, PRODUCT } joining;
+
+/* The neighbours of n words, of which `known` lists those that have a row and are none of them. */
+static int look(graft_neighbour *found, size_t *n_found, const graft_vectors *v, const graft_env *env,
+                const graft_word *words, const int *signs, size_t n, joining how, const int64_t *known,
+                size_t top, graft_arena *arena, graft_err *err) {
+    const size_t width = (size_t)graft_vectors_width(v), n_queries = how == PRODUCT ? n : 1;
+    static const int plus = 1;
+    float *queries = graft_arena_array(arena, n_queries * width, sizeof *queries);
+    int rc = queries ? 0 : graft_err_nomem(err);
+    for (size_t q = 0; q < n_queries && rc == 0; q++)
+        rc = how == PRODUCT ? graft_vectors_mean(v, &words[q], &plus, 1, queries + q * width, err)
+                            : graft_vectors_mean(v, words, signs, n, queries, err);
+    if (rc < 0) return rc;
+    if (how == SUM) return graft_vectors_similar(found, n_found, v, env, queries, top, known, n, err);
+    return graft_vectors_similar_product(found, n_found, v, env, queries, signs, n, top, known, n, err);
+}
+
 static int search(char **result, const graft_env *env, const char *file, const char *const *words,
-                  const int *signs, size_t n, int64_t top, graft_err *err) {
+                  const int *signs, size_t n, joining how, int64_t top, graft_err *err) {
     graft_vectors *v = NULL;
     size_t n_found = 0;
     *result = NULL;
@@ -99,16 +118,14 @@ static int search(char **result, const graft_env *env, const char *file, const c
     graft_arena *arena = graft_arena_new(NULL);
     graft_word *given = arena ? graft_arena_array(arena, n, sizeof *given) : NULL;
     int64_t *known = arena ? graft_arena_array(arena, n, sizeof *known) : NULL;
-    float *query = arena ? graft_arena_array(arena, (size_t)graft_vectors_width(v), sizeof *query) : NULL;
     if (top > graft_vectors_n(v)) top = graft_vectors_n(v);
     graft_neighbour *found = arena ? graft_arena_array(arena, (size_t)top, sizeof *found) : NULL;
-    rc = given && known && query && found ? 0 : graft_err_nomem(err);
+    rc = given && known && found ? 0 : graft_err_nomem(err);
     for (size_t i = 0; i < n && rc == 0; i++) {
         given[i] = word_of(words[i]);
         known[i] = graft_vectors_find(v, given[i].text, given[i].size);
     }
-    if (rc == 0) rc = graft_vectors_mean(v, given, signs, n, query, err);
-    if (rc == 0) rc = graft_vectors_similar(found, &n_found, v, env, query, (size_t)top, known, n, err);
+    if (rc == 0) rc = look(found, &n_found, v, env, given, signs, n, how, known, (size_t)top, arena, err);
     if (rc == 0) rc = print_neighbours(result, v, file, words, n, found, n_found, err);
     graft_arena_free(arena);
     graft_vectors_close(v);
@@ -121,7 +138,7 @@ int graft_words_similar(char **result, graft_env *env, const char *file, const c
     int *signs = calloc(n_words + 1, sizeof *signs);
     if (!signs) return graft_err_nomem(err);
     for (size_t i = 0; i < n_words; i++) signs[i] = 1;
-    int rc = search(result, env, file, words, signs, n_words, top, err);
+    int rc = search(result, env, file, words, signs, n_words, SUM, top, err);
     free(signs);
     return rc;
 }
@@ -129,7 +146,13 @@ int graft_words_similar(char **result, graft_env *env, const char *file, const c
 int graft_words_analogy(char **result, graft_env *env, const char *file, const char *const words[3],
                         int64_t top, graft_err *err) {
     static const int signs[3] = {-1, 1, 1};
-    return search(result, env, file, words, signs, 3, top, err);
+    return search(result, env, file, words, signs, 3, SUM, top, err);
+}
+
+int graft_words_analogy_product(char **result, graft_env *env, const char *file, const char *const words[3],
+                                int64_t top, graft_err *err) {
+    static const int signs[3] = {-1, 1, 1};
+    return search(result, env, file, words, signs, 3, PRODUCT, top, err);
 }
 
 /* ---- Vectors ---- */

@@ -61,8 +61,12 @@ static int write_model(graft_vectors_model_report *report, const graft_env *env,
     size_t n_texts = 0;
     int rc = arena ? graft_vectors_open(&v, env, file, err) : graft_err_nomem(err);
     if (rc == 0 && data) rc = gather(&texts, &n_texts, arena, data, err);
-    const graft_vectors_model_options o = {
-        .encoder = encoder, .first = first, .texts = texts, .n_texts = n_texts};
+    const bool averaged = graft_is_averaged(encoder);
+    const graft_vectors_model_options o = {.encoder = averaged ? "mean" : encoder,
+                                           .first = first,
+                                           .texts = texts,
+                                           .n_texts = n_texts,
+                                           .whole = averaged};
     if (rc == 0) rc = graft_vectors_write_model(report, out, v, &o, err);
     if (rc == 0) say(env, file, report);
     graft_vectors_close(v);
@@ -102,17 +106,23 @@ void graft_job_vectors_done(const graft_job *j) {
     if (j->made_out) rmdir(j->out); /* nothing else came of it */
 }
 
+/* Data whose words are taken; NULL: none are. */
+static int open_texts(graft_data **out, const graft_env *env, const char *data,
+                      const graft_data_choice *choice, graft_err *err) {
+    static const graft_data_choice plain = {0};
+    if (!data) return 0;
+    int rc = graft_data_open_choice(out, env, data, choice ? choice : &plain, GRAFT_TEXTS,
+                                    GRAFT_LABELS_AS_FOUND, NULL, 0, 0, err);
+    return rc < 0 ? rc : graft_data_check(*out, err);
+}
+
 int graft_words_model(char **result, graft_env *env, const char *file, const char *out, const char *encoder,
                       const char *data, const graft_data_choice *choice, int64_t first, graft_err *err) {
-    static const graft_data_choice plain = {0};
     graft_vectors_model_report r = {0};
     graft_data *d = NULL;
     *result = NULL;
     if (first < 0) return graft_err_set(err, GRAFT_EUSAGE, "a number of words is not negative");
-    int rc = data ? graft_data_open_choice(&d, env, data, choice ? choice : &plain, GRAFT_TEXTS,
-                                           GRAFT_LABELS_AS_FOUND, NULL, 0, 0, err)
-                  : 0;
-    if (rc == 0 && d) rc = graft_data_check(d, err);
+    int rc = open_texts(&d, env, data, choice, err);
     if (rc == 0) rc = write_model(&r, env, file, out, encoder, first, d, err);
     graft_data_close(d);
     if (rc < 0) return rc;
@@ -122,4 +132,45 @@ int graft_words_model(char **result, graft_env *env, const char *file, const cha
                   "by_subwords", (json_int_t)r.n_by_subwords, "data_words", (json_int_t)r.n_tokens,
                   "data_words_known", (json_int_t)r.n_known, "split", r.split, "lowercase", r.lowercase);
     return graft_print_json(result, o, err);
+}
+
+static void say_into(const graft_env *env, const char *model, const graft_vectors_into_report *r) {
+    graft_env_log(env, GRAFT_LOG_INFO, "%lld words, %lld of them tokens of %s that keep their vectors",
+                  (long long)r->n_words, (long long)r->n_shared, model);
+    if (r->mapped)
+        graft_env_log(env, r->cosine < 0.3 ? GRAFT_LOG_WARNING : GRAFT_LOG_INFO,
+                      "the others are mapped from %lld to %lld values; mean cosine on the shared words %.3f",
+                      (long long)r->from_width, (long long)r->to_width, r->cosine);
+    else
+        graft_env_log(env, GRAFT_LOG_WARNING,
+                      "too few words are shared for a map: the others' vectors are taken as they are");
+}
+
+int graft_words_into(char **result, graft_env *env, const char *file, const char *model, const char *out,
+                     const char *data, const graft_data_choice *choice, int64_t first, graft_err *err) {
+    graft_vectors_into_report r = {0};
+    graft_vectors *v = NULL;
+    graft_word *texts = NULL;
+    graft_data *d = NULL;
+    size_t n_texts = 0;
+    *result = NULL;
+    if (first < 0) return graft_err_set(err, GRAFT_EUSAGE, "a number of words is not negative");
+    graft_arena *arena = graft_arena_new(NULL);
+    int rc = arena ? open_texts(&d, env, data, choice, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_vectors_open(&v, env, file, err);
+    if (rc == 0 && d) rc = gather(&texts, &n_texts, arena, d, err);
+    const graft_vectors_model_options o = {.first = first, .texts = texts, .n_texts = n_texts};
+    if (rc == 0) rc = graft_vectors_replace(&r, out, env, v, model, &o, err);
+    if (rc == 0) say_into(env, model, &r);
+    graft_vectors_close(v);
+    graft_data_close(d);
+    graft_arena_free(arena);
+    if (rc < 0) return rc;
+    json_t *o_json = json_pack(
+        "{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:b,s:f,s:I,s:I,s:s}", "file", graft_json_string(file), "model",
+        graft_json_string(model), "out", graft_json_string(out), "n", (json_int_t)r.n_words, "special",
+        (json_int_t)r.n_special, "shared", (json_int_t)r.n_shared, "from_width", (json_int_t)r.from_width,
+        "width", (json_int_t)r.to_width, "mapped", r.mapped, "cosine", r.cosine, "data_words",
+        (json_int_t)r.n_tokens, "data_words_known", (json_int_t)r.n_known, "split", r.split);
+    return graft_print_json(result, o_json, err);
 }

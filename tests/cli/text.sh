@@ -70,6 +70,32 @@ exits 0 embed "$WORK/c" "$WORK/two.txt" -o "$WORK/some.npy" --no-cache
 holds "a row does not depend on its neighbours" \
     cmp <(tail -c +129 "$WORK/some.npy") <(tail -c +129 "$WORK/all.npy" | head -c "$(($(stat -c %s "$WORK/some.npy") - 128))")
 
+# texts longer than the model, in windows: what decides stands at their end
+{
+    echo 'text,label,split'
+    for split in train train2 val test; do
+        for i in 1 2 3; do
+            for x in rose blood brick wine; do echo "it was this and it was not this $i the cup of anna is the $x,warm,${split%2}"; done
+            for x in sea sky ink plum; do echo "it was this and it was not this $i the cup of peter is the $x ${split//[a-z]/},cold,${split%2}"; done
+        done
+    done
+} >"$WORK/long.csv"
+exits 0 fit "$model" "$WORK/long.csv" -o "$WORK/l" --train full --epochs 20 --lr 0.003 --backbone-lr-scale 1 --max-length 10 --stride 4 --json
+holds "windows are counted" grep -q '96 of 96 texts are longer than 10 tokens: read in [23][0-9][0-9] windows that share 4' "$WORK/err"
+accuracy=$(number "$WORK/out" accuracy)
+holds "windows find it" awk "BEGIN {exit !($accuracy >= 0.9)}"
+exits 0 eval "$WORK/l" "$WORK/long.csv" --json -q
+holds "eval has fit's accuracy" test "$(number "$WORK/out" accuracy)" = "$accuracy"
+holds "of texts, not of windows" test "$(number "$WORK/out" n)" = 24
+exits 0 predict "$WORK/l" --text "it was this and it was not this 1 the cup of anna is the wine" "the sea" -q
+holds "each text has one answer" test "$(cut -f 2 "$WORK/out" | tr '\n' ' ')" = "warm cold "
+exits 0 embed "$WORK/l" --text "it was this and it was not this 1 the cup of anna is the wine" "the sea" -o "$WORK/l.npy"
+holds "and one row" grep -q "2 x 24" "$WORK/out"
+exits 0 fit "$WORK/l" "$WORK/long.csv" -o "$WORK/l2" --train head --epochs 1 --json
+holds "a model that knows the classes goes on with windows" grep -q 'read in [23][0-9][0-9] windows' "$WORK/err"
+holds "and is measured on texts" test "$(number "$WORK/out" n)" = 24
+says predict "$WORK/l" --text "the sea" --stride 6
+
 # several classes, numbers, words
 {
     echo 'text,label'
@@ -96,7 +122,21 @@ holds "entities are counted" grep -q ' entities  type$' "$WORK/out"
 exits 0 predict "$WORK/w" --text "anna went to rome" -q
 holds "each word has a tag" grep -qE 'anna/[^ ]+ went/[^ ]+ to/[^ ]+ rome/[^ ]+$' "$WORK/out"
 exits 0 verify "$WORK/w"
+holds "probes are counted as texts" grep -q '^[1-5] probe inputs' "$WORK/out"
 says inspect "$WORK/w"
+sed 's/^paris B-LOC$/paris I-LOC/' "$WORK/words.conll" >"$WORK/broken.conll"
+echo 'rome B-LOC' >>"$WORK/broken.conll"
+exits 0 fit "$model" "$WORK/broken.conll" -o "$WORK/b" --head crf --train head --epochs 1
+holds "tags that break their scheme are warned of" \
+    grep -q "warning: 4 of 9 tagged sentences break the scheme of their tags.*broken.conll, line 1: I-LOC after O at word 4, 'paris'" "$WORK/err"
+holds "once" test "$(grep -c 'break the scheme' "$WORK/err")" = 1
+exits 0 fit "$model" "$WORK/words.conll" -o "$WORK/x" --head crf --train full --epochs 2 --max-length 4 --stride 1 -q
+exits 0 eval "$WORK/x" "$WORK/words.conll" --json -q
+holds "each word counts once" test "$(number "$WORK/out" n)" = 32
+exits 0 eval "$WORK/x" "$WORK/words.conll" --stride 0 --json -q
+holds "those that are cut off do not" test "$(number "$WORK/out" n)" = 16
+exits 0 predict "$WORK/x" --text "anna went to rome" -q
+holds "the words of all windows have tags" grep -qE 'anna/[^ ]+ went/[^ ]+ to/[^ ]+ rome/[^ ]+$' "$WORK/out"
 
 # what is wrong
 printf 'text,label\nthe rose,a\nthe \xff\xfe sea,b\n' >"$WORK/latin.csv"

@@ -23,6 +23,8 @@ cp "$WORK/out" "$WORK/one"
 exits 0 vectors similar $files/subwords.vec red --threads 2
 holds "threads change nothing" cmp "$WORK/out" "$WORK/one"
 
+says vectors analogy $files/word2vec.txt red green blue --product --top 3
+says vectors similar $files/word2vec.txt red --product
 says vectors similar $files/word2vec.txt nowhere
 says vectors analogy $files/word2vec.txt red green
 says vectors similar $files/word2vec.txt

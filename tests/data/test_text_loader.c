@@ -319,6 +319,88 @@ static void a_text_of_many_megabytes_is_cut_before_it_is_tokenized(void **state)
     work_done(&w, d);
 }
 
+static void long_texts_become_samples_of_windows(void **state) {
+    bench *b = *state;
+    work w;
+    work_init(&w, b, 6, 0);
+    w.transform.text.stride = 1; /* [CLS], four of the text, [SEP] */
+    graft_data *d = open_text(b, "t.csv", "text,label\nab,x\nabcde fgh i,y\nc,x\n", 0);
+    assert_int_equal(graft_data_window(d, &w.transform.text, &b->err), 0);
+    assert_int_equal(graft_data_n_samples(d), 5);
+    assert_non_null(strstr(b->log, "1 of 3 texts are longer than 6 tokens: read in 3 windows that share 1"));
+    static const int32_t windows[] = {0, 0, 1, 2, 0};
+    static const char first[] = "aadgc";
+    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
+    o.part = GRAFT_ALL;
+    work_open(&w, b, d, &o);
+    assert_null(strstr(b->log, "were cut"));
+    assert_int_equal(w.batches.next(w.batches.self, &w.batch, &b->err), 1);
+    const int32_t *ids = input(&w.batch, 0, "input_ids");
+    for (int64_t i = 0; i < 5; i++) {
+        graft_text t;
+        graft_data_text(d, i, &t);
+        assert_int_equal(t.size, i == 0 ? 2 : i == 4 ? 1 : 11);
+        assert_int_equal(graft_data_sample(d, i)->window, windows[i]);
+        assert_int_equal(w.batch.windows[i], windows[i]);
+        assert_int_equal(w.batch.labels[i], i == 0 || i == 4 ? 0 : 1);
+        int32_t id = ids[w.batch.spans[2 * i] + 1];
+        assert_int_equal((id - 4) % 26, first[i] - 'a');
+    }
+    assert_int_equal(graft_data_count(d, GRAFT_TRAIN, 1), 3);
+    work_done(&w, d);
+}
+
+static void windows_of_a_text_stay_on_one_side_of_a_split(void **state) {
+    enum { TEXTS = 20, WINDOWS = 6 };
+    bench *b = *state;
+    work w;
+    char text[4096] = "text,label\n";
+    size_t used = strlen(text);
+    work_init(&w, b, 6, 0);
+    w.transform.text.stride = 2;
+    for (int i = 0; i < TEXTS; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "ab cd efg %c hij klm,%c\n", 'a' + i,
+                                 'x' + i % 2);
+    bench_text(b, "t.csv", text);
+    graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
+    o.modality = GRAFT_TEXTS;
+    graft_data *d = bench_open(b, "t.csv", &o);
+    assert_int_equal(graft_data_window(d, &w.transform.text, &b->err), 0);
+    assert_int_equal(graft_data_n_samples(d), TEXTS * WINDOWS);
+    assert_int_equal(graft_data_check(d, &b->err), 0);
+    int64_t n_val = 0;
+    graft_data_members(d, GRAFT_VAL, &n_val);
+    assert_int_equal(n_val, TEXTS / 5 * WINDOWS);
+    for (int64_t i = 0; i < TEXTS * WINDOWS; i++) {
+        const graft_sample *s = graft_data_sample(d, i), *first = graft_data_sample(d, i - s->window);
+        assert_int_equal(s->part, first->part);
+        assert_int_equal(graft_hash_equal(s->content, first->content), s->window == 0);
+    }
+    work_done(&w, d);
+}
+
+static void a_word_belongs_to_the_window_that_its_beginning_is_in(void **state) {
+    bench *b = *state;
+    work w;
+    work_init(&w, b, 6, 0);
+    w.transform.text.stride = 1;
+    graft_data *d = open_text(b, "t.conll", "ab A\ncdefg B\nh C\n\n", GRAFT_TASK_TAGGING);
+    assert_int_equal(graft_data_window(d, &w.transform.text, &b->err), 0);
+    assert_int_equal(graft_data_n_samples(d), 3); /* a b c d | d e f g | g h */
+    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
+    o.part = GRAFT_ALL;
+    work_open(&w, b, d, &o);
+    assert_int_equal(w.batches.next(w.batches.self, &w.batch, &b->err), 1);
+    static const int32_t begins[] = {-1, 0, -1, 1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, -1};
+    assert_int_equal(w.batch.n_tokens, GRAFT_COUNT(begins));
+    for (size_t t = 0; t < GRAFT_COUNT(begins); t++) {
+        assert_int_equal(w.batch.token_words[t], begins[t]);
+        assert_int_equal(w.batch.token_labels[t], begins[t]);
+    }
+    assert_int_equal(graft_data_count(d, GRAFT_TRAIN, 1), 1); /* a word counts once */
+    work_done(&w, d);
+}
+
 static void a_transform_of_pictures_is_refused(void **state) {
     bench *b = *state;
     graft_data *d = open_text(b, "t.csv", "text,label\na,x\nb,y\n", 0);
@@ -335,6 +417,9 @@ int main(void) {
         BENCH_TEST(batches_pack_tokens_without_padding),
         BENCH_TEST(pairs_have_two_types),
         BENCH_TEST(long_texts_are_cut_and_counted_once),
+        BENCH_TEST(long_texts_become_samples_of_windows),
+        BENCH_TEST(windows_of_a_text_stay_on_one_side_of_a_split),
+        BENCH_TEST(a_word_belongs_to_the_window_that_its_beginning_is_in),
         BENCH_TEST(batches_do_not_depend_on_threads_or_history),
         BENCH_TEST(a_words_tag_stands_at_its_first_token),
         BENCH_TEST(targets_are_sets_or_numbers),

@@ -155,6 +155,7 @@ def tokenizers():
     t.pre_tokenizer, t.normalizer = P.Whitespace(), N.Lowercase()
     t.train_from_iterator(TEXTS, T.WordLevelTrainer(vocab_size=60, special_tokens=["[UNK]"], show_progress=False))
     yield "word_level", t
+    yield "scripts", bpe(P.Sequence([P.UnicodeScripts(), P.WhitespaceSplit()]), unk_token="[UNK]", size=200)
 
 
 def byte_table(text):

@@ -176,6 +176,22 @@ def nearest(model, positive, negative=()):
     return [[w.hex(), round(s, 7)] for s, w in sorted(scores, key=lambda x: -x[0])[:10]]
 
 
+def multiplied(model, positive, negative):
+    """gensim's most_similar_cosmul, likewise."""
+    if isinstance(model, Gensim):
+        keys = [[w.decode(model.encoding) for w in words] for words in (positive, negative)]
+        return [[w.encode(model.encoding).hex(), round(float(s), 6)]
+                for w, s in model.vectors.most_similar_cosmul(*keys, topn=10)]
+
+    def share(word, query):
+        x, y = (np.asarray(model[w], np.float64) for w in (word, query))
+        return (1 + x @ y / np.linalg.norm(x) / np.linalg.norm(y)) / 2
+
+    scores = [(np.prod([share(w, p) for p in positive]) / (np.prod([share(w, n) for n in negative]) + 1e-6), w)
+              for w in model.words[:model.n_words] if w not in [*positive, *negative]]
+    return [[w.hex(), round(float(s), 6)] for s, w in sorted(scores, key=lambda x: -x[0])[:10]]
+
+
 def case(model, kind, unknown=(), reference=None):
     words = [w for w in model.words[:model.n_words] if w != b"</s>"]
     reference = reference or model
@@ -186,7 +202,8 @@ def case(model, kind, unknown=(), reference=None):
         "vectors": {w.hex(): shown(reference[w]) for w in some},
         "unknown": {w.hex(): shown(reference[w]) for w in unknown},
         "similar": {w.hex(): nearest(model, [w]) for w in some[:3]},
-        "analogy": [{"words": [w.hex() for w in some[:3]], "nearest": nearest(model, [some[1], some[2]], [some[0]])}],
+        "analogy": [{"words": [w.hex() for w in some[:3]], "nearest": nearest(model, [some[1], some[2]], [some[0]]),
+                     "product": multiplied(model, [some[1], some[2]], [some[0]])}],
     }
 
 

@@ -22,8 +22,10 @@ static uint32_t reachable(const graft_op *op) {
         const graft_op *op;
         uint32_t inputs;
     } some[] = {
-        {&graft_op_batch_norm, 7}, {&graft_op_cross_entropy, 1}, {&graft_op_bce_logits, 1},
-        {&graft_op_mse, 1},        {&graft_op_dropout, 1},       {&graft_op_crf_nll, 15},
+        {&graft_op_batch_norm, 7},   {&graft_op_cross_entropy, 1}, {&graft_op_bce_logits, 1},
+        {&graft_op_mse, 1},          {&graft_op_dropout, 1},       {&graft_op_crf_nll, 15},
+        {&graft_op_twin_kl, 1},      {&graft_op_spectral_tail, 1}, {&graft_op_focal, 1},
+        {&graft_op_focal_logits, 1}, {&graft_op_add_row, 1},
     };
     for (size_t i = 0; i < GRAFT_COUNT(some); i++)
         if (some[i].op == op) return some[i].inputs;

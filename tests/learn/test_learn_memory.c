@@ -94,7 +94,8 @@ static void a_step_allocates_nothing(void **state) {
     static const struct {
         int64_t micro_batch;
         int segments;
-    } ways[] = {{8, 0}, {8, 4}, {3, 0}};
+        double ema;
+    } ways[] = {{8, 0, 0}, {8, 4, 0}, {3, 0, 0}, {8, 0, 0.9}};
     for (size_t i = 0; i < GRAFT_COUNT(ways); i++) {
         counter c = {0};
         graft_err err = {0};
@@ -107,6 +108,7 @@ static void a_step_allocates_nothing(void **state) {
         toy t = toy_new(r->arena, env);
         t.recipe.micro_batch = ways[i].micro_batch;
         t.recipe.segments = ways[i].segments;
+        t.recipe.ema = ways[i].ema;
         assert_ok(toy_run(&t, &err));
         assert_int_equal(c.n_updates, 24);
         assert_int_equal(c.n_checked, 15);
@@ -133,7 +135,7 @@ static void a_resume_point_survives_any_failing_allocation(void **state) {
     t.recipe.epochs = 1;
     t.io.checkpoint_dir = in_room(r, "checkpoint");
     assert_ok(toy_run(&t, &err));
-    assert_ok(graft_best_init(&best, r->arena, t.graph, &err));
+    assert_ok(graft_best_init(&best, r->arena, t.graph, false, &err));
     assert_ok(graft_best_take(&best, r->arena, t.state, &err));
     assert_ok(graft_checkpoint_save(&t.io, &run, &best, &err));
     const char *path = in_room(r, "checkpoint/resume.safetensors");

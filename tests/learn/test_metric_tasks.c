@@ -166,7 +166,8 @@ static void several_classes_are_measured_as_scikit_learn_does(void **state) {
         float *z = values_at(r, &ts, "multilabel", name, "predicted", &shape),
               *t = values_at(r, &ts, "multilabel", name, "truth", &shape);
         graft_multilabel_metrics m;
-        assert_ok(graft_multilabel_metrics_compute(&m, r->arena, z, t, shape.dims[0], shape.dims[1], &err));
+        assert_ok(
+            graft_multilabel_metrics_compute(&m, r->arena, z, t, shape.dims[0], shape.dims[1], NULL, &err));
         near(name, "subset_accuracy", m.subset_accuracy, json_object_get(o, "subset_accuracy"));
         near(name, "hamming_loss", m.hamming_loss, json_object_get(o, "hamming_loss"));
         near(name, "log_loss", m.log_loss, json_object_get(o, "log_loss"));
@@ -195,11 +196,11 @@ static void what_is_not_finite_is_named(void **state) {
     assert_error(graft_regression_metrics_compute(&numbers, good, bad, 4, &err), GRAFT_EDATA,
                  "sample 2: its number");
     assert_error(graft_regression_metrics_compute(&numbers, good, good, 0, &err), GRAFT_EDATA, "no sample");
-    assert_error(graft_multilabel_metrics_compute(&several, r->arena, bad, good, 2, 2, &err), GRAFT_EDATA,
-                 "sample 1");
-    assert_error(graft_multilabel_metrics_compute(&several, r->arena, bad, good, 0, 2, &err), GRAFT_EDATA,
-                 "no labelled");
-    assert_ok(graft_multilabel_metrics_compute(&several, r->arena, good, good, 2, 2, &err));
+    assert_error(graft_multilabel_metrics_compute(&several, r->arena, bad, good, 2, 2, NULL, &err),
+                 GRAFT_EDATA, "sample 1");
+    assert_error(graft_multilabel_metrics_compute(&several, r->arena, bad, good, 0, 2, NULL, &err),
+                 GRAFT_EDATA, "no labelled");
+    assert_ok(graft_multilabel_metrics_compute(&several, r->arena, good, good, 2, 2, NULL, &err));
     static const char *const names[] = {"ant", "bee"};
     json_t *o = graft_multilabel_metrics_json(&several, names);
     assert_non_null(o);

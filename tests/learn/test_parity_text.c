@@ -29,10 +29,14 @@ static graft_param_group same_for_all(void *user, const char *param) {
     return (graft_param_group){1.0, ((const golden_case *)user)->weight_decay};
 }
 
+/* Everything, or adapters and head where the model has adapters. */
 static void mark(golden_case *c) {
     for (size_t v = 0; v < graft_graph_n_values(c->graph); v++) {
         graft_value_info *info = graft_graph_value_mut(c->graph, (graft_value)v);
-        info->trained = info->kind == GRAFT_PARAM;
+        if (info->kind != GRAFT_PARAM) continue;
+        const graft_param *p = graft_model_find_param(c->model, info->name);
+        bool own = p->adapter || (p->head && !p->joins);
+        info->trained = own || !graft_model_n_adapted(c->model);
         c->n_trained += info->trained;
     }
 }

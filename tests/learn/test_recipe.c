@@ -83,7 +83,7 @@ static void rates_of_the_shortest_runs_are_sound(void **state) {
 
 static void rows_are_found_by_name(void **state) {
     (void)state;
-    static const char *const losses[] = {"cross_entropy", "bce", "mse"};
+    static const char *const losses[] = {"cross_entropy", "bce", "mse", "focal"};
     static const char *const optimisers[] = {"adamw", "adam", "sgd"};
     for (size_t i = 0; i < GRAFT_COUNT(losses); i++)
         assert_string_equal(graft_loss_find(losses[i])->name, losses[i]);

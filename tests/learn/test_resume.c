@@ -15,6 +15,7 @@ typedef struct plan {
     int micro_batch;
     double interval;
     int delay; /* microseconds a batch, so that a kill falls somewhere */
+    double ema, swa;
 } plan;
 
 static int run_in(const char *dir, const plan *p, graft_env *env) {
@@ -24,6 +25,8 @@ static int run_in(const char *dir, const plan *p, graft_env *env) {
     graft_arena *arena = graft_arena_new(NULL);
     toy t = toy_new(arena, env);
     t.recipe.micro_batch = p->micro_batch;
+    t.recipe.ema = p->ema;
+    t.recipe.swa = p->swa;
     t.io.checkpoint_dir = graft_path_join(arena, dir, "checkpoint");
     t.io.checkpoint_seconds = p->interval;
     ((toy_data *)t.train.self)->delay = (unsigned)p->delay;
@@ -48,7 +51,8 @@ static int run_in(const char *dir, const plan *p, graft_env *env) {
 static int child(char **argv) {
     graft_env *env = NULL;
     graft_env_options o = GRAFT_ENV_OPTIONS_INIT;
-    plan p = {atoi(argv[3]), strtod(argv[4], NULL), atoi(argv[5])};
+    plan p = {atoi(argv[3]), strtod(argv[4], NULL), atoi(argv[5]), strtod(argv[6], NULL),
+              strtod(argv[7], NULL)};
     o.threads = 1;
     if (graft_env_new(&env, &o, NULL) < 0) return 1;
     int rc = run_in(argv[2], &p, env);
@@ -59,13 +63,15 @@ static int child(char **argv) {
 /* ---- Starting and killing it -------------------------------------------------------------------------------- */
 
 static pid_t start(const char *dir, const plan *p) {
-    char micro[16], interval[40], delay[16];
+    char micro[16], interval[40], delay[16], ema[40], swa[40];
     snprintf(micro, sizeof micro, "%d", p->micro_batch);
     snprintf(interval, sizeof interval, "%.9g", p->interval);
     snprintf(delay, sizeof delay, "%d", p->delay);
+    snprintf(ema, sizeof ema, "%.9g", p->ema);
+    snprintf(swa, sizeof swa, "%.9g", p->swa);
     pid_t pid = fork();
     if (pid == 0) {
-        execl("/proc/self/exe", "test_resume", "run", dir, micro, interval, delay, (char *)NULL);
+        execl("/proc/self/exe", "test_resume", "run", dir, micro, interval, delay, ema, swa, (char *)NULL);
         _exit(127);
     }
     assert_true(pid > 0);
@@ -119,7 +125,7 @@ static const char *new_dir(room *r, const char *name) {
 
 static const char *whole_run(room *r, const char *name, const plan *p) {
     const char *dir = new_dir(r, name);
-    plan quiet = {p->micro_batch, 1e6, 0};
+    plan quiet = {p->micro_batch, 1e6, 0, p->ema, p->swa};
     assert_int_equal(wait_for(start(dir, &quiet)), 0);
     return dir;
 }
@@ -138,11 +144,12 @@ static bool wait_for_point(pid_t pid, const char *path, ino_t before) {
 
 /* Starts the run again and again; kills it at once the first time, then some moments after it came further.
  */
-static void kill_until_done(room *r, int micro_batch, uint64_t seed) {
-    plan p = {micro_batch, 1e-9, 3000};
+static void kill_until_done(room *r, plan p, uint64_t seed) {
+    p.interval = 1e-9;
+    p.delay = 3000;
     graft_rng rng = graft_rng_at(seed, 0, 0, GRAFT_RNG_TEST);
-    const char *whole = whole_run(r, graft_arena_printf(r->arena, "whole%d", micro_batch), &p);
-    const char *dir = new_dir(r, graft_arena_printf(r->arena, "killed%d", micro_batch));
+    const char *whole = whole_run(r, graft_arena_printf(r->arena, "whole%d", (int)seed), &p);
+    const char *dir = new_dir(r, graft_arena_printf(r->arena, "killed%d", (int)seed));
     const char *point = file_of(r, dir, RESUME);
     int n_kills = 0, n_resumed = 0, status;
     do {
@@ -157,7 +164,7 @@ static void kill_until_done(room *r, int micro_batch, uint64_t seed) {
         status = wait_for(pid);
     } while (WIFSIGNALED(status));
     assert_int_equal(status, 0);
-    print_message("micro-batch %d: %d kills, %d starts from a resume point\n", micro_batch, n_kills,
+    print_message("micro-batch %d: %d kills, %d starts from a resume point\n", p.micro_batch, n_kills,
                   n_resumed);
     assert_true(n_kills >= 3 && n_resumed >= 2);
     assert_same_file(r, file_of(r, dir, "result"), file_of(r, whole, "result"));
@@ -165,11 +172,16 @@ static void kill_until_done(room *r, int micro_batch, uint64_t seed) {
 }
 
 static void a_killed_run_ends_with_the_same_bits(void **state) {
-    kill_until_done(*state, TOY_BATCH, 1);
+    kill_until_done(*state, (plan){.micro_batch = TOY_BATCH}, 1);
 }
 
 static void a_killed_run_of_micro_batches_ends_with_the_same_bits(void **state) {
-    kill_until_done(*state, 3, 2);
+    kill_until_done(*state, (plan){.micro_batch = 3}, 2);
+}
+
+static void a_killed_run_with_an_average_ends_with_the_same_bits(void **state) {
+    kill_until_done(*state, (plan){.micro_batch = TOY_BATCH, .ema = 0.9}, 3);
+    kill_until_done(*state, (plan){.micro_batch = TOY_BATCH, .swa = 0.6}, 4);
 }
 
 /* ---- Cancelling --------------------------------------------------------------------------------------------- */
@@ -360,12 +372,13 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         room_test(a_killed_run_ends_with_the_same_bits),
         room_test(a_killed_run_of_micro_batches_ends_with_the_same_bits),
+        room_test(a_killed_run_with_an_average_ends_with_the_same_bits),
         room_test(a_cancelled_run_ends_with_the_same_bits),
         room_test(how_often_a_resume_point_is_written_changes_nothing),
         room_test(truncated_and_damaged_resume_points_are_ignored),
         room_test(foreign_and_lying_resume_points_are_ignored),
         room_test(a_full_disk_costs_no_run_and_no_older_resume_point),
     };
-    if (argc == 6 && !strcmp(argv[1], "run")) return child(argv);
+    if (argc == 8 && !strcmp(argv[1], "run")) return child(argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,90 @@ static void the_best_epoch_is_kept_and_the_loss_falls(void **state) {
     toy_done(&t);
 }
 
+/* What the state answers for the validation part. */
+static void judge(room *r, toy *t, double *accuracy, double *loss) {
+    graft_answers a;
+    graft_metrics m;
+    graft_err err = {0};
+    assert_ok(graft_evaluate(&a, r->arena, r->env, t->graph, t->state, &t->validation, GRAFT_TASK_CLASSES,
+                             NULL, GRAFT_F32, &err));
+    assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
+    *accuracy = m.accuracy;
+    *loss = m.log_loss;
+}
+
+static void the_average_is_what_is_judged_and_kept(void **state) {
+    room *r = *state;
+    static const struct { double ema, swa; } ways[] = {{0.9, 0}, {0, 0.5}};
+    for (size_t i = 0; i < GRAFT_COUNT(ways); i++) {
+        graft_err err = {0};
+        double accuracy = 0, loss = 0;
+        toy plain = toy_new(r->arena, r->env), t = toy_new(r->arena, r->env);
+        plain.recipe.epochs = t.recipe.epochs = 12;
+        t.recipe.ema = ways[i].ema;
+        t.recipe.swa = ways[i].swa;
+        assert_ok(toy_run(&plain, &err));
+        assert_ok(toy_run(&t, &err));
+        judge(r, &t, &accuracy, &loss);
+        assert_true(fabs(accuracy - t.result.best_score) < 1e-12);
+        assert_true(fabs(loss - t.result.best_loss) < 1e-6);
+        /* the steps are those of a run without it, until the rate stays */
+        for (int64_t e = 0; e < (ways[i].swa > 0 ? 6 : 12); e++)
+            assert_memory_equal(&t.result.history[e].train_loss, &plain.result.history[e].train_loss,
+                                sizeof(double));
+        if (ways[i].swa > 0) assert_true(t.result.best_epoch > 6);
+        toy_done(&plain);
+        toy_done(&t);
+    }
+}
+
+static void before_the_last_epochs_the_average_is_a_copy(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy plain = toy_new(r->arena, r->env), t = toy_new(r->arena, r->env);
+    t.recipe.swa = 0.5; /* of six epochs */
+    assert_ok(toy_run(&plain, &err));
+    assert_ok(toy_run(&t, &err));
+    for (int64_t e = 0; e < 3; e++) {
+        assert_memory_equal(&t.result.history[e].loss, &plain.result.history[e].loss, sizeof(double));
+        assert_memory_equal(&t.result.history[e].score, &plain.result.history[e].score, sizeof(double));
+    }
+    toy_done(&plain);
+    toy_done(&t);
+}
+
+static void an_early_stop_waits_for_the_average(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.epochs = 40;
+    t.recipe.lr = 0.05;
+    t.recipe.early_stop = 2;
+    t.recipe.swa = 0.25;
+    assert_ok(toy_run(&t, &err));
+    assert_true(t.result.n_epochs > 30 && t.result.best_epoch > 30);
+    toy_done(&t);
+}
+
+static void without_a_validation_part_the_average_is_kept(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.swa = 0.5;
+    assert_ok(graft_state_new(&t.state, r->env, &err));
+    t.io.state = t.state;
+    t.io.train = &t.train;
+    assert_ok(graft_trainer_run(&t.result, t.arena, &t.io, &t.recipe, &err));
+    float kept[256], average[256];
+    int64_t n = 0;
+    assert_true(graft_shape_count(graft_state_shape(t.state, "fc.weight"), &n));
+    assert_in_range(n, 1, GRAFT_COUNT(kept));
+    assert_ok(graft_state_read(t.state, "fc.weight", kept, (size_t)n, &err));
+    assert_ok(graft_state_read(t.state, "fc.weight" GRAFT_AVERAGE_ENDING, average, (size_t)n, &err));
+    assert_memory_equal(kept, average, (size_t)n * sizeof *kept);
+    toy_done(&t);
+}
+
 static void evaluations_come_every_so_many_epochs_and_last(void **state) {
     room *r = *state;
     graft_err err = {0};
@@ -211,13 +295,17 @@ static void memory_is_known_before_the_run(void **state) {
     static const struct {
         int64_t micro_batch;
         int segments;
-    } ways[] = {{8, 0}, {8, 3}, {3, 0}, {1, 4}};
+        double ema, swa;
+    } ways[] = {{8, 0, 0, 0},   {8, 3, 0, 0},   {3, 0, 0, 0},   {1, 4, 0, 0},
+                {8, 0, 0.9, 0}, {3, 0, 0.9, 0}, {8, 0, 0, 0.5}, {3, 2, 0, 0.5}};
     for (size_t i = 0; i < GRAFT_COUNT(ways); i++) {
         graft_err err = {0};
         size_t planned = 0;
         toy t = toy_new(r->arena, r->env);
         t.recipe.micro_batch = ways[i].micro_batch;
         t.recipe.segments = ways[i].segments;
+        t.recipe.ema = ways[i].ema;
+        t.recipe.swa = ways[i].swa;
         assert_ok(graft_learn_memory(&planned, r->env, t.graph, &t.recipe, &err));
         assert_ok(toy_run(&t, &err));
         print_message("micro-batch %d, %d segments: %zu bytes planned, %zu held\n", (int)ways[i].micro_batch,
@@ -313,6 +401,10 @@ static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(voi
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(the_best_epoch_is_kept_and_the_loss_falls),
+        room_test(the_average_is_what_is_judged_and_kept),
+        room_test(before_the_last_epochs_the_average_is_a_copy),
+        room_test(an_early_stop_waits_for_the_average),
+        room_test(without_a_validation_part_the_average_is_kept),
         room_test(evaluations_come_every_so_many_epochs_and_last),
         room_test(a_run_that_no_longer_gains_stops_early),
         room_test(without_a_validation_part_the_last_epoch_is_kept),

@@ -45,5 +45,7 @@ check src/model/vectors format_
 check src/data/reader ''
 for kind in loss optimiser schedule metric; do check src/learn/$kind ''; done
 for kind in strategy align shot selfsup; do check src/transfer/$kind ''; done
+check src/report/section ''
+check src/transfer/advise/score ''
 check src/cli cmd_
 exit $bad

@@ -23,10 +23,11 @@ static void answer_for_tokens(graft_model *m) {
     assert_ok(graft_model_head(m, "linear", names, 1, 0, NULL, &err));
 }
 
-static void replay(room *r, const char *name, graft_dtype dtype, double tolerance) {
+/* `folder`: another place of the golden model's files; NULL: their own. */
+static void replay_in(room *r, const char *name, const char *folder, graft_dtype dtype, double tolerance) {
     graft_err err = {0};
-    const char *folder = text_golden(r, name);
-    graft_tensors gold = gold_of(r, folder);
+    if (!folder) folder = text_golden(r, name);
+    graft_tensors gold = gold_of(r, text_golden(r, name));
     const graft_feed feed = feed_of(r, &gold, "");
     const graft_tensor *want[3] = {tensor_named(&gold, "hidden"), tensor_named(&gold, "features"),
                                    tensor_or_null(&gold, "", "logits")};
@@ -55,6 +56,10 @@ static void replay(room *r, const char *name, graft_dtype dtype, double toleranc
     print_message("%-20s hidden states %.1e features %.1e logits %.1e\n", name, d[0], d[1], d[2]);
     for (int i = 0; i < 3; i++)
         if (!(d[i] < tolerance)) fail_msg("%s: %.2e", name, d[i]);
+}
+
+static void replay(room *r, const char *name, graft_dtype dtype, double tolerance) {
+    replay_in(r, name, NULL, dtype, tolerance);
 }
 
 static void outputs_equal_those_of_transformers_and_sentence_transformers(void **state) {
@@ -234,6 +239,36 @@ static void what_old_files_hold_besides_is_passed_over(void **state) {
     graft_model_close(m);
 }
 
+/* sentence-transformers before version 2 wrote a model so; the family named the class, and the length. */
+static void a_transformer_in_a_folder_of_its_own_is_found(void **state) {
+    static const char modules[] = "[{\"idx\": 0, \"name\": \"0\", \"path\": \"0_BERT\", \"type\": "
+                                  "\"sentence_transformers.models.BERT\"},"
+                                  "{\"idx\": 1, \"name\": \"1\", \"path\": \"1_Pooling\", \"type\": "
+                                  "\"sentence_transformers.models.Pooling\"},"
+                                  "{\"idx\": 2, \"name\": \"2\", \"path\": \"2_Normalize\", \"type\": "
+                                  "\"sentence_transformers.models.Normalize\"}]";
+    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    room *r = *state;
+    graft_err err = {0};
+    const char *from = text_golden(r, "sentence_mean_unit"), *old = in_room(r, "old"),
+               *inner = file_of(r, old, "0_BERT"), *pooling = file_of(r, old, "1_Pooling");
+    assert_ok(graft_dir_make(inner, &err));
+    assert_ok(graft_dir_make(pooling, &err));
+    for (size_t i = 0; i < GRAFT_COUNT(files); i++)
+        assert_ok(graft_file_copy(file_of(r, from, files[i]), file_of(r, inner, files[i]), &err));
+    assert_ok(
+        graft_file_copy(file_of(r, from, "1_Pooling/config.json"), file_of(r, pooling, "config.json"), &err));
+    assert_ok(graft_file_write(file_of(r, old, "modules.json"), modules, strlen(modules), &err));
+    static const char length[] = "{\"max_seq_length\": 17}";
+    assert_ok(graft_file_write(file_of(r, inner, "sentence_bert_config.json"), length, strlen(length), &err));
+    replay_in(r, "sentence_mean_unit", old, GRAFT_F32, 1e-5);
+    graft_model *m = open_model(r, old, NULL);
+    const graft_tokenizer *t;
+    assert_int_equal(graft_model_text(m)->max_length, 17);
+    assert_ok(graft_model_tokenizer(&t, m, &err));
+    graft_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(outputs_equal_those_of_transformers_and_sentence_transformers),
@@ -243,6 +278,7 @@ int main(void) {
         room_test(parts_of_a_feed_answer_as_the_whole_does),
         room_test(what_the_files_say_is_read),
         room_test(what_old_files_hold_besides_is_passed_over),
+        room_test(a_transformer_in_a_folder_of_its_own_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

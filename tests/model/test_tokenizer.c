@@ -210,7 +210,7 @@ static void files_that_are_none_are_refused(void **state) {
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":1}}", GRAFT_EFORMAT, "unk_id"},
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e999]]}}", GRAFT_EFORMAT, "entry 0"},
         {LEVEL ",\"normalizer\":{\"type\":\"Magic\"}}", GRAFT_EUNSUPPORTED, "Magic"},
-        {LEVEL ",\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}", GRAFT_EUNSUPPORTED, "UnicodeScripts"},
+        {LEVEL ",\"pre_tokenizer\":{\"type\":\"Scissors\"}}", GRAFT_EUNSUPPORTED, "Scissors"},
         {LEVEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"}}}", GRAFT_EUNSUPPORTED,
          "("},
         {LEVEL ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}}", GRAFT_EFORMAT,

@@ -78,6 +78,34 @@ static void compare_nearest(room *r, const graft_vectors *v, const graft_word *w
     }
 }
 
+/* As above, of an analogy by products. */
+static void compare_product(room *r, const graft_vectors *v, const graft_word *w, const json_t *expected) {
+    static const int signs[] = {-1, 1, 1}, plus = 1;
+    const size_t width = (size_t)graft_vectors_width(v);
+    float *queries = graft_arena_array(r->arena, 3 * width, sizeof *queries);
+    graft_neighbour got[10];
+    int64_t known[3];
+    graft_err err = {0};
+    size_t n_got = 0, i;
+    json_t *item;
+    for (size_t k = 0; k < 3; k++) {
+        assert_ok(graft_vectors_mean(v, &w[k], &plus, 1, queries + k * width, &err));
+        known[k] = graft_vectors_find(v, w[k].text, w[k].size);
+    }
+    assert_ok(graft_vectors_similar_product(got, &n_got, v, r->env, queries, signs, 3, 10, known, 3, &err));
+    assert_int_equal(n_got, json_array_size(expected));
+    json_array_foreach(expected, i, item) {
+        double score = json_number_value(json_array_get(item, 1));
+        graft_word word = word_of(r, json_string_value(json_array_get(item, 0)));
+        near("a product", (double)got[i].score, score, 2e-5);
+        graft_word is = graft_vectors_word(v, got[i].word);
+        bool same = is.size == word.size && memcmp(is.text, word.text, word.size) == 0;
+        bool tied = i + 1 < n_got && fabsf(got[i].score - got[i + 1].score) < 1e-5F;
+        tied = tied || (i && fabsf(got[i].score - got[i - 1].score) < 1e-5F) || i + 1 == n_got;
+        if (!same && !tied) fail_msg("product %zu is '%.*s', not '%s'", i, (int)is.size, is.text, word.text);
+    }
+}
+
 static void compare_case(room *r, const char *path, const json_t *o) {
     graft_err err = {0};
     graft_vectors *v;
@@ -105,6 +133,7 @@ static void compare_case(room *r, const char *path, const json_t *o) {
         graft_word w[3];
         for (size_t k = 0; k < 3; k++) w[k] = word_of(r, json_string_value(json_array_get(names, k)));
         compare_nearest(r, v, w, signs, 3, json_object_get(item, "nearest"));
+        compare_product(r, v, w, json_object_get(item, "product"));
     }
     graft_vectors_close(v);
 }

@@ -16,7 +16,7 @@ failures=0
 
 blank() {
     sed -E -e "s#$WORK#WORK#g" -e 's/[0-9.]+ s, [0-9.]+ [KMG]?i?B(ytes)? planned/T s, M planned/' \
-        -e 's/^(memory +)[0-9.]+ .*/\1M/'
+        -e 's/^(calibration: temperature) .* on /\1 T on /' -e 's/^(memory +)[0-9.]+ .*/\1M/'
 }
 
 says() {

@@ -8,7 +8,9 @@ static int want_as_is(graft_lowering *l, graft_value x, graft_dtype dtype, const
     return rc < 0 ? rc : graft_cpu_want(l, x, *md, dtype, out, err);
 }
 
-int graft_cpu_relu(graft_lowering *l, const graft_node *n, graft_err *err) {
+/* y = kind(x), with oneDNN's alpha. */
+static int eltwise(graft_lowering *l, const graft_node *n, dnnl_alg_kind_t kind, float alpha,
+                   const char *what, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
     graft_value x = n->in[0], y = n->out[0];
     graft_dtype dtype = graft_lower_dtype(l, y);
@@ -18,14 +20,23 @@ int graft_cpu_relu(graft_lowering *l, const graft_node *n, graft_err *err) {
     int rc = want_as_is(l, x, dtype, &md, &xb, err);
     if (rc == 0) rc = graft_cpu_take(l, n, 0, xb, md, dtype, &yb, err);
     if (rc == 0) {
-        rc = graft_cpu_status(
-            dnnl_eltwise_forward_primitive_desc_create(&pd, cpu->engine, dnnl_forward_inference,
-                                                       dnnl_eltwise_relu, md, md, 0.0F, 0.0F, cpu->attr),
-            "a relu", err);
+        rc = graft_cpu_status(dnnl_eltwise_forward_primitive_desc_create(&pd, cpu->engine,
+                                                                         dnnl_forward_inference, kind, md, md,
+                                                                         alpha, 0.0F, cpu->attr),
+                              what, err);
     }
     if (rc < 0) return rc;
     graft_cpu_arg args[] = {{DNNL_ARG_SRC, xb, md}, {DNNL_ARG_DST, yb, md}};
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
+}
+
+int graft_cpu_relu(graft_lowering *l, const graft_node *n, graft_err *err) {
+    return eltwise(l, n, dnnl_eltwise_relu, 0.0F, "a relu", err);
+}
+
+int graft_cpu_scale(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_scale_attr *a = n->attr;
+    return eltwise(l, n, dnnl_eltwise_linear, (float)a->factor, "a scaling", err);
 }
 
 int graft_cpu_relu_grad(graft_lowering *l, const graft_node *n, graft_err *err) {

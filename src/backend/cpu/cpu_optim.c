@@ -147,6 +147,65 @@ int graft_cpu_adam(graft_lowering *l, const graft_node *n, graft_err *err) {
                                        sizeof(graft_adam_attr), err);
 }
 
+/* ---- Drawn towards others: memory sets the pace, so one version serves all processors ---------------------- */
+
+/* buffers: a, b, share */
+static void lerp_piece(void *self, size_t i) {
+    const graft_cpu_own *own = self;
+    float *restrict a = own->data[0];
+    const float *restrict b = own->data[1];
+    const float share = scalar(own, 2, 0.0F), rest = 1.0F - share;
+    for (size_t k = begin_of(i); k < end_of(i, own->count); k++) a[k] = rest * a[k] + share * b[k];
+}
+
+static int run_lerp(void *self) {
+    const graft_cpu_own *own = self;
+    graft_cpu_parallel(self, n_pieces_of(own->count), lerp_piece);
+    return 0;
+}
+
+/* buffers: dw, w, w0 */
+static void pull_piece(void *self, size_t i) {
+    const graft_cpu_own *own = self;
+    const graft_pull_attr *attr = own->attr;
+    float *restrict dw = own->data[0];
+    const float *restrict w = own->data[1], *restrict start = own->data[2];
+    const float alpha = (float)attr->alpha;
+    for (size_t k = begin_of(i); k < end_of(i, own->count); k++) dw[k] += alpha * (w[k] - start[k]);
+}
+
+static int run_pull(void *self) {
+    const graft_cpu_own *own = self;
+    graft_cpu_parallel(self, n_pieces_of(own->count), pull_piece);
+    return 0;
+}
+
+int graft_cpu_lerp(graft_lowering *l, const graft_node *n, graft_err *err) {
+    graft_cpu_own own = {.n_buffers = 3};
+    const graft_value home_first[] = {n->in[1], n->in[0]}; /* the average lies as the weight does */
+    graft_buffer found[2];
+    const_dnnl_memory_desc_t md;
+    int rc = want_alike(l, home_first, 2, found, &md, &own.count, err);
+    own.buffers[0] = found[1];
+    own.buffers[1] = found[0];
+    if (rc == 0) rc = graft_cpu_want_plain(l, n->in[2], &own.buffers[2], err);
+    if (rc == 0) rc = replace(l, n, own.buffers, md, err);
+    return rc < 0 ? rc : graft_cpu_emit_own(l, "lerp", run_lerp, own, 0, err);
+}
+
+int graft_cpu_pull(graft_lowering *l, const graft_node *n, graft_err *err) {
+    graft_cpu_own own = {.n_buffers = 3, .attr = n->attr};
+    const graft_value home_first[] = {n->in[1], n->in[0], n->in[2]};
+    graft_buffer found[3];
+    const_dnnl_memory_desc_t md;
+    int rc = want_alike(l, home_first, 3, found, &md, &own.count, err);
+    own.buffers[0] = found[1];
+    own.buffers[1] = found[0];
+    own.buffers[2] = found[2];
+    if (rc == 0) rc = replace(l, n, own.buffers, md, err);
+    return rc < 0 ? rc : graft_cpu_emit_own(l, "pull", run_pull, own, sizeof(graft_pull_attr), err);
+}
+
 /* ---- Clipping: the norm over all gradients, whatever their layouts (padding is zero)
  * ---------------------------- */
 

@@ -95,12 +95,19 @@ const graft_op graft_op_dropout_grad = {
     .n_cases = GRAFT_COUNT(dropout_cases),
 };
 
-graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p) {
-    graft_dropout_attr a = {.p = p};
+static graft_value drop(graft_graph *g, graft_value x, graft_value seed, graft_dropout_attr a) {
     for (size_t i = 0; i < graft_graph_n_nodes(g); i++) {
         if (graft_graph_node_at(g, i)->op == &graft_op_dropout) a.salt++;
     }
     graft_value y;
     graft_graph_node(g, &graft_op_dropout, &a, (graft_value[]){x, seed}, 2, &y);
     return y;
+}
+
+graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p) {
+    return drop(g, x, seed, (graft_dropout_attr){.p = p});
+}
+
+graft_value graft_dropout_lasting(graft_graph *g, graft_value x, graft_value seed, double p) {
+    return drop(g, x, seed, (graft_dropout_attr){.p = p, .lasts = 1});
 }

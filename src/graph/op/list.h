@@ -3,6 +3,7 @@ GRAFT_OP(relu)
 GRAFT_OP(relu_grad)        /* dy, y -> dx where y > 0 */
 GRAFT_OP(add)              /* a, b; attr graft_add_attr {relu} */
 GRAFT_OP(sum_into)         /* a, b -> a + b: accumulation of gradients, output may overwrite a */
+GRAFT_OP(scale)            /* x -> y; attr graft_scale_attr {factor} */
 GRAFT_OP(conv2d)           /* x, w, b?, residual? -> y */
 GRAFT_OP(conv2d_dx)        /* dy, w, x (shape only) -> dx */
 GRAFT_OP(conv2d_dw)        /* x, dy, w (shape only) -> dw, db */
@@ -27,17 +28,29 @@ GRAFT_OP(flatten)
 GRAFT_OP(flatten_grad)       /* dy, x (shape only) -> dx; a view */
 GRAFT_OP(dropout)            /* x, seed -> y */
 GRAFT_OP(dropout_grad)       /* dy, seed -> dx */
+GRAFT_OP(drop_path)          /* x, seed, spans? -> y; attr graft_dropout_attr */
 GRAFT_OP(attention)          /* q, k, v, spans, seed? -> y, lse (T,heads) */
 GRAFT_OP(attention_grad)     /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
 GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
 GRAFT_OP(cross_entropy_grad) /* dloss?, probabilities, target, weight -> dlogits */
 GRAFT_OP(bce_logits)         /* logits, target, weight -> loss */
 GRAFT_OP(bce_logits_grad)    /* dloss?, logits, target, weight */
+GRAFT_OP(focal)              /* logits, target, weight; attr graft_focal_attr -> loss */
+GRAFT_OP(focal_grad)         /* dloss?, logits, target, weight */
+GRAFT_OP(focal_logits)       /* logits, target, weight; attr graft_focal_attr -> loss */
+GRAFT_OP(focal_logits_grad)  /* dloss?, logits, target, weight */
+GRAFT_OP(add_row)            /* x, row */
 GRAFT_OP(mse)                /* y, target, weight -> loss */
 GRAFT_OP(mse_grad)           /* dloss?, y, target, weight */
+GRAFT_OP(twin_kl)            /* logits, weight -> loss */
+GRAFT_OP(twin_kl_grad)       /* dloss?, logits, weight -> dlogits */
+GRAFT_OP(spectral_tail)      /* x, weight, part -> loss, tail; attr graft_spectral_tail_attr {k} */
+GRAFT_OP(spectral_tail_grad) /* dloss?, tail -> dx */
 GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
 GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
 GRAFT_OP(clip_scale)         /* gradients... -> scale */
+GRAFT_OP(lerp)               /* a, b, share -> (1 - share) a + share b */
+GRAFT_OP(pull)               /* dw, w, w0 -> dw + alpha (w - w0); attr graft_pull_attr {alpha} */
 
 GRAFT_OP(activation)        /* x -> y; attr graft_activation_attr {act} */
 GRAFT_OP(activation_grad)   /* dy, x -> dx */

@@ -38,4 +38,11 @@ static inline bool graft_dropout_keeps(graft_dropout_key key, uint32_t element, 
     return graft_mix(graft_mix(element ^ key.before) + key.after) >= threshold;
 }
 
+/** Whether a residual branch is kept for a sample. Its salts are not those of dropouts. */
+static inline bool graft_path_keeps(const int32_t seed[2], int64_t salt, int64_t sample, double p) {
+    const int64_t apart = INT64_C(1) << 24;
+    return graft_dropout_keeps(graft_dropout_key_of(seed, salt + apart, sample), 0,
+                               graft_dropout_threshold(p));
+}
+
 #endif

@@ -40,6 +40,10 @@ typedef struct graft_add_attr {
     int32_t relu;
 } graft_add_attr;
 
+typedef struct graft_scale_attr {
+    double factor;
+} graft_scale_attr;
+
 typedef struct graft_activation_attr {
     int32_t act; /* a graft_act but NONE and RELU */
 } graft_activation_attr;
@@ -130,6 +134,9 @@ graft_value graft_relu(graft_graph *g, graft_value x);
 graft_value graft_add(graft_graph *g, graft_value a, graft_value b, int32_t relu);
 /** a + b of equal shape, which may be computed in a's place; bf16 only when both are. */
 graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
+/* scale.c */
+/** factor x, of any shape. */
+graft_value graft_scale(graft_graph *g, graft_value x, double factor);
 /* reshape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
@@ -141,12 +148,19 @@ graft_value graft_subsample_pad(graft_graph *g, graft_value x, int32_t stride, i
 graft_value graft_flatten(graft_graph *g, graft_value x);
 /* dropout.c */
 typedef struct graft_dropout_attr {
-    double p;     /* the part that is dropped, 0 <= p < 1 */
-    int64_t salt; /* tells the dropouts of one graph apart: their number before this one */
+    double p;      /* the part that is dropped, 0 <= p < 1 */
+    int64_t salt;  /* tells the dropouts of one graph apart: their number before this one */
+    int64_t lasts; /* drops what is frozen too: training begins with it (plan.c) */
 } graft_dropout_attr;
 /** x / (1 - p) where a hash of (seed input, this dropout's place in the graph, sample, element) keeps it,
  * else 0 (mix.h). seed is an input (2,) I32, to be set anew before each step. */
 graft_value graft_dropout(graft_graph *g, graft_value x, graft_value seed, double p);
+/** The same, which lasts: a plan never takes it into the frozen prefix, where nothing is dropped. */
+graft_value graft_dropout_lasting(graft_graph *g, graft_value x, graft_value seed, double p);
+/* drop_path.c */
+/** A residual branch x (N,...), or x (T,D) with spans (N,2) (else GRAFT_NONE), that is x / (1 - p) for a
+ * sample that a hash of (seed, this node's place in the graph, sample) keeps, else 0. */
+graft_value graft_drop_path(graft_graph *g, graft_value x, graft_value seed, graft_value spans, double p);
 
 /* attention.c */
 typedef struct graft_attention_attr {
@@ -172,6 +186,29 @@ graft_value graft_cross_entropy(graft_graph *g, graft_value logits, graft_value 
 graft_value graft_bce_logits(graft_graph *g, graft_value logits, graft_value target, graft_value weight);
 /** sum_i weight_i (1/K) sum_c (y - t)^2 */
 graft_value graft_mse(graft_graph *g, graft_value y, graft_value target, graft_value weight);
+
+/* auxiliary.c: further terms of a loss, scalars [], of few numbers: no backend has kernels of its own */
+/** sum_i (weight_2i + weight_2i+1) / 2 (KL(p|q) + KL(q|p)) of the softmax of rows 2i and 2i + 1. */
+graft_value graft_twin_kl(graft_graph *g, graft_value logits, graft_value weight);
+typedef struct graft_spectral_tail_attr {
+    int64_t k;
+} graft_spectral_tail_attr;
+/** part times the sum of the k smallest squared singular values of the rows of x (N,D) whose weight (N) is
+ * above 0; part (1) is an input. */
+graft_value graft_spectral_tail(graft_graph *g, graft_value x, graft_value weight, graft_value part,
+                                int64_t k);
+/* focal.c: losses as those above. */
+typedef struct graft_focal_attr {
+    double gamma; /* 0 or more; 0 is the plain loss */
+} graft_focal_attr;
+/** sum_i weight_i sum_c -target_ic (1 - p_ic)^gamma log p_ic, p = softmax(logits_i) */
+graft_value graft_focal(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                        double gamma);
+/** sum_i weight_i (1/K) sum_c -t (1-p)^gamma log p - (1-t) p^gamma log(1-p), p = sigmoid(z) */
+graft_value graft_focal_logits(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                               double gamma);
+/** x (N,K) plus row (K) in every row. The row gets no gradient. */
+graft_value graft_add_row(graft_graph *g, graft_value x, graft_value row);
 
 /* lstm.c */
 typedef struct graft_lstm_attr {
@@ -224,5 +261,15 @@ typedef struct graft_clip_attr {
 } graft_clip_attr;
 /** (1,): min(1, max_norm / (||all gradients|| + 1e-6)), as PyTorch's clip_grad_norm_. */
 graft_value graft_clip_scale(graft_graph *g, const graft_value *grads, size_t n_grads, double max_norm);
+
+/* toward.c */
+/** (1 - share) a + share b of equal shape, which may be computed in a's place; share (1,) F32. With share 1
+ * it has b's bits. */
+graft_value graft_lerp(graft_graph *g, graft_value a, graft_value b, graft_value share);
+typedef struct graft_pull_attr {
+    double alpha;
+} graft_pull_attr;
+/** dw + alpha (w - w0): the gradient with that of alpha / 2 |w - w0|^2. */
+graft_value graft_pull(graft_graph *g, graft_value dw, graft_value w, graft_value w0, double alpha);
 
 #endif

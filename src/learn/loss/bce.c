@@ -12,7 +12,11 @@ static double value(const float *logits, const float *target, size_t k) {
     return loss / (double)k;
 }
 
-const graft_loss graft_loss_bce = {.name = "bce",
-                                   .help = "every class on its own, several a sample",
-                                   .build = graft_bce_logits,
-                                   .value = value};
+static graft_value build(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                         const graft_recipe *r) {
+    (void)r;
+    return graft_bce_logits(g, logits, target, weight);
+}
+
+const graft_loss graft_loss_bce = {
+    .name = "bce", .help = "every class on its own, several a sample", .build = build, .value = value};

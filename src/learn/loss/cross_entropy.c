@@ -12,8 +12,14 @@ static double value(const float *logits, const float *target, size_t k) {
     return loss;
 }
 
+static graft_value build(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                         const graft_recipe *r) {
+    (void)r;
+    return graft_cross_entropy(g, logits, target, weight);
+}
+
 const graft_loss graft_loss_cross_entropy = {.name = "cross_entropy",
                                              .help = "one class a sample",
-                                             .build = graft_cross_entropy,
+                                             .build = build,
                                              .weighs_target = true,
                                              .value = value};

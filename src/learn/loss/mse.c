@@ -8,4 +8,10 @@ static double value(const float *y, const float *target, size_t k) {
     return loss / (double)k;
 }
 
-const graft_loss graft_loss_mse = {.name = "mse", .help = "regression", .build = graft_mse, .value = value};
+static graft_value build(graft_graph *g, graft_value logits, graft_value target, graft_value weight,
+                         const graft_recipe *r) {
+    (void)r;
+    return graft_mse(g, logits, target, weight);
+}
+
+const graft_loss graft_loss_mse = {.name = "mse", .help = "regression", .build = build, .value = value};

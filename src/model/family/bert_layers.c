@@ -159,6 +159,7 @@ graft_value graft_bert_read(graft_layout *l, const graft_text_values *x, const g
     y = graft_layout_dropout(l, graft_layout_layer_norm(l, y, norm, t->width, t->eps), t->dropout);
     for (int i = 0; i < t->n_layers; i++) {
         graft_layout_stage(l, "layer%d", i);
+        graft_layout_depth(l, i, t->n_layers);
         layer_names(&names, b->kind->type, i);
         y = graft_transformer_layer(l, t, y, x->spans, &names);
     }

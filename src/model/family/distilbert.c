@@ -123,6 +123,7 @@ static graft_value read_tokens(graft_layout *l, const graft_text_values *x, cons
     y = graft_layout_dropout(l, y, t->dropout);
     for (int i = 0; i < t->n_layers; i++) {
         graft_layout_stage(l, "layer%d", i);
+        graft_layout_depth(l, i, t->n_layers);
         layer_names(&names, i);
         y = graft_transformer_layer(l, t, y, x->spans, &names);
     }

@@ -134,13 +134,15 @@ static graft_value layer(graft_layout *l, const gpt2 *p, graft_value x, graft_va
                 v = graft_columns(g, y, 2 * t.width, t.width);
     y = graft_transformer_attend(l, &t, q, k, v, spans, true, scale);
     snprintf(name, size, "transformer.h.%d.attn.c_proj", i);
-    x = graft_add(g, graft_layout_dropout(l, project(l, y, name, t.width, t.width), t.dropout), x, 0);
+    y = graft_layout_dropout(l, project(l, y, name, t.width, t.width), t.dropout);
+    x = graft_add(g, graft_layout_branch(l, y, spans), x, 0);
     snprintf(name, size, "transformer.h.%d.ln_2", i);
     y = graft_layout_layer_norm(l, x, name, t.width, t.eps);
     snprintf(name, size, "transformer.h.%d.mlp.c_fc", i);
     y = graft_activate(g, project(l, y, name, t.width, t.inner), (int32_t)t.activation);
     snprintf(name, size, "transformer.h.%d.mlp.c_proj", i);
-    return graft_add(g, graft_layout_dropout(l, project(l, y, name, t.inner, t.width), t.dropout), x, 0);
+    y = graft_layout_dropout(l, project(l, y, name, t.inner, t.width), t.dropout);
+    return graft_add(g, graft_layout_branch(l, y, spans), x, 0);
 }
 
 static graft_value read_tokens(graft_layout *l, const graft_text_values *x, const graft_hyper *h) {
@@ -153,6 +155,7 @@ static graft_value read_tokens(graft_layout *l, const graft_text_values *x, cons
     y = graft_layout_dropout(l, y, p->embedding_dropout);
     for (int i = 0; i < t->n_layers; i++) {
         graft_layout_stage(l, "layer%d", i);
+        graft_layout_depth(l, i, t->n_layers);
         y = layer(l, p, y, x->spans, i);
     }
     return graft_layout_layer_norm(l, y, "transformer.ln_f", t->width, t->eps);

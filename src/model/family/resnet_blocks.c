@@ -37,6 +37,7 @@ static graft_value one_block(graft_layout *l, graft_value x, const graft_resnet 
         y = conv_norm(l, x, r, stage, block, 0, n_in, n_out, 3, stride);
         y = conv_norm(l, graft_relu(g, y), r, stage, block, 1, n_out, n_out, 3, 1);
     }
+    y = graft_layout_branch(l, y, GRAFT_NONE);
     x = shortcut(l, x, r, stage, block, n_in, n_out, stride);
     graft_graph_scope(g, "stage%d.%d", stage + 1, block);
     return graft_relu(g, graft_add(g, y, x, 0));
@@ -52,9 +53,12 @@ graft_value graft_resnet_layout(graft_layout *l, graft_value x, const graft_resn
         x = graft_max_pool2d(g, x, a);
     }
     int64_t n_in = r->stem;
+    int at = 0, n_blocks = 0;
+    for (int i = 0; i < r->n_stages; i++) n_blocks += r->depth[i];
     for (int i = 0; i < r->n_stages; i++) {
         graft_layout_stage(l, "stage%d", i + 1);
         for (int j = 0; j < r->depth[i]; j++) {
+            graft_layout_depth(l, at++, n_blocks);
             int stride = j == 0 && (i > 0 || r->first_stage_halves) ? 2 : 1;
             x = one_block(l, x, r, i, j, n_in, stride);
             n_in = r->width[i];

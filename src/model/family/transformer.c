@@ -56,10 +56,11 @@ graft_value graft_transformer_layer(graft_layout *l, const graft_transformer *t,
     int64_t head_width = t->width / t->n_heads;
     graft_value a = graft_transformer_attend(l, t, q, k, v, spans, false, 1 / sqrt((double)head_width));
     a = graft_layout_dropout(l, graft_layout_linear(l, a, names->out, t->width, t->width), t->dropout);
+    a = graft_layout_branch(l, a, spans);
     x = graft_layout_layer_norm(l, graft_add(g, a, x, 0), names->attention_norm, t->width, t->eps);
     graft_value h = graft_layout_linear(l, x, names->up, t->width, t->inner);
     h = graft_layout_linear(l, graft_activate(g, h, (int32_t)t->activation), names->down, t->inner, t->width);
-    h = graft_layout_dropout(l, h, t->dropout);
+    h = graft_layout_branch(l, graft_layout_dropout(l, h, t->dropout), spans);
     return graft_layout_layer_norm(l, graft_add(g, h, x, 0), names->norm, t->width, t->eps);
 }
 

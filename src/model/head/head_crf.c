@@ -43,16 +43,14 @@ static graft_value parameter(graft_graph *g, const char *leaf) {
 
 /* The steps of the labels' scheme as a constant; NONE where any label may follow any. */
 static graft_value steps(graft_graph *g, const char *const *labels, size_t n) {
-    graft_tag_scheme scheme = graft_tag_scheme_of(labels, n);
-    if (scheme == GRAFT_TAGS_PLAIN) return GRAFT_NONE;
     graft_arena *arena = graft_graph_arena(g);
     graft_tensor *t = graft_arena_alloc(arena, sizeof *t);
-    float *allowed = graft_arena_array(arena, (n + 2) * n, sizeof *allowed);
-    if (t == NULL || allowed == NULL) {
+    const float *allowed = NULL;
+    if (t == NULL || graft_tag_steps(&allowed, arena, labels, n, NULL) < 0) {
         graft_graph_fail(g, GRAFT_ENOMEM, "out of memory");
         return GRAFT_NONE;
     }
-    graft_tag_scheme_allowed(scheme, labels, n, allowed);
+    if (!allowed) return GRAFT_NONE;
     *t = (graft_tensor){.name = "crf.allowed",
                         .dtype = GRAFT_F32,
                         .shape = {2, {(int64_t)n + 2, (int64_t)n}},

@@ -103,7 +103,8 @@ typedef enum graft_pre_kind {
     GRAFT_PRE_DIGITS,
     GRAFT_PRE_METASPACE,
     GRAFT_PRE_DELIMITER,
-    GRAFT_PRE_FIXED
+    GRAFT_PRE_FIXED,
+    GRAFT_PRE_SCRIPTS
 } graft_pre_kind;
 
 typedef enum graft_prepend { GRAFT_PREPEND_NEVER, GRAFT_PREPEND_FIRST, GRAFT_PREPEND_ALWAYS } graft_prepend;
@@ -136,12 +137,6 @@ typedef struct graft_added_set {
     uint32_t first[257]; /* those that begin with byte b: [first[b], first[b + 1]) */
     int only;            /* the one first byte that all have, or -1 */
 } graft_added_set;
-
-/** What the post-processor writes: a special token, or one of the sequences. */
-typedef struct graft_post_piece {
-    int sequence; /* -1: a special token; 0 or 1 */
-    int32_t id, type;
-} graft_post_piece;
 
 typedef struct graft_post {
     bool template;               /* one that adds special tokens was read */

@@ -244,6 +244,7 @@ static int read_pre(graft_tokenizer *t, const graft_node *n, graft_err *err) {
     if (graft_node_is_text(type, "BertPreTokenizer")) return graft_pre_add(t, GRAFT_PRE_BERT), 0;
     if (graft_node_is_text(type, "Whitespace")) return graft_pre_add(t, GRAFT_PRE_WHITESPACE), 0;
     if (graft_node_is_text(type, "WhitespaceSplit")) return graft_pre_add(t, GRAFT_PRE_WHITESPACE_SPLIT), 0;
+    if (graft_node_is_text(type, "UnicodeScripts")) return graft_pre_add(t, GRAFT_PRE_SCRIPTS), 0;
     if (graft_node_is_text(type, "Punctuation"))
         return read_behaviour(t, n, GRAFT_SPLIT_ISOLATED, &graft_pre_add(t, GRAFT_PRE_PUNCTUATION)->behaviour,
                               err);

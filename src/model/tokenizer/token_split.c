@@ -186,6 +186,21 @@ static int split_fixed(graft_token_scratch *s, const graft_piece *piece, uint32_
     return rc < 0 ? rc : graft_pieces_add(s, begin, piece->end, -1, err);
 }
 
+/* Between characters of two scripts. Those of none, such as a blank, go with what stands before them; at the
+ * beginning they are dropped. */
+static int split_scripts(graft_token_scratch *s, const graft_piece *piece, graft_err *err) {
+    uint32_t begin = piece->begin, last = 0, n;
+    int rc = 0;
+    for (uint32_t i = piece->begin; rc == 0 && i < piece->end; i += n) {
+        uint32_t script = graft_unicode_script(graft_utf8_get(s->text + i, &n));
+        if (script == 0 || script == last) continue;
+        if (last) rc = graft_pieces_add(s, begin, i, -1, err);
+        begin = i;
+        last = script;
+    }
+    return rc < 0 || !last ? rc : graft_pieces_add(s, begin, piece->end, -1, err);
+}
+
 static int split_piece(const graft_tokenizer *t, const graft_pre *p, graft_token_scratch *s,
                        const graft_piece *piece, graft_err *err) {
     const char *text = s->text + piece->begin;
@@ -197,6 +212,8 @@ static int split_piece(const graft_tokenizer *t, const graft_pre *p, graft_token
         return split_bert(t, s, piece, err);
     case GRAFT_PRE_WHITESPACE:
         return split_whitespace(t, s, piece, err);
+    case GRAFT_PRE_SCRIPTS:
+        return split_scripts(s, piece, err);
     case GRAFT_PRE_FIXED:
         return split_fixed(s, piece, p->length, err);
     case GRAFT_PRE_BYTES:

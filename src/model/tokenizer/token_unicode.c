@@ -15,16 +15,25 @@ const uint16_t *graft_unicode_table(graft_arena *arena) {
     return table;
 }
 
-uint32_t graft_unicode_find(uint32_t c) {
-    size_t low = 0, high = graft_unicode_ranges_n;
+/* The last of n ranges that begins at c or before; a range's first code point stands above `shift` bits. */
+static uint32_t range_of(const uint32_t *ranges, size_t n, int shift, uint32_t c) {
+    size_t low = 0, high = n;
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
-        if (graft_unicode_ranges[middle] >> 11 <= c)
+        if (ranges[middle] >> shift <= c)
             low = middle;
         else
             high = middle;
     }
-    return graft_unicode_ranges[low] & 0x7ff;
+    return ranges[low];
+}
+
+uint32_t graft_unicode_find(uint32_t c) {
+    return range_of(graft_unicode_ranges, graft_unicode_ranges_n, 11, c) & 0x7ff;
+}
+
+uint32_t graft_unicode_script(uint32_t c) {
+    return range_of(graft_unicode_scripts, graft_unicode_scripts_n, 8, c) & 0xff;
 }
 
 int graft_unicode_to_lower(uint32_t c, uint32_t out[2]) {

@@ -18,13 +18,16 @@ enum {
     GRAFT_UNI_BLANK = 1 << 10
 };
 
-extern const uint32_t graft_unicode_ranges[], graft_unicode_lower[];
-extern const size_t graft_unicode_ranges_n, graft_unicode_lower_n;
+extern const uint32_t graft_unicode_ranges[], graft_unicode_lower[], graft_unicode_scripts[];
+extern const size_t graft_unicode_ranges_n, graft_unicode_lower_n, graft_unicode_scripts_n;
 
 /** Flags of the first 65,536 code points, in the arena; NULL when out of memory. */
 const uint16_t *graft_unicode_table(graft_arena *arena);
 /** Flags of those behind. */
 uint32_t graft_unicode_find(uint32_t c);
+
+/** Number of a code point's script, the same for what UnicodeScripts takes for one; 0: none. */
+uint32_t graft_unicode_script(uint32_t c);
 
 static inline uint32_t graft_unicode_flags(const uint16_t *table, uint32_t c) {
     return c < 0x10000 ? table[c] : graft_unicode_find(c);

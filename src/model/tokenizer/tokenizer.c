@@ -176,6 +176,20 @@ int32_t graft_tokenizer_id(const graft_tokenizer *t, const char *token) {
     return graft_vocab_find(&t->vocab, token, size);
 }
 
+int32_t graft_tokenizer_unknown(const graft_tokenizer *t) {
+    return t->unknown;
+}
+
+int32_t graft_tokenizer_special(const graft_tokenizer *t, size_t i, size_t *n) {
+    *n = t->n_added;
+    return i < t->n_added && t->added[i].special ? t->added[i].id : -1;
+}
+
+const graft_post_piece *graft_tokenizer_template(const graft_tokenizer *t, bool pair, size_t *n) {
+    *n = t->post.n_pieces[pair];
+    return t->post.pieces[pair];
+}
+
 int32_t graft_tokenizer_pad(const graft_tokenizer *t) {
     return t->pad;
 }

@@ -84,8 +84,10 @@ static int best_first(const void *a, const void *b) {
 typedef struct scan {
     const graft_vectors *v;
     const graft_env *env;
-    const float *query;
-    float query_length;
+    const float *queries; /* [n_queries, width] */
+    float *lengths;       /* [n_queries] */
+    const int *signs;     /* [n_queries] of a product; NULL: one query, whose cosine is the score */
+    size_t n_queries;
     const int64_t *left_out; /* sorted */
     size_t n_left_out;
     best *bests; /* a thread's each */
@@ -96,6 +98,21 @@ typedef struct scan {
 static int by_number(const void *a, const void *b) {
     const int64_t *x = a, *y = b;
     return (*x > *y) - (*x < *y);
+}
+
+/* What a row of this length squared is worth. */
+static float score_of(const scan *s, const float *row, size_t width, float square) {
+    float dot, unused, right = 1, wrong = 1;
+    for (size_t q = 0; q < s->n_queries; q++) {
+        dot_and_square(s->queries + q * width, row, width, &dot, &unused);
+        float cosine = dot / (sqrtf(square) * s->lengths[q]);
+        if (!s->signs) return cosine;
+        if (s->signs[q] > 0)
+            right *= (1 + cosine) / 2;
+        else
+            wrong *= (1 + cosine) / 2;
+    }
+    return right / (wrong + 1e-6F);
 }
 
 static int scan_block(void *user, size_t block, int thread) {
@@ -109,9 +126,8 @@ static int scan_block(void *user, size_t block, int thread) {
         if (bsearch(&i, s->left_out, s->n_left_out, sizeof i, by_number)) continue;
         rc = graft_vectors_row(s->v, i, row, &s->errs[thread]);
         if (rc < 0) break;
-        dot_and_square(s->query, row, width, &dot, &square);
-        if (square > 0)
-            offer(&s->bests[thread], (graft_neighbour){i, dot / (sqrtf(square) * s->query_length)});
+        dot_and_square(row, row, width, &dot, &square);
+        if (square > 0) offer(&s->bests[thread], (graft_neighbour){i, score_of(s, row, width, square)});
     }
     return rc;
 }
@@ -148,28 +164,45 @@ static int run(scan *s, graft_arena *arena, graft_neighbour *out, size_t *n_out,
     return 0;
 }
 
-int graft_vectors_similar(graft_neighbour *out, size_t *n_out, const graft_vectors *v, const graft_env *env,
-                          const float *query, size_t k, const int64_t *left_out, size_t n_left_out,
-                          graft_err *err) {
-    scan s = {.v = v, .env = env, .query = query, .n_left_out = n_left_out};
+static int find(graft_neighbour *out, size_t *n_out, scan *s, size_t k, const int64_t *left_out,
+                size_t n_left_out, graft_err *err) {
+    const size_t width = (size_t)graft_vectors_width(s->v);
     float dot, square;
     *n_out = 0;
-    dot_and_square(query, query, (size_t)graft_vectors_width(v), &dot, &square);
-    s.query_length = sqrtf(square);
-    if (!(square > 0) || !isfinite(square))
-        return graft_err_set(err, GRAFT_EDATA, "a vector of no length or without bounds has no neighbours");
-    if (!k) return 0;
     graft_arena *arena = graft_arena_new(NULL);
     int64_t *sorted = arena ? graft_arena_array(arena, n_left_out, sizeof *sorted) : NULL;
-    int rc = sorted ? 0 : graft_err_nomem(err);
-    if (rc == 0) {
+    s->lengths = arena ? graft_arena_array(arena, s->n_queries, sizeof *s->lengths) : NULL;
+    int rc = sorted && s->lengths ? 0 : graft_err_nomem(err);
+    for (size_t q = 0; q < s->n_queries && rc == 0; q++) {
+        dot_and_square(s->queries + q * width, s->queries + q * width, width, &dot, &square);
+        s->lengths[q] = sqrtf(square);
+        if (!(square > 0) || !isfinite(square))
+            rc = graft_err_set(err, GRAFT_EDATA, "a vector of no length or without bounds has no neighbours");
+    }
+    if (rc == 0 && k) {
         if (n_left_out) memcpy(sorted, left_out, n_left_out * sizeof *sorted);
         qsort(sorted, n_left_out, sizeof *sorted, by_number);
-        s.left_out = sorted;
-        rc = run(&s, arena, out, n_out, k, err);
+        s->left_out = sorted;
+        s->n_left_out = n_left_out;
+        rc = run(s, arena, out, n_out, k, err);
     }
     graft_arena_free(arena);
     return rc;
+}
+
+int graft_vectors_similar(graft_neighbour *out, size_t *n_out, const graft_vectors *v, const graft_env *env,
+                          const float *query, size_t k, const int64_t *left_out, size_t n_left_out,
+                          graft_err *err) {
+    scan s = {.v = v, .env = env, .queries = query, .n_queries = 1};
+    return find(out, n_out, &s, k, left_out, n_left_out, err);
+}
+
+int graft_vectors_similar_product(graft_neighbour *out, size_t *n_out, const graft_vectors *v,
+                                  const graft_env *env, const float *queries, const int *signs,
+                                  size_t n_queries, size_t k, const int64_t *left_out, size_t n_left_out,
+                                  graft_err *err) {
+    scan s = {.v = v, .env = env, .queries = queries, .signs = signs, .n_queries = n_queries};
+    return find(out, n_out, &s, k, left_out, n_left_out, err);
 }
 
 /* ---- Queries made of words ---- */

@@ -98,6 +98,12 @@ static int no_match(const patterns *x, const char *pattern, graft_err *err) {
     char near[SHOWN][ROOM] = {{0}}, one[ROOM];
     size_t far[SHOWN], n = 0;
     size_t total = graft_model_n_params(m) + graft_model_n_stages(m);
+    if (graft_strategy_is_row(pattern))
+        return graft_err_set(
+            err, GRAFT_EUSAGE,
+            "--train: '%s' is a plan among names of parameters: plans one after the other say "
+            "their epochs, as in head@3,full",
+            pattern);
     for (size_t i = 0; i < total; i++) {
         size_t k = graft_model_n_params(m), at = 0;
         const char *name = i < k ? short_name(x, graft_model_param(m, i)) : graft_model_stage_name(m, i - k);

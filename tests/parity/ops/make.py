@@ -123,8 +123,29 @@ def losses():
     case("mse", "mse", {}, {"x": draw(4, 5), "target": draw(4, 5)}, lambda x, target: F.mse_loss(x, target), ("target",))
 
 
+def imbalance():
+    """Focal losses (as torchvision's sigmoid_focal_loss without alpha, and over a softmax) and logit adjustment."""
+    labels = torch.tensor([3, 0, 4, 1, 2, 4])
+    for gamma in (2.0, 0.5):
+        def softmax_focal(x, target, g=gamma):
+            log_p = F.log_softmax(x, 1).gather(1, target[:, None])[:, 0]
+            return (-(1 - log_p.exp()) ** g * log_p).mean()
+
+        def sigmoid_focal(x, target, g=gamma):
+            p = torch.sigmoid(x)
+            p_t = p * target + (1 - p) * (1 - target)
+            return (F.binary_cross_entropy_with_logits(x, target, reduction="none") * (1 - p_t) ** g).mean()
+        attrs = {"gamma": gamma, "label_smoothing": 0.0}
+        case(f"focal_{gamma:g}", "focal", attrs, {"x": draw(6, 5, scale=3.0), "target": labels}, softmax_focal, ("target",))
+        case(f"focal_logits_{gamma:g}", "focal_logits", attrs,
+             {"x": draw(4, 5, scale=4.0), "target": (draw(4, 5) > 0).float()}, sigmoid_focal, ("target",))
+    row = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.07, 0.03]))
+    case("logit_adjustment", "logit_adjustment", {"label_smoothing": 0.0}, {"x": draw(6, 5, scale=3.0), "target": labels, "row": row},
+         lambda x, target, row: F.cross_entropy(x + row, target), ("target", "row"))
+
+
 def main():
-    for group in (convolutions, pools, norms, dense, losses):
+    for group in (convolutions, pools, norms, dense, losses, imbalance):
         group()
     write_tensors(f"{HERE}/ops.safetensors", TENSORS)
     write_json(f"{HERE}/ops.json", {"tensors": "ops.safetensors", "cases": CASES})

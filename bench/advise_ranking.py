@@ -1,0 +1,214 @@
+"""Holds the ranking of `graft advise` against what fine-tuning then gives: the weighted Kendall tau.
+
+    python bench/advise_ranking.py --data ../shared/data --minilm MINILM_FOLDER [--out build/ranking] [--only digits,usps]
+
+For each data set every candidate, a (model, plan), is really trained by `graft fit`, and its test accuracy is kept in
+OUT/truth.json, so that a second call trains nothing. Then `graft advise` ranks the same candidates without training. Weighted
+Kendall tau (scipy.stats.weightedtau, hyperbolic weights) is 1 for the same order and 0 for none; candidates at the top weigh
+most. Random weights of each architecture take part as the null. Needs numpy and scipy.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import pathlib
+import subprocess
+import tarfile
+
+import numpy as np
+from scipy.stats import weightedtau
+
+PLANS = {"pictures": ["head", "top:1", "full"], "texts": ["head", "top:1", "top:2"]}
+
+
+def take(labels, each, used, rng):
+    """Indices of `each` samples a class that are not used yet."""
+    out = []
+    for c in np.unique(labels):
+        free = [i for i in rng.permutation(np.flatnonzero(labels == c)) if i not in used]
+        out += free[:each]
+    used.update(out)
+    return np.array(out)
+
+
+def save_npz(path, images, labels, each, classes):
+    """Only some of the ten classes: a checkpoint with ten unnamed outputs would be taken to know them already."""
+    rng, used, arrays = np.random.default_rng(0), set(), {}
+    kept = np.isin(labels, classes)
+    images, labels = images[kept], labels[kept]
+    for part, n in each.items():
+        index = take(labels, n, used, rng)
+        arrays |= {f"x_{part}": images[index], f"y_{part}": labels[index]}
+    np.savez_compressed(path, **arrays)
+
+
+def idx(path):
+    data = gzip.open(path).read()
+    rank = data[3]
+    shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def unpack(archive, out, each):
+    """Class folders of an archive with train and test (or val) folders, at most so many pictures a class."""
+    counts = {}
+    with tarfile.open(archive) as tar:
+        for member in sorted(tar.getmembers(), key=lambda m: m.name):
+            parts = member.name.split("/")
+            if not member.isfile() or len(parts) < 3:
+                continue
+            part, label, name = parts[-3:]
+            part = "test" if part in ("val", "test") else part
+            counts[part, label] = counts.get((part, label), 0) + 1
+            if counts[part, label] > each[part]:
+                continue
+            target = out / part / label / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(tar.extractfile(member).read())
+
+
+def lines(path, out, text, label, n, rng, header):
+    rows = [line.rstrip("\n").split("\t") for line in open(path, encoding="utf-8")][header:]
+    rows = [rows[i] for i in rng.permutation(len(rows))[:n]]
+    return [(row[text], row[label], out) for row in rows]
+
+
+def save_table(path, rows):
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        writer = csv.writer(f)
+        writer.writerow(["text", "label", "split"])
+        writer.writerows(rows)
+
+
+def make_data(shared, out):
+    """{name: (path, modality)}; what is there already is kept."""
+    shared, out = pathlib.Path(shared), pathlib.Path(out) / "data"
+    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(1)
+    if not (out / "mnist.npz").exists():
+        images, labels = (idx(shared / f"mnist/t10k-{x}-ubyte.gz") for x in ("images-idx3", "labels-idx1"))
+        save_npz(out / "mnist.npz", images, labels.astype(np.int64), {"train": 20, "val": 5, "test": 30},
+                 range(8))
+        usps = np.load(shared / "digits16/usps.npz")
+        save_npz(out / "usps.npz", usps["images"], usps["labels"].astype(np.int64), {"train": 10, "val": 5, "test": 30},
+                 range(1, 10))
+        digits = np.load(shared / "uci_digits.npz")
+        save_npz(out / "digits.npz", (digits["images"] * (255 / 16)).round().astype(np.uint8),
+                 digits["labels"].astype(np.int64), {"train": 5, "val": 5, "test": 30}, range(9))
+        unpack(shared / "cifar10_small.tar", out / "cifar", {"train": 30, "test": 30})
+        unpack(shared / "hymenoptera.tar", out / "hymenoptera", {"train": 60, "test": 60})
+        save_table(out / "sst2.csv", lines(shared / "sst2/train.tsv", "train", 0, 1, 160, rng, 0)
+                   + lines(shared / "sst2/dev.tsv", "test", 0, 1, 300, rng, 0))
+        save_table(out / "trec.csv", lines(shared / "trec/train.tsv", "train", 2, 0, 240, rng, 1)
+                   + lines(shared / "trec/test.tsv", "test", 2, 0, 300, rng, 1))
+    return {"digits": (out / "digits.npz", "pictures"), "usps": (out / "usps.npz", "pictures"),
+            "mnist": (out / "mnist.npz", "pictures"), "cifar": (out / "cifar", "pictures"),
+            "hymenoptera": (out / "hymenoptera", "pictures"), "intents": ("examples/intents/intents.csv", "texts"),
+            "sst2": (out / "sst2.csv", "texts"), "trec": (out / "trec.csv", "texts")}
+
+
+def graft(*arguments):
+    program = os.environ.get("GRAFT", "build/release/graft")
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"graft {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def make_models(shared, minilm, out):
+    """{modality: {name: path}}; a name that ends in -random has no weights."""
+    shared, out = pathlib.Path(shared), pathlib.Path(out)
+    random = out / "cifar-random"
+    if not (random / "config.json").exists():
+        graft("fit", shared / "cifar_resnet20.th", "examples/digits/digits.npz", "--train", "head", "--epochs", 1, "-o",
+              out / "cifar-any", "-q")
+        random.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "preprocessor_config.json"):
+            (random / name).write_bytes((out / "cifar-any" / name).read_bytes())
+    text = out / "minilm-random"
+    if minilm and not (text / "config.json").exists():
+        text.mkdir(parents=True, exist_ok=True)
+        for source in pathlib.Path(minilm).rglob("*"):
+            if source.is_file() and source.suffix != ".safetensors":
+                target = text / source.relative_to(minilm)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(source.read_bytes())
+    pictures = {"glyphs": "examples/digits/upstream", "glyphs-random": "examples/digits/upstream-config",
+                "cifar": shared / "cifar_resnet20.th", "cifar-random": random}
+    return {"pictures": pictures, "texts": {"minilm": minilm, "minilm-random": text} if minilm else {}}
+
+
+def train(path, data, plan, out, epochs):
+    limit = ["--epochs", epochs] if epochs else []
+    text = graft("fit", path, data, "--train", plan, "-o", out, "-q", "--json", "--seed", 1, *limit)
+    result = json.loads(text)
+    return {"accuracy": result["accuracy"], "n": result["n"], "seconds": result["seconds"]}
+
+
+def make_truth(args, data, models):
+    path = pathlib.Path(args.out) / "truth.json"
+    truth = json.loads(path.read_text()) if path.exists() else {}
+    # data sets in turn, so that a run that is cut short has something of each modality
+    order = sorted(data.items(), key=lambda item: list(data).index(item[0]) % 5)
+    for name, (where, modality) in order:
+        for model, folder in models[modality].items():
+            for plan in PLANS[modality]:
+                key = f"{name} {model} {plan}"
+                # from scratch an encoder of texts takes long and learns nothing from a few hundred of them
+                skipped = model.endswith("-random") and (plan.startswith("top") or plan == "full" and modality == "texts")
+                if key in truth or skipped:
+                    continue
+                epochs = 0 if plan == "head" else args.epochs if modality == "texts" else 40 if model.endswith("-random") else 0
+                truth[key] = train(folder, where, plan, pathlib.Path(args.out) / "run", epochs)
+                print(f"{key}: {truth[key]['accuracy']:.3f} in {truth[key]['seconds']:.1f} s", flush=True)
+                path.write_text(json.dumps(truth, indent=1) + "\n")
+    return truth
+
+
+def rank(data, models, truth):
+    """Prints what was expected beside what came, and the weighted tau of each data set."""
+    taus = {}
+    for name, (where, modality) in data.items():
+        names = {str(path): model for model, path in models[modality].items()}
+        advice = json.loads(graft("advise", *names, "--data", where, "--json", "-q"))
+        expected, came = [], []
+        print(f"\n{name}: {advice['verdict']}")
+        for row in advice["ranking"]:
+            key = f"{name} {names[row['model']]} {row['plan']}"
+            if key not in truth:
+                continue
+            expected.append(row["expected"])
+            came.append(truth[key]["accuracy"])
+            print(f"  {names[row['model']]:14} {row['plan']:6} expected {row['expected']:.3f} came {came[-1]:.3f}")
+        if len(expected) > 2:
+            taus[name] = weightedtau(expected, came).statistic
+            best = max(came) - came[0]
+            print(f"  weighted tau {taus[name]:.3f} over {len(came)}; the first choice is {100 * best:.1f} points below the best")
+    print("\nweighted tau: " + ", ".join(f"{k} {v:.3f}" for k, v in taus.items()))
+    print(f"mean over {len(taus)} data sets: {np.mean(list(taus.values())):.3f}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--minilm")
+    parser.add_argument("--out", default="build/ranking")
+    parser.add_argument("--only")
+    parser.add_argument("--epochs", type=int, default=12, help="of texts, but for the head alone; 0: as many as graft fit chooses")
+    parser.add_argument("--truth-only", action="store_true")
+    args = parser.parse_args()
+    pathlib.Path(args.out).mkdir(parents=True, exist_ok=True)
+    os.environ["GRAFT_CACHE"] = str(pathlib.Path(args.out).resolve() / "cache")
+    data = make_data(args.data, args.out)
+    models = make_models(args.data, args.minilm, args.out)
+    data = {k: v for k, v in data.items() if models[v[1]] and (not args.only or k in args.only.split(","))}
+    truth = make_truth(args, data, models)
+    if not args.truth_only:
+        rank(data, models, truth)
+
+
+if __name__ == "__main__":
+    main()

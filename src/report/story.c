@@ -1,0 +1,255 @@
+/* Reading a run's folder: graft.json, run.jsonl, the kept answers, the model's names. */
+#include "report/story.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_LOG = 64 << 20 };
+
+const char *graft_story_text(const json_t *o, const char *key) {
+    const char *text = json_string_value(json_object_get(o, key));
+    return text ? text : "";
+}
+
+double graft_story_number(const json_t *o, const char *key) {
+    const json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+const char *graft_story_label(const graft_story *s, int32_t label) {
+    return label >= 0 && (size_t)label < s->n_labels ? s->labels[label] : "–";
+}
+
+const char *graft_story_part(graft_part part) {
+    return part == GRAFT_VAL ? "validation" : graft_part_name(part);
+}
+
+void graft_story_miss(graft_story *s, const char *what, const char *why) {
+    char *w = graft_arena_strdup(s->arena, what), *y = graft_arena_strdup(s->arena, why);
+    if (w && y && s->n_gaps < GRAFT_MOST_GAPS) s->gaps[s->n_gaps++] = (graft_gap){w, y};
+}
+
+void graft_story_shares(double *out, const float *logits, int64_t k) {
+    double top = (double)logits[0], sum = 0.0;
+    for (int64_t c = 1; c < k; c++) top = fmax(top, (double)logits[c]);
+    for (int64_t c = 0; c < k; c++) sum += out[c] = exp((double)logits[c] - top);
+    for (int64_t c = 0; c < k; c++) out[c] /= sum;
+}
+
+/* ---- Epochs --------------------------------------------------------------------------------------------- */
+
+static graft_moment moment_of(const graft_story *s, const json_t *o) {
+    char name[64];
+    snprintf(name, sizeof name, "val_%s", s->score_name);
+    return (graft_moment){.epoch = graft_story_number(o, "epoch"),
+                          .seconds = graft_story_number(o, "seconds"),
+                          .lr = graft_story_number(o, "lr"),
+                          .loss = graft_story_number(o, "loss"),
+                          .accuracy = graft_story_number(o, "accuracy"),
+                          .val_loss = graft_story_number(o, "val_loss"),
+                          .val_score = graft_story_number(o, name)};
+}
+
+/* The log has every epoch of every phase; a line that is no epoch, or no JSON, is passed over. */
+static int read_log(graft_story *s, graft_err *err) {
+    char *path = graft_path_join(s->arena, s->folder, "run.jsonl"), *text = NULL;
+    size_t size = 0, n = 0;
+    if (!path) return graft_err_nomem(err);
+    if (graft_file_read(&text, &size, s->arena, path, MOST_LOG, NULL) < 0) return 0;
+    for (size_t i = 0; i < size; i++) n += text[i] == '\n';
+    s->moments = graft_arena_array(s->arena, n + 1, sizeof *s->moments);
+    if (!s->moments) return graft_err_nomem(err);
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        json_t *o = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
+        if (o && strcmp(graft_story_text(o, "event"), "epoch") == 0)
+            s->moments[s->n_moments++] = moment_of(s, o);
+        json_decref(o);
+    }
+    return 0;
+}
+
+static int read_history(graft_story *s, const json_t *history, graft_err *err) {
+    s->n_moments = json_array_size(history);
+    s->moments = graft_arena_array(s->arena, s->n_moments + 1, sizeof *s->moments);
+    if (!s->moments) return graft_err_nomem(err);
+    for (size_t i = 0; i < s->n_moments; i++) s->moments[i] = moment_of(s, json_array_get(history, i));
+    return 0;
+}
+
+/* What was told is the time since the phase began. */
+static void take_differences(graft_story *s) {
+    double before = 0.0;
+    for (size_t i = 0; i < s->n_moments; i++) {
+        double now = s->moments[i].seconds;
+        s->moments[i].seconds = now >= before ? now - before : now;
+        before = now;
+    }
+}
+
+static int read_epochs(graft_story *s, graft_err *err) {
+    const json_t *history = json_object_get(s->record, "history");
+    int rc = read_log(s, err);
+    if (rc == 0 && s->n_moments < json_array_size(history)) rc = read_history(s, history, err);
+    if (rc == 0) take_differences(s);
+    return rc;
+}
+
+/* ---- Answers -------------------------------------------------------------------------------------------- */
+
+static void judge_classes(graft_verdict *v, const graft_answers *a, int64_t i, double *share) {
+    double first = -1.0, second = 0.0;
+    graft_story_shares(share, a->logits + i * a->k, a->k);
+    v->label = a->labels[i];
+    for (int64_t c = 0; c < a->k; c++) {
+        if (share[c] > first) {
+            second = fmax(first, 0.0);
+            first = share[c];
+            v->predicted = (int32_t)c;
+        } else {
+            second = fmax(second, share[c]);
+        }
+    }
+    v->confidence = first;
+    v->doubt = 1.0 - (first - second);
+    v->right = v->predicted == v->label;
+    if (v->label >= 0) v->badness = v->right ? 0.0 : -log(fmax(share[v->label], 1e-300));
+}
+
+static void judge_labels(graft_verdict *v, const graft_story *s, int64_t i) {
+    const graft_answers *a = &s->kept.answers;
+    v->right = true;
+    v->doubt = 0.0;
+    v->confidence = 1.0;
+    for (int64_t c = 0; c < a->k; c++) {
+        double z = (double)a->logits[i * a->k + c], p = 1.0 / (1.0 + exp(-z));
+        bool truth = a->targets[i * a->k + c] > 0.5F, said = z > (double)s->cuts[c];
+        v->badness -= log(fmax(truth ? p : 1.0 - p, 1e-300));
+        v->right = v->right && truth == said;
+        v->confidence = fmin(v->confidence, fmax(p, 1.0 - p));
+    }
+    v->doubt = 1.0 - v->confidence;
+    if (v->right) v->badness = 0.0;
+}
+
+static void judge_words(graft_verdict *v, const graft_answers *a, int64_t row, int64_t n) {
+    int64_t wrong = 0;
+    for (int64_t w = row; w < row + n; w++) wrong += a->labels[w] >= 0 && a->labels[w] != a->predicted[w];
+    v->right = wrong == 0;
+    v->badness = (double)wrong;
+}
+
+/* Kept answers are the head's own: what was decided afterwards (a temperature, thresholds) is applied here.
+ */
+static int decide(graft_story *s, graft_err *err) {
+    const graft_answers *a = &s->kept.answers;
+    const json_t *thresholds = json_object_get(s->record, "thresholds");
+    double t = graft_story_number(json_object_get(s->record, "calibration"), "temperature");
+    s->cuts = graft_arena_array(s->arena, s->n_labels + 1, sizeof *s->cuts);
+    if (!s->cuts) return graft_err_nomem(err);
+    bool tempered =
+        t > 0.0 && isfinite(t) && (s->task == GRAFT_TASK_CLASSES || s->task == GRAFT_TASK_MULTILABEL);
+    for (int64_t i = 0; i < a->n * a->k && tempered; i++) a->logits[i] = (float)((double)a->logits[i] / t);
+    for (size_t c = 0; c < s->n_labels; c++) {
+        double share = graft_story_number(thresholds, s->labels[c]);
+        if (share > 0.0 && share < 1.0) s->cuts[c] = (float)log(share / (1.0 - share));
+    }
+    return 0;
+}
+
+static int judge(graft_story *s, graft_err *err) {
+    const graft_answers *a = &s->kept.answers;
+    double *share = graft_arena_array(s->arena, (size_t)a->k + 1, sizeof *share);
+    int64_t row = 0;
+    s->verdicts = graft_arena_array(s->arena, (size_t)a->n_samples + 1, sizeof *s->verdicts);
+    if (!share || !s->verdicts) return graft_err_nomem(err);
+    for (int64_t i = 0; i < a->n_samples; i++) {
+        graft_verdict *v = &s->verdicts[i];
+        *v = (graft_verdict){.sample = a->samples[i], .label = -1, .predicted = -1};
+        switch (s->task) {
+        case GRAFT_TASK_CLASSES:
+            judge_classes(v, a, i, share);
+            break;
+        case GRAFT_TASK_MULTILABEL:
+            judge_labels(v, s, i);
+            break;
+        case GRAFT_TASK_TAGGING:
+            judge_words(v, a, row, a->words[i]);
+            break;
+        case GRAFT_TASK_REGRESSION:
+            v->confidence = (double)a->logits[i * a->k];
+            v->badness = fabs(v->confidence - (double)a->targets[i * a->k]);
+            break;
+        }
+        if (!isfinite(v->badness)) v->badness = 0.0;
+        row += a->words[i];
+    }
+    return 0;
+}
+
+static int read_answers(graft_story *s, graft_err *err) {
+    graft_err why = {0};
+    int rc = graft_answers_open(&s->kept, s->arena, s->folder, &why);
+    if (rc == GRAFT_ENOMEM) return graft_err_nomem(err);
+    if (rc == 0 && (s->kept.task != s->task || s->kept.answers.k != (int64_t)s->n_labels)) {
+        s->kept = (graft_kept_answers){0};
+        rc = graft_err_set(&why, GRAFT_EFORMAT, "the answers in %s are another model's", s->folder);
+    }
+    if (rc == 0) {
+        rc = decide(s, err);
+        return rc == 0 ? judge(s, err) : rc;
+    }
+    graft_story_miss(s, "Examples, calibration, confusion by example, the maps", why.message);
+    return 0;
+}
+
+/* ---- Opening -------------------------------------------------------------------------------------------- */
+
+static int read_record(graft_story *s, graft_err *err) {
+    char *path = graft_path_join(s->arena, s->folder, "graft.json");
+    if (!path) return graft_err_nomem(err);
+    if (!graft_path_is_file(path))
+        return graft_err_set(err, GRAFT_EIO,
+                             "'%s' is no folder of a run: it has no graft.json, which graft fit writes",
+                             s->folder);
+    int rc = graft_json_read(&s->record, s->arena, path, err);
+    if (rc < 0) return rc;
+    if (json_is_object(json_object_get(s->record, "settings"))) return 0;
+    return graft_err_set(err, GRAFT_EFORMAT, "%s: this is no record of graft fit (it has no settings)", path);
+}
+
+static void choose_metrics(graft_story *s) {
+    const json_t *test = json_object_get(s->record, "test"), *val = json_object_get(s->record, "validation");
+    s->metrics = json_is_object(test) ? test : json_is_object(val) ? val : NULL;
+    s->part = s->metrics == test ? "test" : "validation";
+}
+
+int graft_story_open(graft_story *s, const graft_env *env, const char *folder, const graft_report_options *o,
+                     graft_err *err) {
+    static const graft_model_options plain = GRAFT_MODEL_OPTIONS_INIT;
+    *s = (graft_story){.arena = graft_arena_new(NULL), .env = env, .folder = folder, .options = *o};
+    if (!s->arena) return graft_err_nomem(err);
+    size_t size = strlen(folder);
+    while (size > 1 && folder[size - 1] == '/') size--;
+    char *trimmed = graft_arena_strndup(s->arena, folder, size);
+    if (!trimmed) return graft_err_nomem(err);
+    s->name = graft_path_name(trimmed);
+    int rc = read_record(s, err);
+    if (rc == 0) rc = graft_model_open(&s->model, env, folder, &plain, err);
+    if (rc < 0) return rc;
+    s->labels = graft_model_labels(s->model, &s->n_labels);
+    s->task = graft_model_task(s->model);
+    s->score_name = graft_score_name(s->task);
+    choose_metrics(s);
+    rc = read_epochs(s, err);
+    return rc == 0 ? read_answers(s, err) : rc;
+}
+
+void graft_story_close(graft_story *s) {
+    free(s->before);
+    free(s->after);
+    graft_data_close(s->data);
+    graft_model_close(s->model);
+    graft_arena_free(s->arena);
+    *s = (graft_story){0};
+}

@@ -1,0 +1,53 @@
+#!/bin/bash
+# The options of regularisation reach training, are kept in the record, and say where they contradict something.
+. tests/support/cli.bash
+model=tests/parity/resnet/hf_basic
+text=tests/parity/text/sentence_mean_unit
+pictures=tests/cli/pictures
+fit=(fit $model $pictures --train full --augment none --epochs 4 --lr 0.01 --threads 1 -q --json)
+
+setting() {
+    sed -n "s/.*\"$1\": \([0-9.e-]*\).*/\1/p" "$WORK/$2/graft.json" | head -1
+}
+
+exits 0 "${fit[@]}" -o "$WORK/plain"
+for each in "layer-decay 0.7" "ema 0.9" "swa 0.5" "l2-sp 0.1" "dropout 0.3" "drop-path 0.4" "delta 0.01" "bss 0.001" "r-drop 0.5"; do
+    read -r option value <<<"$each"
+    also=()
+    [ "$option" = r-drop ] && also=(--dropout 0.3)
+    exits 0 "${fit[@]}" --$option "$value" "${also[@]}" -o "$WORK/$option"
+    holds "--$option is in the record" test "$(setting "${option//-/_}" "$option")" = "$value"
+    holds "--$option changes the weights" test -s "$WORK/$option/model.safetensors"
+    if cmp -s "$WORK/$option/model.safetensors" "$WORK/plain/model.safetensors"; then
+        holds "--$option changes the weights" false
+    fi
+    exits 0 verify "$WORK/$option" --json
+done
+holds "what was not asked for is not in the record" test -z "$(setting ema plain)"
+exits 0 "${fit[@]}" --layer-decay 0.7 -o "$WORK/again"
+holds "the same options give the same bits" cmp "$WORK/again/model.safetensors" "$WORK/layer-decay/model.safetensors"
+
+# several together, in micro-batches, over several phases, with statistics that train
+exits 0 "${fit[@]}" --layer-decay 0.8 --l2-sp 0.01 --ema 0.9 --drop-path 0.2 --delta 0.01 --bss 0.001 --memory 3M -o "$WORK/all"
+exits 0 fit $model $pictures --train head@2,full@3 --swa 0.5 --norm train --delta 0.01 --l2-sp 0.01 --batch 16 \
+    --augment none --threads 1 -q --json -o "$WORK/phases"
+
+# what contradicts something, in one line
+says fit $model $pictures -o "$WORK/x" -q --ema 0.9 --swa 0.5
+says fit $model $pictures -o "$WORK/x" -q --from-scratch --l2-sp 0.1
+says fit $model $pictures -o "$WORK/x" -q --from-scratch --delta 0.1
+says fit $model $pictures -o "$WORK/x" -q --train head --bss 0.1
+says fit $model $pictures -o "$WORK/x" -q --train full --r-drop 1
+exits 0 fit $model $pictures -o "$WORK/x" --train head --layer-decay 0.5 --dry-run
+holds "what changes nothing is said" grep -q "warning: --layer-decay changes nothing: the plan .head. trains the head alone" "$WORK/err"
+says fit $model $pictures -o "$WORK/x" -q --layer-decay 0
+says fit $model $pictures -o "$WORK/x" -q --ema 1
+says fit $model $pictures -o "$WORK/x" -q --swa 2
+says fit $model $pictures -o "$WORK/x" -q --dropout 1
+
+# texts: stochastic depth and two dropouts of packed texts
+printf 'text\tlabel\n' >"$WORK/texts.tsv"
+for i in $(seq 12); do printf 'w%d w1 w2\tup\nw%d w5\tdown\n' "$i" "$i" >>"$WORK/texts.tsv"; done
+exits 0 fit $text "$WORK/texts.tsv" --train full --epochs 2 --drop-path 0.3 --r-drop 0.5 --dropout 0.1 --ema 0.9 --threads 1 -q --json -o "$WORK/texts"
+exits 0 verify "$WORK/texts" --json
+finish

@@ -1,0 +1,200 @@
+/* Adapters beside layers: what they compute, and their gradients against finite differences. */
+#include "graph/graph.h"
+#include "graph/op.h"
+#include "support/evaluate.h"
+#include "support/small_net.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BATCH = 3, PICTURE = SMALL_NET_CHANNELS * SMALL_NET_SIDE * SMALL_NET_SIDE, RANK = 2, MOST = 16 };
+
+static int setup(void **state) {
+    *state = graft_arena_new(NULL);
+    return *state ? 0 : -1;
+}
+static int teardown(void **state) {
+    graft_arena_free(*state);
+    return 0;
+}
+
+static graft_tensor *random_tensor(graft_arena *arena, graft_shape shape, uint64_t stream) {
+    int64_t n = 0;
+    graft_shape_count(&shape, &n);
+    const double *values = small_net_random(arena, n, -0.5, 0.5, stream);
+    float *data = graft_arena_array(arena, (size_t)n, sizeof *data);
+    graft_tensor *t = graft_arena_alloc(arena, sizeof *t);
+    for (int64_t i = 0; i < n; i++) data[i] = (float)values[i];
+    *t = (graft_tensor){.dtype = GRAFT_F32, .shape = shape, .data = data, .size = (size_t)n * sizeof *data};
+    return t;
+}
+
+/* Adapters beside every layer whose weight is named. */
+static size_t make_adapters(graft_arena *arena, const graft_graph *g, const char *const *weights, size_t n,
+                            graft_adapter *out) {
+    for (size_t i = 0; i < n; i++) {
+        graft_value w = graft_graph_find(g, weights[i]);
+        assert_int_not_equal(w, GRAFT_NONE);
+        const graft_shape s = graft_graph_value(g, w)->shape;
+        graft_shape a = {2, {RANK, s.dims[1]}}, b = {2, {s.dims[0], RANK}};
+        if (s.rank == 4) {
+            a = (graft_shape){4, {RANK, s.dims[1], s.dims[2], s.dims[3]}};
+            b = (graft_shape){4, {s.dims[0], RANK, 1, 1}};
+        }
+        out[i] = (graft_adapter){.weight = weights[i],
+                                 .a = graft_arena_printf(arena, "%s.A", weights[i]),
+                                 .b = graft_arena_printf(arena, "%s.B", weights[i]),
+                                 .a_shape = a,
+                                 .b_shape = b,
+                                 .a_value = random_tensor(arena, a, 700 + i),
+                                 .b_value = random_tensor(arena, b, 800 + i),
+                                 .scale = 1.5};
+    }
+    return n;
+}
+
+/* A convolution with a stride, one of 3x3, one of 1x1, and the linear head. */
+static const char *const weights[] = {"conv1.weight", "layer1.0.conv2.weight", "layer2.0.downsample.0.weight",
+                                      "fc.weight"};
+
+static graft_graph *adapt(graft_arena *arena, const graft_graph *g, const graft_adapter *adapters, size_t n) {
+    graft_graph *out = NULL;
+    graft_err err = {0};
+    if (graft_graph_adapt(&out, arena, g, adapters, n, &err) < 0) fail_msg("%s", err.message);
+    return out;
+}
+
+static size_t bind(graft_arena *arena, evaluate_binding *out) {
+    out[0] = (evaluate_binding){"x", small_net_random(arena, BATCH * PICTURE, -1, 1, 101)};
+    out[1] = (evaluate_binding){"target", small_net_random(arena, BATCH * SMALL_NET_CLASSES, 0, 1, 102)};
+    out[2] = (evaluate_binding){"weight", small_net_random(arena, BATCH, 0.1, 0.5, 103)};
+    return 3;
+}
+
+static double loss_along(graft_arena *arena, const graft_graph *g, const graft_value *wrt,
+                         const graft_value *gradients, size_t n, double step, double *slope) {
+    evaluate_binding bindings[3 + MOST];
+    size_t n_bindings = bind(arena, bindings);
+    evaluation start = evaluate(arena, g, BATCH, bindings, n_bindings);
+    *slope = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t count = start.counts[wrt[i]];
+        const double *direction = small_net_random(arena, count, -1, 1, 500 + i),
+                     *from = start.values[wrt[i]];
+        double *moved = graft_arena_array(arena, (size_t)count, sizeof *moved);
+        for (int64_t k = 0; k < count; k++) {
+            moved[k] = from[k] + step * direction[k];
+            *slope += start.values[gradients[i]][k] * direction[k];
+        }
+        bindings[n_bindings++] = (evaluate_binding){graft_graph_value(g, wrt[i])->name, moved};
+    }
+    evaluation there = evaluate(arena, g, BATCH, bindings, n_bindings);
+    return *evaluation_of(&there, g, "loss", NULL);
+}
+
+static void gradients_of_adapters_match_finite_differences(void **state) {
+    graft_arena *arena = *state;
+    graft_graph *plain = small_net_new(arena), *g = NULL;
+    graft_adapter adapters[GRAFT_COUNT(weights)];
+    graft_value wrt[MOST], gradients[MOST];
+    size_t n = 0;
+    small_net_loss(plain);
+    graft_graph *adapted =
+        adapt(arena, plain, adapters, make_adapters(arena, plain, weights, GRAFT_COUNT(weights), adapters));
+    assert_int_equal(graft_graph_fuse_training(&g, arena, adapted, NULL), 0);
+    for (size_t i = 0; i < GRAFT_COUNT(weights); i++) {
+        wrt[n++] = graft_graph_find(g, adapters[i].a);
+        wrt[n++] = graft_graph_find(g, adapters[i].b);
+    }
+    size_t before = graft_graph_n_nodes(g);
+    assert_int_equal(graft_graph_grad(g, graft_graph_find(g, "loss"), wrt, n, gradients, NULL), 0);
+    assert_int_equal(graft_graph_check(g, NULL), 0);
+    for (size_t i = 0; i < n; i++) assert_int_not_equal(gradients[i], GRAFT_NONE);
+    for (size_t i = before; i < graft_graph_n_nodes(g); i++) { /* the frozen weights have no gradient */
+        const graft_node *node = graft_graph_node_at(g, i);
+        if (node->op == &graft_op_conv2d_dw)
+            assert_true(graft_graph_value(g, node->out[0])->shape.dims[0] == RANK ||
+                        graft_graph_value(g, node->out[0])->shape.dims[1] == RANK);
+    }
+    double slope, step = 1e-6;
+    double up = loss_along(arena, g, wrt, gradients, n, step, &slope);
+    double down = loss_along(arena, g, wrt, gradients, n, -step, &slope);
+    assert_true(fabs(slope) > 1e-3);
+    assert_true(fabs((up - down) / (2 * step) - slope) < 1e-6 * fabs(slope));
+}
+
+/* w + scale b a in the place of the layer's weight, and no adapter. */
+static void an_adapter_adds_a_low_rank_matrix_to_the_weight(void **state) {
+    graft_arena *arena = *state;
+    graft_graph *plain = small_net_new(arena);
+    static const char *const both[] = {"layer1.0.conv2.weight", "fc.weight"};
+    graft_adapter adapters[2];
+    graft_graph *g = adapt(arena, plain, adapters, make_adapters(arena, plain, both, 2, adapters));
+    evaluate_binding x[3] = {{"x", small_net_random(arena, BATCH * PICTURE, -1, 1, 9)}};
+    evaluation beside = evaluate(arena, g, BATCH, x, 1);
+    for (size_t i = 0; i < 2; i++) {
+        const graft_value w = graft_graph_find(g, both[i]), a = graft_graph_find(g, adapters[i].a),
+                          b = graft_graph_find(g, adapters[i].b);
+        int64_t outs = graft_graph_value(g, w)->shape.dims[0], ins = beside.counts[w] / outs;
+        double *sum = graft_arena_array(arena, (size_t)(outs * ins), sizeof *sum);
+        for (int64_t o = 0; o < outs; o++)
+            for (int64_t k = 0; k < ins; k++) {
+                sum[o * ins + k] = beside.values[w][o * ins + k];
+                for (int64_t r = 0; r < RANK; r++)
+                    sum[o * ins + k] += 1.5 * beside.values[b][o * RANK + r] * beside.values[a][r * ins + k];
+            }
+        x[1 + i] = (evaluate_binding){both[i], sum};
+    }
+    evaluation merged = evaluate(arena, plain, BATCH, x, 3);
+    int64_t count;
+    const double *z = evaluation_of(&beside, g, "logits", &count);
+    assert_true(evaluate_difference(evaluation_of(&merged, plain, "logits", NULL), z, count) < 1e-12);
+}
+
+/* The seed is one for the whole graph; the numbers of its dropouts are not those of the adapters'. */
+static void each_adapter_drops_for_itself(void **state) {
+    graft_arena *arena = *state;
+    graft_graph *plain = small_net_new(arena);
+    graft_adapter adapters[GRAFT_COUNT(weights)];
+    size_t n = make_adapters(arena, plain, weights, GRAFT_COUNT(weights), adapters), n_drops = 0;
+    for (size_t i = 0; i < n; i++) adapters[i].dropout = 0.25;
+    graft_graph *g = adapt(arena, plain, adapters, n);
+    int64_t salts[MOST];
+    for (size_t i = 0; i < graft_graph_n_nodes(g); i++) {
+        const graft_node *node = graft_graph_node_at(g, i);
+        if (node->op != &graft_op_dropout) continue;
+        const graft_dropout_attr *a = node->attr;
+        assert_true(a->p > 0.24 && a->p < 0.26 && a->salt >= 1 << 24);
+        for (size_t k = 0; k < n_drops; k++) assert_int_not_equal(salts[k], a->salt);
+        salts[n_drops++] = a->salt;
+    }
+    assert_int_equal(n_drops, n);
+    assert_int_not_equal(graft_graph_find(g, "seed"), GRAFT_NONE);
+}
+
+static void an_adapter_without_its_layer_is_an_error(void **state) {
+    graft_arena *arena = *state;
+    graft_graph *plain = small_net_new(arena), *out = NULL;
+    graft_adapter adapter;
+    graft_err err = {0};
+    make_adapters(arena, plain, weights, 1, &adapter);
+    adapter.weight = "nowhere.weight";
+    assert_int_equal(graft_graph_adapt(&out, arena, plain, &adapter, 1, &err), GRAFT_EINTERNAL);
+    assert_non_null(strstr(err.message, "nowhere.weight"));
+    assert_null(out);
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(gradients_of_adapters_match_finite_differences),
+        TEST(an_adapter_adds_a_low_rank_matrix_to_the_weight),
+        TEST(each_adapter_drops_for_itself),
+        TEST(an_adapter_without_its_layer_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,164 @@
+/* Taps see what the model sees, and the judgement follows from the evidence alone. */
+#include "model/model_room.h"
+#include "transfer/advise/advise.h"
+#include "transfer/use.h"
+
+#define PICTURES "tests/cli/pictures"
+
+static graft_data *open_data(room *r, const graft_model *m) {
+    const graft_data_choice choice = {0};
+    graft_data *d = NULL;
+    graft_err err = {0};
+    assert_ok(graft_data_open_choice(&d, r->env, PICTURES, &choice, graft_model_modality(m),
+                                     GRAFT_LABELS_NEEDED, NULL, 0, 0, &err));
+    return d;
+}
+
+static void taps_hold_the_features_that_the_head_reads(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
+    graft_data *d = open_data(r, m);
+    graft_taps taps;
+    graft_features *features = NULL;
+    graft_use_rows rows;
+    graft_use_options use = GRAFT_USE_OPTIONS_INIT;
+    graft_features_options o = {.dtype = GRAFT_F32, .check = true};
+    use.no_cache = true;
+    assert_ok(graft_taps_open(&taps, r->env, m, NULL, true, GRAFT_F32, &err));
+    assert_string_equal(taps.boundaries[0].plan, "head");
+    assert_int_equal(taps.boundaries[0].first, 0);
+    assert_int_equal(taps.boundaries[0].width, graft_model_feature_width(m));
+    assert_true(taps.n_boundaries >= 2);
+    assert_string_equal(taps.boundaries[1].plan, "top:1");
+    assert_true(taps.input.width > 0 && taps.logits.width > 0);
+    assert_int_equal(graft_prefix_row(taps.prefix, 0), taps.logits.first + taps.logits.width);
+    assert_ok(graft_features_new(&features, r->env, d, &taps.transform, taps.prefix, &o, &err));
+    assert_ok(graft_use_rows_open(&rows, r->env, m, d, NULL, 0, &use, &err));
+    for (int64_t i = 0; i < graft_data_n_samples(d); i++) {
+        const float *tapped = graft_features_row(features, i, -1);
+        const float *whole = graft_features_row(rows.features, i, -1);
+        for (size_t k = 0; k < taps.boundaries[0].width; k++)
+            assert_true(fabsf(tapped[k] - whole[k]) <= 1e-5F * (1.0F + fabsf(whole[k])));
+    }
+    graft_features_free(features);
+    graft_use_rows_close(&rows);
+    graft_taps_close(&taps);
+    graft_data_close(d);
+    graft_model_close(m);
+}
+
+static void boundaries_that_are_none_are_refused(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
+    graft_taps taps;
+    assert_error(graft_taps_open(&taps, r->env, m, "head,full", false, GRAFT_F32, &err), GRAFT_EUSAGE,
+                 "freezes nothing");
+    graft_taps_close(&taps);
+    assert_error(graft_taps_open(&taps, r->env, m, "head,,top:1", false, GRAFT_F32, &err), GRAFT_EUSAGE,
+                 "unknown plan");
+    graft_taps_close(&taps);
+    assert_error(graft_taps_open(&taps, r->env, m, "head,head,head,head,head,head,head,head,head", false,
+                                 GRAFT_F32, &err),
+                 GRAFT_EUSAGE, "at most 8");
+    graft_taps_close(&taps);
+    graft_model_close(m);
+}
+
+static void evidence_is_of_the_training_part(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
+    graft_data *d = open_data(r, m);
+    graft_model_evidence e;
+    const graft_evidence_options o = {.dtype = GRAFT_F32, .source = true};
+    int64_t n = 0;
+    assert_ok(graft_evidence_gather(&e, r->arena, r->env, m, d, &o, &err));
+    graft_data_members(d, GRAFT_TRAIN, &n);
+    assert_int_equal(e.n_train, n);
+    assert_int_equal(e.n_used, n);
+    assert_int_equal(e.n_classes, graft_data_n_classes(d));
+    assert_false(e.likeness.known);
+    for (size_t i = 0; i < e.n_boundaries; i++) {
+        assert_true(e.boundaries[i].probe.accuracy >= 0 && e.boundaries[i].probe.accuracy <= 1);
+        assert_int_equal(isfinite(e.boundaries[i].alike) != 0, i > 0);
+        for (size_t s = 0; s < 6; s++) assert_true(isfinite(e.boundaries[i].scores[s]));
+    }
+    json_t *o2 = graft_evidence_json(&e);
+    assert_non_null(o2);
+    json_decref(o2);
+    graft_data_close(d);
+    graft_model_close(m);
+}
+
+/* ---- Judgement ---- */
+
+static graft_model_evidence evidence(double per_class, double head, double below, double input) {
+    graft_model_evidence e = {.per_class = per_class,
+                              .n_classes = 4,
+                              .n_train = (int64_t)(4 * per_class),
+                              .input = {.accuracy = input, .error = 0.02},
+                              .n_boundaries = 2};
+    e.boundaries[0] = (graft_boundary_evidence){.plan = "head", .probe = {.accuracy = head, .error = 0.02}};
+    e.boundaries[1] = (graft_boundary_evidence){.plan = "top:1", .probe = {.accuracy = below, .error = 0.02}};
+    return e;
+}
+
+static void the_cell_is_of_size_and_similarity(void **state) {
+    (void)state;
+    graft_model_evidence e = evidence(10, 0.9, 0.8, 0.5);
+    graft_cell c = graft_cell_of(&e);
+    assert_true(c.small && c.similar);
+    e = evidence(500, 0.4, 0.3, 0.3);
+    c = graft_cell_of(&e);
+    assert_true(!c.small && !c.similar);
+    assert_non_null(strstr(c.why, "500 examples a class"));
+    /* data that lie far from the reference are different where labels do not speak against it */
+    e = evidence(10, 0.7, 0.6, 0.3);
+    assert_true(graft_cell_of(&e).similar);
+    e.likeness = (graft_likeness_evidence){.known = true, .frechet = 3.0, .proxy_a = 2.0};
+    c = graft_cell_of(&e);
+    assert_false(c.similar);
+    assert_non_null(strstr(c.why, "Frechet"));
+}
+
+static void a_linear_head_is_enough_where_nothing_is_left_to_gain(void **state) {
+    (void)state;
+    const char *const plans[] = {"head", "top:1", "full"};
+    graft_model_evidence e = evidence(20, 0.99, 0.95, 0.5);
+    assert_int_equal(graft_choose_plan(&e, plans, 3), 0);
+    e = evidence(1000, 0.7, 0.6, 0.3);
+    assert_true(graft_choose_plan(&e, plans, 3) > 0);
+}
+
+static void transfer_is_useless_where_the_input_says_as_much(void **state) {
+    (void)state;
+    graft_model_evidence e = evidence(20, 0.5, 0.55, 0.9);
+    assert_true(graft_transfer_is_useless(&e));
+    e = evidence(20, 0.9, 0.55, 0.5);
+    assert_false(graft_transfer_is_useless(&e));
+    e.input.accuracy = NAN;
+    assert_false(graft_transfer_is_useless(&e));
+}
+
+static void probes_that_asked_nothing_give_chance(void **state) {
+    (void)state;
+    graft_model_evidence e = evidence(1, NAN, NAN, NAN);
+    assert_true(isfinite(graft_expected_accuracy(&e, "head")));
+    assert_true(isfinite(graft_expected_accuracy(&e, "full")));
+    assert_int_equal(graft_cell_of(&e).small, true);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        room_test(taps_hold_the_features_that_the_head_reads),
+        room_test(boundaries_that_are_none_are_refused),
+        room_test(evidence_is_of_the_training_part),
+        cmocka_unit_test(the_cell_is_of_size_and_similarity),
+        cmocka_unit_test(a_linear_head_is_enough_where_nothing_is_left_to_gain),
+        cmocka_unit_test(transfer_is_useless_where_the_input_says_as_much),
+        cmocka_unit_test(probes_that_asked_nothing_give_chance),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
