@@ -244,24 +244,12 @@ void graft_job_recipe(graft_job *j, size_t i) {
     for (size_t k = j->relay.next; k < j->n_phases; k++) r->epochs_all += j->choices[k].epochs;
 }
 
-int graft_job_defaults(graft_job *j, graft_err *err) {
+/* Everything that follows from a plan. */
+static int follow(graft_job *j, const char *plan, graft_err *err) {
     const graft_fit_options *o = &j->options;
     graft_recipe *r = &j->recipe;
-    j->evidence = (graft_evidence){.n_train = 0,
-                                   .n_classes = graft_data_n_classes(j->data),
-                                   .is_scratch = graft_model_is_scratch(j->model)};
-    int64_t n_all = graft_data_n_samples(j->data), given = 0;
-    graft_data_members(j->data, GRAFT_TRAIN, &given);
-    int64_t n_train = given > 0 ? given : n_all, per_class = o->data.per_class;
-    if (o->data.test > 0) n_train -= (int64_t)((double)n_train * o->data.test);
-    int64_t n_classes = graft_data_task(j->data) == GRAFT_TASK_CLASSES ? j->evidence.n_classes : 1;
-    if (per_class > 0 && per_class < n_train / n_classes) n_train = per_class * n_classes;
-    j->evidence.n_train = given > 0 ? n_train : n_train - n_train / 5;
-    const char *plan = o->train;
-    int rc = !plan || strcmp(plan, "auto") == 0 ? graft_job_auto(&plan, j, err) : 0;
-    if (rc < 0) return rc;
-    rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, plan, &j->evidence,
-                               err);
+    int rc = graft_strategy_phases(&j->phases, &j->n_phases, &j->plan, j->arena, j->model, plan, &j->evidence,
+                                   err);
     if (rc < 0) return rc;
     if ((rc = make_choices(j, err)) < 0) return rc;
     bool head_only = j->head_only;
@@ -291,8 +279,6 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     r->group = group_of;
     r->user = j;
     if ((rc = graft_job_regular(j, err)) < 0) return rc;
-    if (o->precision == GRAFT_PRECISION_BF16 && r->dtype == GRAFT_F32)
-        graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no bf16: computing in float32");
     if ((rc = choose_augment(j, head_only, err)) < 0 || (rc = choose_weights(j, err)) < 0) return rc;
     if ((rc = choose_statistics(j, err)) < 0) return rc;
     bool texts = graft_model_modality(j->model) == GRAFT_TEXTS;
@@ -301,6 +287,33 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     for (size_t i = 0; i < j->n_phases; i++) choose_phase(j, i, random, mixes);
     if ((rc = share_epochs(j, err)) < 0) return rc;
     graft_job_recipe(j, j->n_phases - 1);
+    return 0;
+}
+
+int graft_job_defaults(graft_job *j, graft_err *err) {
+    const graft_fit_options *o = &j->options;
+    const graft_recipe *r = &j->recipe;
+    j->evidence = (graft_evidence){.n_train = 0,
+                                   .n_classes = graft_data_n_classes(j->data),
+                                   .is_scratch = graft_model_is_scratch(j->model)};
+    int64_t n_all = graft_data_n_samples(j->data), given = 0;
+    graft_data_members(j->data, GRAFT_TRAIN, &given);
+    int64_t n_train = given > 0 ? given : n_all, per_class = o->data.per_class;
+    if (o->data.test > 0) n_train -= (int64_t)((double)n_train * o->data.test);
+    int64_t n_classes = graft_data_task(j->data) == GRAFT_TASK_CLASSES ? j->evidence.n_classes : 1;
+    if (per_class > 0 && per_class < n_train / n_classes) n_train = per_class * n_classes;
+    j->evidence.n_train = given > 0 ? n_train : n_train - n_train / 5;
+    const char *plan = o->train;
+    if (!plan || strcmp(plan, "auto") == 0) {
+        /* options that are wrong are said before the features are computed, which may take a while */
+        int rc = follow(j, "full", err);
+        if (rc == 0) rc = graft_job_auto(&plan, j, err);
+        if (rc < 0) return rc;
+    }
+    int rc = follow(j, plan, err);
+    if (rc < 0) return rc;
+    if (o->precision == GRAFT_PRECISION_BF16 && r->dtype == GRAFT_F32)
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no bf16: computing in float32");
     if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
     graft_env_log(j->env, GRAFT_LOG_INFO,
                   "training %s%s: %lld epochs of batches of %lld, %s at %g (%s), seed %llu", j->plan,
