@@ -239,11 +239,17 @@ static int take_back(graft_comparison *c, const char *path, graft_err *err) {
     size_t size = 0, n_taken = 0;
     int rc = keys && line_arena ? list_keys(keys, c, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_file_read(&text, &size, scratch, path, CEILING, err);
-    for (size_t at = 0, end; rc == 0 && at < size; at = end + 1) {
+    for (size_t at = 0, end, number = 1; rc == 0 && at < size; at = end + 1, number++) {
         const char *newline = memchr(text + at, '\n', size - at);
         end = newline ? (size_t)(newline - text) : size;
-        rc = take_line(c, keys, line_arena, text + at, end - at, path, err);
+        graft_err why = {0};
+        rc = take_line(c, keys, line_arena, text + at, end - at, path, &why);
         graft_arena_reset(line_arena);
+        if (rc < 0 && rc != GRAFT_EFORMAT) graft_err_set(err, rc, "%s", why.message);
+        if (rc != GRAFT_EFORMAT) continue;
+        graft_env_log(c->env, GRAFT_LOG_WARNING, "%s: line %zu is no record of a run: not used", path,
+                      number);
+        rc = 0;
     }
     for (size_t i = 0; rc == 0 && i < c->n_seeds * c->n_sizes * c->n_plans; i++)
         n_taken += c->runs[i] != NULL;
