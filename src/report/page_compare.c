@@ -22,13 +22,6 @@ static double mean_of(const json_t *o, const char *key) {
     return graft_story_number(json_object_get(o, key), "mean");
 }
 
-static void put_score(graft_buf *out, const comparison *c, double x) {
-    if (c->percent)
-        graft_html_percent(out, x);
-    else
-        graft_html_number(out, x);
-}
-
 /* ---- Plans ---------------------------------------------------------------------------------------------- */
 
 static void put_spans(graft_buf *out, const comparison *c) {
@@ -95,11 +88,11 @@ static void put_plans(graft_buf *out, const comparison *c) {
         out, "<section id=\"plans\" aria-labelledby=\"plans-title\"><h2 id=\"plans-title\">The plans</h2>\n");
     put_spans(out, c);
     graft_buf_text(
-        out,
-        "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th scope=\"col\">plan</th><th "
-        "scope=\"col\">score</th><th scope=\"col\">overfitting</th><th scope=\"col\">p against the best</th>"
-        "<th scope=\"col\">time</th><th scope=\"col\">memory</th><th scope=\"col\">trained</th><th "
-        "scope=\"col\">what it is</th></tr></thead><tbody>\n");
+        out, "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th scope=\"col\">plan</th><th "
+             "scope=\"col\">score</th><th scope=\"col\">overfitting</th><th scope=\"col\" class=\"t\">p "
+             "against the best</th>"
+             "<th scope=\"col\">time</th><th scope=\"col\">memory</th><th scope=\"col\">trained</th><th "
+             "scope=\"col\" class=\"t\">what it is</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < c->n; i++) put_plan(out, c, i);
     graft_buf_text(
         out, "</tbody></table></div>\n<p class=\"about\">The interval is over the seeds, or, with one seed, "
@@ -156,6 +149,14 @@ static void put_labels(graft_buf *out, const comparison *c) {
     graft_chart_draw(out, &chart);
 }
 
+/* A difference of two scores. */
+static void put_points(graft_buf *out, const comparison *c, double x) {
+    if (!isfinite(x))
+        graft_buf_text(out, "–");
+    else
+        graft_buf_printf(out, c->percent ? "%+.1f" : "%+.3f", c->percent ? 100.0 * x : x);
+}
+
 static void put_more(graft_buf *out, const comparison *c) {
     graft_buf_text(out, "<ul class=\"names\">\n");
     for (size_t i = 0; i < c->n; i++) {
@@ -166,12 +167,12 @@ static void put_more(graft_buf *out, const comparison *c) {
         graft_buf_text(out, "</b>: ");
         graft_html_number(out, graft_story_number(more, "per_class"));
         graft_buf_text(out, " more labels a class would gain about ");
-        put_score(out, c, graft_story_number(more, "gain"));
+        put_points(out, c, graft_story_number(more, "gain"));
         graft_buf_text(out, " (");
-        put_score(out, c, graft_story_number(more, "low"));
+        put_points(out, c, graft_story_number(more, "low"));
         graft_buf_text(out, " to ");
-        put_score(out, c, graft_story_number(more, "high"));
-        graft_buf_text(out, ")</li>\n");
+        put_points(out, c, graft_story_number(more, "high"));
+        graft_buf_text(out, c->percent ? ") points</li>\n" : ")</li>\n");
     }
     graft_buf_text(out, "</ul>\n");
 }
@@ -220,7 +221,8 @@ static void put_next(graft_buf *out, const comparison *c) {
                      "<section id=\"next\" aria-labelledby=\"next-title\"><h2 "
                      "id=\"next-title\">%s</h2>\n<p>The runs agree "
                      "least on these.</p>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th "
-                     "scope=\"col\">sample</th><th scope=\"col\">answer</th><th scope=\"col\">label</th><th "
+                     "scope=\"col\">sample</th><th scope=\"col\" class=\"t\">answer</th><th scope=\"col\" "
+                     "class=\"t\">label</th><th "
                      "scope=\"col\">doubt</th></tr></thead><tbody>\n",
                      validation ? "More like these would teach the most" : "Label these next");
     for (size_t i = 0; i < n && i < LISTED; i++) {

@@ -52,11 +52,13 @@ static void put_row(graft_buf *out, const graft_story *s, const graft_span *x, s
 }
 
 static void put_table(graft_buf *out, const graft_story *runs, const graft_span *spans, size_t n) {
+    /* the second, fourth and last hold text */
     static const char *const heads[] = {"run",     "plan",   "score", "interval", "judged on",
                                         "trained", "epochs", "time",  "memory",   "model"};
     graft_buf_text(out, "<div class=\"scroll\"><table class=\"sortable\"><thead><tr>");
     for (size_t i = 0; i < GRAFT_COUNT(heads); i++)
-        graft_buf_printf(out, "<th scope=\"col\">%s</th>", heads[i]);
+        graft_buf_printf(out, "<th scope=\"col\"%s>%s</th>", i == 1 || i == 3 || i == 9 ? " class=\"t\"" : "",
+                         heads[i]);
     graft_buf_text(out, "</tr></thead><tbody>\n");
     for (size_t i = 0; i < n; i++) put_row(out, &runs[i], &spans[i], i);
     graft_buf_text(out, "</tbody></table></div>\n");
