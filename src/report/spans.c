@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 560, LEFT = 150, RIGHT = 70, ROW = 26, COLOURS = 10 };
+enum { WIDTH = 420, LEFT = 116, RIGHT = 58, ROW = 24, COLOURS = 10 };
 
 static double across(double x, double low, double high) {
     return LEFT + (x - low) / (high - low) * (WIDTH - LEFT - RIGHT);
@@ -13,7 +13,7 @@ static double across(double x, double low, double high) {
 static void put_span(graft_buf *out, const graft_span *s, double low, double high, size_t i, bool percent) {
     double y = (double)i * ROW + ROW / 2.0;
     graft_buf_printf(out, "<text class=\"tick end\" x=\"%d\" y=\"%.1f\">", LEFT - 10, y + 4);
-    graft_html_short(out, s->name, strlen(s->name), 22);
+    graft_html_short(out, s->name, strlen(s->name), 17);
     graft_buf_text(out, "</text>");
     if (!isfinite(s->score)) return;
     if (isfinite(s->low) && isfinite(s->high))
@@ -37,7 +37,7 @@ void graft_spans_draw(graft_buf *out, const graft_span *spans, size_t n, bool pe
         high = fmax(high, isfinite(spans[i].high) ? spans[i].high : spans[i].score);
     }
     if (!isfinite(low) || !isfinite(high)) return;
-    graft_chart_ticks(&low, &high, &step, 5);
+    graft_chart_ticks(&low, &high, &step, 4);
     graft_buf_printf(
         out,
         "<figure class=\"chart wide\"><figcaption><span class=\"name\">Score and its 95&#8239;%% "
