@@ -26,7 +26,7 @@ static void fit(room *r, const char *model, const char *data, const char *out, c
     graft_err err = {0};
     o.train = plan;
     o.epochs = 3;
-    o.from_scratch = model == (const char *)MODEL;
+    o.from_scratch = strcmp(model, MODEL) == 0;
     if (graft_fit(NULL, r->env, model, data, out, &o, &err) < 0) fail_msg("%s", err.message);
 }
 
