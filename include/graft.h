@@ -378,11 +378,11 @@ typedef struct graft_report_options {
 #define GRAFT_REPORT_OPTIONS_INIT                                                                            \
     { .samples = 0 }
 
-/** Writes a page about a run's folder, or one that compares several: one HTML file that asks for nothing
- * else. What it shows of samples is read from the data that graft.json names, the picture of the features
- * before training from the base model; where these are gone, the page says so. `options` may be NULL. *result
- * (may be NULL): out, runs, bytes, and missing, a list of what was left out and why. Errors: EIO, EFORMAT: a
- * folder is none that graft_fit wrote. */
+/** Writes a page about a run's folder, about that of graft compare, or one that sets several runs side by
+ * side: one HTML file that asks for nothing else. What it shows of samples is read from the data that
+ * graft.json names, the picture of the features before training from the base model; where these are gone,
+ * the page says so. `options` may be NULL. *result (may be NULL): out, runs, bytes, and missing, a list of
+ * what was left out and why. Errors: EIO, EFORMAT: a folder is none that graft_fit wrote. */
 GRAFT_API int graft_report(char **result, graft_env *env, const char *const *runs, size_t n_runs,
                            const char *out, const graft_report_options *options, graft_err *err);
 

@@ -3,6 +3,7 @@
 #include "report/html.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { WIDTH = 360, HEIGHT = 216, LEFT = 44, RIGHT = 10, TOP = 10, BOTTOM = 34, MOST_POINTS = 400 };
 
@@ -22,9 +23,11 @@ void graft_chart_ticks(double *low, double *high, double *step, int about) {
 
 typedef struct frame {
     double x_low, x_high, y_low, y_high, x_step, y_step;
+    bool log_x; /* x_low and x_high are logarithms */
 } frame;
 
 static double across(const frame *f, double x) {
+    if (f->log_x) x = log10(fmax(x, 1e-9));
     return LEFT + (x - f->x_low) / (f->x_high - f->x_low) * (WIDTH - LEFT - RIGHT);
 }
 
@@ -35,11 +38,12 @@ static double up(const frame *f, double y) {
 /* What the points span; false where there are no two of them. */
 static bool measure(frame *f, const graft_chart *c) {
     size_t n = 0;
-    *f = (frame){INFINITY, -INFINITY, INFINITY, -INFINITY, 1.0, 1.0};
+    *f = (frame){INFINITY, -INFINITY, INFINITY, -INFINITY, 1.0, 1.0, c->log_x};
     for (size_t s = 0; s < c->n_series; s++) {
         for (size_t i = 0; i < c->series[s].n; i++) {
             double x = c->series[s].x[i], y = c->series[s].y[i];
             if (!isfinite(x) || !isfinite(y)) continue;
+            if (c->log_x) x = log10(fmax(x, 1e-9));
             f->x_low = fmin(f->x_low, x);
             f->x_high = fmax(f->x_high, x);
             f->y_low = fmin(f->y_low, y);
@@ -70,6 +74,24 @@ static void put_tick(graft_buf *out, double value, double step, bool percent) {
         graft_buf_printf(out, "%.*f", digits, fabs(value) < step * 1e-6 ? 0.0 : value);
 }
 
+static void put_x_tick(graft_buf *out, const frame *f, double x, double step) {
+    graft_buf_printf(out, "<text x=\"%.1f\" y=\"%d\" class=\"tick mid\">", across(f, x),
+                     HEIGHT - BOTTOM + 14);
+    put_tick(out, x, step, false);
+    graft_buf_text(out, "</text>");
+}
+
+static void put_log_ticks(graft_buf *out, const frame *f) {
+    static const double marks[] = {1.0, 2.0, 5.0};
+    for (double power = floor(f->x_low); power <= f->x_high && power < 15.0; power++) {
+        for (size_t i = 0; i < GRAFT_COUNT(marks); i++) {
+            double x = marks[i] * pow(10.0, power);
+            if (log10(x) < f->x_low - 1e-9 || log10(x) > f->x_high + 1e-9) continue;
+            put_x_tick(out, f, x, fmin(1.0, x));
+        }
+    }
+}
+
 static void put_axes(graft_buf *out, const frame *f, const graft_chart *c) {
     int n = (int)lround((f->y_high - f->y_low) / f->y_step);
     for (int i = 0; i <= n && n < 50; i++) {
@@ -81,13 +103,10 @@ static void put_axes(graft_buf *out, const frame *f, const graft_chart *c) {
         put_tick(out, y, f->y_step, c->percent);
         graft_buf_text(out, "</text>");
     }
-    for (double x = ceil(f->x_low / f->x_step - 1e-9) * f->x_step; x <= f->x_high + f->x_step * 1e-6;
-         x += f->x_step) {
-        graft_buf_printf(out, "<text x=\"%.1f\" y=\"%d\" class=\"tick mid\">", across(f, x),
-                         HEIGHT - BOTTOM + 14);
-        put_tick(out, x, f->x_step, false);
-        graft_buf_text(out, "</text>");
-    }
+    for (double x = ceil(f->x_low / f->x_step - 1e-9) * f->x_step;
+         !f->log_x && x <= f->x_high + f->x_step * 1e-6; x += f->x_step)
+        put_x_tick(out, f, x, f->x_step);
+    if (f->log_x) put_log_ticks(out, f);
     graft_buf_printf(out, "<text x=\"%d\" y=\"%d\" class=\"tick end\">", WIDTH - RIGHT, HEIGHT - 4);
     graft_html_text(out, c->x_title);
     graft_buf_text(out, "</text>");
@@ -110,9 +129,19 @@ static void put_line(graft_buf *out, const frame *f, const graft_series *s) {
                          last_y);
 }
 
+/* A line that goes on as another (dashed) is named once. */
+static bool is_named(const graft_chart *c, size_t s) {
+    for (size_t before = 0; before < s; before++)
+        if (strcmp(c->series[before].name, c->series[s].name) == 0 && c->series[before].n > 0 &&
+            strcmp(c->series[before].tone, c->series[s].tone) == 0)
+            return true;
+    return c->series[s].n == 0;
+}
+
 static void put_legend(graft_buf *out, const graft_chart *c) {
     graft_buf_text(out, "<span class=\"legend\">");
     for (size_t s = 0; s < c->n_series; s++) {
+        if (is_named(c, s)) continue;
         graft_buf_printf(out, "<span class=\"key %s%s\">", c->series[s].tone,
                          c->series[s].dashed ? " dashed" : "");
         graft_html_text(out, c->series[s].name);

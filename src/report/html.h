@@ -48,10 +48,20 @@ typedef struct graft_chart {
     bool from_zero; /* y begins at 0 */
     double mark_x;  /* a thin line there with `mark`; NAN: none */
     const char *mark;
+    bool log_x; /* x is above 0, and its scale logarithmic */
 } graft_chart;
 
 /** A figure with caption, legend and SVG; nothing where there are no two points to draw. */
 void graft_chart_draw(graft_buf *out, const graft_chart *c);
+
+/** A score with its interval (NaN: none). */
+typedef struct graft_span {
+    const char *name;
+    double score, low, high;
+} graft_span;
+
+/** Scores as dots on whiskers, row i in colour i of the ten; nothing where none is known. */
+void graft_spans_draw(graft_buf *out, const graft_span *spans, size_t n, bool percent);
 
 /** The least and the largest of sensible ticks around [low, high], and the step between them. */
 void graft_chart_ticks(double *low, double *high, double *step, int about);

@@ -6,69 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLOURS = 10, WIDTH = 560, LEFT = 150, RIGHT = 70, ROW = 26 };
+enum { COLOURS = 10 };
 
 static char *tone_of(graft_arena *arena, size_t i) {
     return graft_arena_printf(arena, "k%zu", i % COLOURS);
-}
-
-/* ---- Scores --------------------------------------------------------------------------------------------- */
-
-typedef struct span {
-    double score, low, high;
-} span;
-
-static void put_span(graft_buf *out, const graft_story *s, const span *x, double low, double high, size_t i) {
-    double y = (double)i * ROW + ROW / 2.0, scale = (WIDTH - LEFT - RIGHT) / (high - low);
-    graft_buf_printf(out, "<text class=\"tick end\" x=\"%d\" y=\"%.1f\">", LEFT - 10, y + 4);
-    graft_html_short(out, s->name, strlen(s->name), 22);
-    graft_buf_text(out, "</text>");
-    if (!isfinite(x->score)) return;
-    if (isfinite(x->low))
-        graft_buf_printf(out, "<path class=\"line k%zu\" d=\"M%.1f %.1fH%.1f\"/>", i % COLOURS,
-                         LEFT + (x->low - low) * scale, y, LEFT + (x->high - low) * scale);
-    graft_buf_printf(out,
-                     "<circle class=\"dot k%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/><text class=\"tick\" "
-                     "x=\"%d\" y=\"%.1f\">",
-                     i % COLOURS, LEFT + (x->score - low) * scale, y, WIDTH - RIGHT + 12, y + 4);
-    if (s->task == GRAFT_TASK_REGRESSION)
-        graft_buf_printf(out, "%.3f", x->score);
-    else
-        graft_html_percent(out, x->score);
-    graft_buf_text(out, "</text>");
-}
-
-static void put_spans(graft_buf *out, const graft_story *runs, const span *spans, size_t n) {
-    double low = INFINITY, high = -INFINITY, step;
-    for (size_t i = 0; i < n; i++) {
-        low = fmin(low, isfinite(spans[i].low) ? spans[i].low : spans[i].score);
-        high = fmax(high, isfinite(spans[i].high) ? spans[i].high : spans[i].score);
-    }
-    if (!isfinite(low) || !isfinite(high)) return;
-    graft_chart_ticks(&low, &high, &step, 5);
-    graft_buf_printf(
-        out,
-        "<figure class=\"chart wide\"><figcaption><span class=\"name\">Score and its 95&#8239;%% "
-        "interval</span></figcaption><svg viewBox=\"0 0 %d %zu\" role=\"img\" "
-        "aria-label=\"Scores of the runs "
-        "with intervals\">",
-        WIDTH, n * ROW + 24);
-    int ticks = (int)lround((high - low) / step);
-    bool percent = runs[0].task != GRAFT_TASK_REGRESSION;
-    for (int t = 0; t <= ticks && ticks < 50; t++) {
-        double x = LEFT + (WIDTH - LEFT - RIGHT) * (double)t / ticks, value = low + t * step;
-        graft_buf_printf(
-            out, "<path class=\"grid\" d=\"M%.1f 0V%zu\"/><text class=\"tick mid\" x=\"%.1f\" y=\"%zu\">", x,
-            n * ROW, x, n * ROW + 16);
-        graft_buf_printf(out,
-                         percent && step < 0.0095 ? "%.1f%%"
-                         : percent                ? "%.0f%%"
-                                                  : "%.3g",
-                         percent ? 100.0 * value : value);
-        graft_buf_text(out, "</text>");
-    }
-    for (size_t i = 0; i < n; i++) put_span(out, &runs[i], &spans[i], low, high, i);
-    graft_buf_text(out, "</svg></figure>\n");
 }
 
 /* ---- Table ---------------------------------------------------------------------------------------------- */
@@ -79,7 +20,7 @@ static void put_number_cell(graft_buf *out, double value, void (*put)(graft_buf 
     graft_buf_text(out, "</td>");
 }
 
-static void put_row(graft_buf *out, const graft_story *s, const span *x, size_t i) {
+static void put_row(graft_buf *out, const graft_story *s, const graft_span *x, size_t i) {
     const json_t *settings = json_object_get(s->record, "settings");
     double trained = 0.0;
     json_t *stages = json_object_get(s->record, "stages");
@@ -110,12 +51,14 @@ static void put_row(graft_buf *out, const graft_story *s, const span *x, size_t 
     graft_buf_text(out, "</td></tr>\n");
 }
 
-static void put_table(graft_buf *out, const graft_story *runs, const span *spans, size_t n) {
+static void put_table(graft_buf *out, const graft_story *runs, const graft_span *spans, size_t n) {
+    /* the second, fourth and last hold text */
     static const char *const heads[] = {"run",     "plan",   "score", "interval", "judged on",
                                         "trained", "epochs", "time",  "memory",   "model"};
     graft_buf_text(out, "<div class=\"scroll\"><table class=\"sortable\"><thead><tr>");
     for (size_t i = 0; i < GRAFT_COUNT(heads); i++)
-        graft_buf_printf(out, "<th scope=\"col\">%s</th>", heads[i]);
+        graft_buf_printf(out, "<th scope=\"col\"%s>%s</th>", i == 1 || i == 3 || i == 9 ? " class=\"t\"" : "",
+                         heads[i]);
     graft_buf_text(out, "</tr></thead><tbody>\n");
     for (size_t i = 0; i < n; i++) put_row(out, &runs[i], &spans[i], i);
     graft_buf_text(out, "</tbody></table></div>\n");
@@ -242,10 +185,12 @@ static void put_differences(graft_buf *out, const graft_story *runs, size_t n) {
 }
 
 int graft_page_runs(graft_buf *out, graft_story *runs, size_t n, graft_err *err) {
-    span *spans = graft_arena_array(runs[0].arena, n, sizeof *spans);
+    graft_span *spans = graft_arena_array(runs[0].arena, n, sizeof *spans);
     if (!spans) return graft_err_nomem(err);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        spans[i].name = runs[i].name;
         spans[i].score = graft_story_score(&runs[i], &spans[i].low, &spans[i].high);
+    }
     graft_page_begin(out, "Runs side by side");
     graft_buf_printf(
         out,
@@ -254,7 +199,7 @@ int graft_page_runs(graft_buf *out, graft_story *runs, size_t n, graft_err *err)
     graft_buf_text(
         out, "<section id=\"scores\" aria-labelledby=\"scores-title\"><h2 id=\"scores-title\">Scores</h2>\n");
     put_caution(out, runs, n);
-    put_spans(out, runs, spans, n);
+    graft_spans_draw(out, spans, n, runs[0].task != GRAFT_TASK_REGRESSION);
     put_table(out, runs, spans, n);
     graft_buf_text(out, "</section>\n");
     int rc = put_curves(out, runs, n, err);

@@ -13,10 +13,21 @@ static int write_page(graft_buf *page, graft_story *stories, size_t n, graft_err
     return rc == 0 ? graft_page_run(page, &stories[0], err) : rc;
 }
 
-static json_t *result_json(const graft_story *stories, size_t n, const char *out, size_t size) {
+/* A comparison has no graft.json of its own. */
+static bool is_comparison(const char *folder) {
+    graft_arena *arena = graft_arena_new(NULL);
+    char *run = arena ? graft_path_join(arena, folder, "graft.json") : NULL;
+    char *all = arena ? graft_path_join(arena, folder, "compare.json") : NULL;
+    bool is = run && all && !graft_path_is_file(run) && graft_path_is_file(all);
+    graft_arena_free(arena);
+    return is;
+}
+
+static json_t *result_json(const graft_story *stories, const char *const *folders, size_t n, const char *out,
+                           size_t size) {
     json_t *missing = json_array(), *runs = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(runs, graft_json_string(stories[i].folder));
+        json_array_append_new(runs, graft_json_string(folders[i]));
         for (size_t g = 0; g < stories[i].n_gaps && n == 1; g++)
             json_array_append_new(missing,
                                   json_pack("{s:o,s:o}", "what", graft_json_string(stories[i].gaps[g].what),
@@ -49,11 +60,12 @@ int graft_report(char **result, graft_env *env, const char *const *runs, size_t 
     graft_buf_init(&page, CEILING);
     /* what is wrong stands on the page */
     int rc = graft_env_new_silent(&quiet, env, err);
-    for (; n < n_runs && rc == 0; n++)
+    bool compared = n_runs == 1 && is_comparison(runs[0]);
+    for (; n < n_runs && rc == 0 && !compared; n++)
         rc = graft_story_open(&stories[n], quiet, runs[n], options ? options : &none, err);
-    if (rc == 0) rc = write_page(&page, stories, n, err);
+    if (rc == 0) rc = compared ? graft_page_compare(&page, runs[0], err) : write_page(&page, stories, n, err);
     if (rc == 0) rc = graft_file_write(out, page.data, page.size, err);
-    if (rc == 0 && result) rc = print_result(result, result_json(stories, n, out, page.size), err);
+    if (rc == 0 && result) rc = print_result(result, result_json(stories, runs, n_runs, out, page.size), err);
     for (size_t i = 0; i < n; i++) graft_story_close(&stories[i]);
     graft_buf_done(&page);
     graft_env_free(quiet);

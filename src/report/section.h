@@ -16,7 +16,7 @@ typedef struct graft_section {
 #undef GRAFT_SECTION
 
 /** Classes above which a matrix shows those that are confused most. */
-enum { GRAFT_MATRIX_CLASSES = 36 };
+enum { GRAFT_MATRIX_CLASSES = 30 };
 
 /** Fills s->picks. Errors: ENOMEM. cards.c */
 int graft_picks_make(graft_story *s, graft_err *err);

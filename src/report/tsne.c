@@ -192,8 +192,7 @@ static void attract(layout *l, int64_t i) {
 
 /* One step of gradient descent with momentum and a gain for each coordinate (Jacobs 1988). */
 static void descend(layout *l, double factor, double momentum, double rate) {
-    int threads = graft_env_threads(l->env);
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(graft_env_threads(l->env)) schedule(static)
     for (int64_t i = 0; i < l->n; i++) {
         repel(l, i);
         attract(l, i);

@@ -9,7 +9,7 @@
 
 /* Samples and bytes of logits that are kept. */
 enum { MOST_SAMPLES = 20000 };
-static const int64_t most_floats = (int64_t)1 << 24;
+static const int64_t most_floats = (int64_t)1 << 22;
 
 /* Samples and rows that are kept of the answers. */
 typedef struct keep {

@@ -121,7 +121,7 @@ typedef struct graft_kept_answers {
     const uint64_t *contents; /* [n_samples, 2] low and high word of each sample's content hash */
 } graft_kept_answers;
 
-/** Writes graft_answers.safetensors into the folder `dir`; at most 20,000 samples and 64 MB of logits. */
+/** Writes graft_answers.safetensors into the folder `dir`; at most 20,000 samples and 16 MB of logits. */
 int graft_answers_keep(const char *dir, const graft_answers *a, graft_task task, const graft_data *data,
                        graft_part part, graft_err *err);
 /** Reads it; everything lives in the arena. EIO: the folder has none; EFORMAT: it is damaged. */
