@@ -161,7 +161,7 @@ typedef struct graft_adapter {
 } graft_adapter;
 /** Every linear layer W x + b and every convolution whose weight an adapter names gives W x + b + scale B (A
  * x), a convolution's A having its kernel, stride and padding. g is neither fused nor has it a gradient;
- * EINTERNAL where an adapter finds no such layer. adapt.c */
+ * EINTERNAL where an adapter finds no such layer. low_rank.c */
 int graft_graph_adapt(graft_graph **out, graft_arena *arena, const graft_graph *g,
                       const graft_adapter *adapters, size_t n, graft_err *err);
 /** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
@@ -174,6 +174,34 @@ int graft_graph_fuse_gradient(graft_graph **out, graft_arena *arena, const graft
  * sublinear memory cost"). `n_forward` = nodes before the gradient's. recompute.c */
 int graft_graph_recompute(graft_graph **out, graft_arena *arena, const graft_graph *g, size_t n_forward,
                           int n_segments, graft_err *err);
+
+/* ---- Layers ----------------------------------------------------------------------------------------------- */
+
+typedef enum graft_layer_kind {
+    GRAFT_LAYER_LINEAR,   /* W (O,I) */
+    GRAFT_LAYER_IN_OUT,   /* W (I,O) */
+    GRAFT_LAYER_CONV,     /* W (O,I,KH,KW), one group, dense */
+    GRAFT_LAYER_ODD_CONV, /* of groups, or dilated */
+    GRAFT_LAYER_EMBEDDING /* W (V,D) */
+} graft_layer_kind;
+
+/** What attention does with a linear layer's output, or the layer with attention's. */
+enum { GRAFT_LAYER_QUERY = 1, GRAFT_LAYER_KEY = 2, GRAFT_LAYER_VALUE = 4, GRAFT_LAYER_OUT = 8 };
+
+/** A layer, by the parameter that is its weight. */
+typedef struct graft_layer {
+    graft_value weight;
+    graft_layer_kind kind;
+    unsigned roles;
+} graft_layer;
+
+typedef struct graft_layers {
+    graft_layer *items;
+    size_t n;
+} graft_layers;
+
+/** The layers of a graph in its order, each weight once. In `arena`. layers.c */
+int graft_graph_layers(graft_layers *out, graft_arena *arena, const graft_graph *g, graft_err *err);
 
 /* ---- Plan ------------------------------------------------------------------------------------------------- */
 
