@@ -22,9 +22,9 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.train),
      .value = "PLAN",
-     .help =
-         "what is trained, the rest is frozen: head, top:N, from:STAGE, full; chosen from the data unless "
-         "given"},
+     .help = "what is trained, the rest is frozen: head, top:N, from:STAGE, full, lora:r=8; chosen from the "
+             "data unless "
+             "given"},
     {.name = "family",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.family),
