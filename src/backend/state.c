@@ -186,19 +186,33 @@ static size_t plain_count(const graft_shape *shape) {
     return graft_shape_count(shape, &n) ? (size_t)n : 0;
 }
 
+/* The slot's value as float32: what was written to the state, else its source. NULL: zeros. */
+static int read_plain(float **out, const graft_slot *slot, graft_err *err) {
+    const graft_source *source = &slot->source;
+    *out = slot->pending;
+    if (*out || (!source->tensor && !source->gamma)) return 0;
+    float *plain = malloc(plain_count(&slot->shape) * sizeof *plain + 1);
+    int rc = plain ? graft_source_read(source, &slot->shape, plain, err) : graft_err_nomem(err);
+    if (rc < 0) {
+        free(plain);
+        return rc;
+    }
+    if (source->tensor) graft_tensor_drop(source->tensor); /* it is packed soon */
+    *out = plain;
+    return 0;
+}
+
+/* The float32 values come first: the room that they give back is then that of the next slot's, and no part of
+ * the gaps that aligned blocks leave between them has been touched. */
 int graft_slot_fill(graft_state *s, graft_slot *slot, graft_err *err) {
     if (slot->data) return 0;
-    size_t size = s->backend->size(slot->layout), count = plain_count(&slot->shape);
+    size_t size = s->backend->size(slot->layout);
+    float *plain = NULL;
+    int rc = read_plain(&plain, slot, err);
+    if (rc < 0) return rc;
     slot->data = alloc_pages(size);
-    if (!slot->data) return graft_err_nomem(err);
-    memset(slot->data, 0, size); /* the padding of blocked layouts has to be zero */
-    float *plain = slot->pending;
-    int rc = 0;
-    if (!plain && (slot->source.tensor || slot->source.gamma)) {
-        plain = malloc(count * sizeof *plain + 1);
-        rc = plain ? graft_source_read(&slot->source, &slot->shape, plain, err) : graft_err_nomem(err);
-        if (rc == 0 && slot->source.tensor) graft_tensor_drop(slot->source.tensor); /* it is packed now */
-    }
+    if (!slot->data) rc = graft_err_nomem(err);
+    if (rc == 0) memset(slot->data, 0, size); /* the padding of blocked layouts has to be zero */
     if (rc == 0 && plain) rc = convert_plain(s, slot, plain, true, err);
     if (rc < 0) { /* still empty: another attempt reads it again */
         if (plain != slot->pending) free(plain);

@@ -187,6 +187,34 @@ int graft_graph_fuse_gradient(graft_graph **out, graft_arena *arena, const graft
 int graft_graph_recompute(graft_graph **out, graft_arena *arena, const graft_graph *g, size_t n_forward,
                           int n_segments, graft_err *err);
 
+/* ---- Layers ----------------------------------------------------------------------------------------------- */
+
+typedef enum graft_layer_kind {
+    GRAFT_LAYER_LINEAR,   /* W (O,I) */
+    GRAFT_LAYER_IN_OUT,   /* W (I,O) */
+    GRAFT_LAYER_CONV,     /* W (O,I,KH,KW), one group, dense */
+    GRAFT_LAYER_ODD_CONV, /* of groups, or dilated */
+    GRAFT_LAYER_EMBEDDING /* W (V,D) */
+} graft_layer_kind;
+
+/** What attention does with a linear layer's output, or the layer with attention's. */
+enum { GRAFT_LAYER_QUERY = 1, GRAFT_LAYER_KEY = 2, GRAFT_LAYER_VALUE = 4, GRAFT_LAYER_OUT = 8 };
+
+/** A layer, by the parameter that is its weight. */
+typedef struct graft_layer {
+    graft_value weight;
+    graft_layer_kind kind;
+    unsigned roles;
+} graft_layer;
+
+typedef struct graft_layers {
+    graft_layer *items;
+    size_t n;
+} graft_layers;
+
+/** The layers of a graph in its order, each weight once. In `arena`. layers.c */
+int graft_graph_layers(graft_layers *out, graft_arena *arena, const graft_graph *g, graft_err *err);
+
 /* ---- Plan ------------------------------------------------------------------------------------------------- */
 
 /** What a set of marks means: the frozen prefix (nodes without a path from a trained parameter) and the

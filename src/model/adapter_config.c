@@ -222,7 +222,7 @@ static bool turned(const graft_model *m, graft_arena *arena) {
     graft_sites sites;
     if (graft_sites_list(&sites, arena, m, NULL) < 0) return false;
     const graft_site *s = graft_sites_find(&sites, m->adapted[0].weight);
-    return s && s->kind == GRAFT_SITE_IN_OUT;
+    return s && s->kind == GRAFT_LAYER_IN_OUT;
 }
 
 /* A folder of this machine by its whole path, so that the adapter may be used from anywhere; a name of the

@@ -217,10 +217,10 @@ static int find_site(const graft_site **out, const graft_adapter_files *f, const
         return graft_err_set(err, GRAFT_EDATA, "%s: '%.200s' stands alone: lora_A and lora_B are a pair",
                              f->weights_path, t->name);
     const graft_site *s = graft_sites_find(sites, p->weight);
-    if (!s || p->embedding != (s->kind == GRAFT_SITE_EMBEDDING))
+    if (!s || p->embedding != (s->kind == GRAFT_LAYER_EMBEDDING))
         return graft_err_set(err, GRAFT_EDATA, "%s: '%.200s' belongs to no layer of the base model %s",
                              f->weights_path, t->name, m->base);
-    if (s->kind == GRAFT_SITE_ODD)
+    if (s->kind == GRAFT_LAYER_ODD_CONV)
         return graft_err_set(
             err, GRAFT_EUNSUPPORTED,
             "%s: '%.200s' belongs to a grouped or dilated convolution, which takes no adapter",
@@ -239,7 +239,7 @@ static int find_site(const graft_site **out, const graft_adapter_files *f, const
 static int weigh_rows(float *w, const graft_site *s, const graft_adapter_files *f,
                       const graft_tensor *magnitude, graft_arena *scratch, graft_err *err) {
     const int64_t outs = graft_site_outs(s), ins = (int64_t)graft_init_count(&s->shape) / outs;
-    const bool turned = s->kind == GRAFT_SITE_IN_OUT;
+    const bool turned = s->kind == GRAFT_LAYER_IN_OUT;
     float *m = graft_arena_array(scratch, (size_t)outs, sizeof *m);
     int64_t count = 0;
     if (!m) return graft_err_nomem(err);

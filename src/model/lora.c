@@ -136,7 +136,7 @@ void graft_lora_merge(float *w, const graft_site *s, const float *a, const float
     enum { PIECE = 256 };
     const graft_shape shape = graft_site_a(s, 1);
     const int64_t outs = graft_site_outs(s), ins = (int64_t)graft_init_count(&shape);
-    bool turned = s->kind == GRAFT_SITE_IN_OUT || s->kind == GRAFT_SITE_EMBEDDING;
+    bool turned = s->kind == GRAFT_LAYER_IN_OUT || s->kind == GRAFT_LAYER_EMBEDDING;
     double sum[PIECE];
     for (int64_t o = 0; o < outs; o++) {
         for (int64_t first = 0; first < ins; first += PIECE) {

@@ -15,23 +15,12 @@
  * config.json is to Transformers a whole model, whose weights would be missing. */
 #define GRAFT_ADAPTER_CONFIG "graft_config.json"
 
-/** What an attention does with a layer's output. */
-enum { GRAFT_SITE_QUERY = 1, GRAFT_SITE_KEY = 2, GRAFT_SITE_VALUE = 4, GRAFT_SITE_OUT = 8 };
-
-typedef enum graft_site_kind {
-    GRAFT_SITE_LINEAR, /* W (O,I) */
-    GRAFT_SITE_IN_OUT, /* W (I,O) */
-    GRAFT_SITE_CONV,   /* W (O,I,KH,KW), one group, dense */
-    GRAFT_SITE_ODD,    /* a convolution of groups, or dilated: takes no adapter */
-    GRAFT_SITE_EMBEDDING,
-} graft_site_kind;
-
 /** A layer that an adapter may stand beside. */
 typedef struct graft_site {
     const char *weight, *module; /* "….query.weight", "….query" */
-    graft_site_kind kind;
+    graft_layer_kind kind;
     graft_shape shape; /* of the weight */
-    unsigned roles;
+    unsigned roles;    /* GRAFT_LAYER_QUERY … */
     bool head;
 } graft_site;
 

@@ -2,28 +2,27 @@
  * attention is recognised by what it reads, however its layers are called. */
 #include "model/lora.h"
 
-#include "graph/op.h"
 #include <fnmatch.h>
 #include <string.h>
 
 enum { SIDE = 256 }; /* any will do: no parameter depends on it */
 
 int64_t graft_site_outs(const graft_site *s) {
-    return s->shape.dims[s->kind == GRAFT_SITE_IN_OUT || s->kind == GRAFT_SITE_EMBEDDING ? 1 : 0];
+    return s->shape.dims[s->kind == GRAFT_LAYER_IN_OUT || s->kind == GRAFT_LAYER_EMBEDDING ? 1 : 0];
 }
 
 int64_t graft_site_ins(const graft_site *s) {
-    return s->shape.dims[s->kind == GRAFT_SITE_IN_OUT || s->kind == GRAFT_SITE_EMBEDDING ? 0 : 1];
+    return s->shape.dims[s->kind == GRAFT_LAYER_IN_OUT || s->kind == GRAFT_LAYER_EMBEDDING ? 0 : 1];
 }
 
 graft_shape graft_site_a(const graft_site *s, int64_t r) {
-    if (s->kind == GRAFT_SITE_CONV)
+    if (s->kind == GRAFT_LAYER_CONV)
         return (graft_shape){4, {r, graft_site_ins(s), s->shape.dims[2], s->shape.dims[3]}};
     return (graft_shape){2, {r, graft_site_ins(s)}};
 }
 
 graft_shape graft_site_b(const graft_site *s, int64_t r) {
-    if (s->kind == GRAFT_SITE_CONV) return (graft_shape){4, {graft_site_outs(s), r, 1, 1}};
+    if (s->kind == GRAFT_LAYER_CONV) return (graft_shape){4, {graft_site_outs(s), r, 1, 1}};
     return (graft_shape){2, {graft_site_outs(s), r}};
 }
 
@@ -33,86 +32,31 @@ const graft_site *graft_sites_find(const graft_sites *s, const char *weight) {
     return NULL;
 }
 
-/* Which input of a node is its weight, and what layer it is; false for other ops. */
-static bool kind_of(const graft_node *n, graft_site_kind *kind, size_t *weight) {
-    *weight = 1;
-    if (n->op == &graft_op_linear) {
-        *kind = ((const graft_linear_attr *)n->attr)->in_out ? GRAFT_SITE_IN_OUT : GRAFT_SITE_LINEAR;
-        return true;
-    }
-    if (n->op == &graft_op_conv2d) {
-        const graft_conv_attr *a = n->attr;
-        bool plain = a->groups == 1 && a->dilation[0] == 1 && a->dilation[1] == 1;
-        *kind = plain ? GRAFT_SITE_CONV : GRAFT_SITE_ODD;
-        return true;
-    }
-    *weight = 0;
-    *kind = GRAFT_SITE_EMBEDDING;
-    return n->op == &graft_op_embedding;
-}
-
-static int add_site(graft_sites *out, graft_arena *arena, const graft_graph *g, const graft_node *n,
+static int add_site(graft_sites *out, graft_arena *arena, const graft_graph *g, const graft_layer *layer,
                     const graft_model *m, graft_err *err) {
-    graft_site s = {0};
-    size_t at = 0;
-    if (!kind_of(n, &s.kind, &at)) return 0;
-    const graft_value_info *w = graft_graph_value(g, n->in[at]);
-    const char *dot = w->kind == GRAFT_PARAM ? strrchr(w->name, '.') : NULL;
-    if (!dot || strcmp(dot, ".weight") != 0 || graft_sites_find(out, w->name)) return 0;
+    const graft_value_info *w = graft_graph_value(g, layer->weight);
     const graft_param *p = graft_model_find_param(m, w->name);
-    if (!p) return 0;
-    s.weight = p->name;
-    s.module = graft_arena_strndup(arena, p->name, (size_t)(dot - w->name));
-    s.shape = w->shape;
-    s.head = p->head;
-    if (!s.module) return graft_err_nomem(err);
-    out->items[out->n++] = s;
-    return 0;
-}
-
-/* The layer whose output v is, or a part of the columns of it; NULL when it is none. */
-static graft_site *behind(const graft_sites *s, const graft_graph *g, graft_value v) {
-    for (;;) {
-        const graft_value_info *info = graft_graph_value(g, v);
-        if (!info || info->kind != GRAFT_RESULT) return NULL;
-        const graft_node *n = graft_graph_node_at(g, (size_t)info->node);
-        if (n->op == &graft_op_linear) {
-            const graft_value_info *w = graft_graph_value(g, n->in[1]);
-            return w->kind == GRAFT_PARAM ? (graft_site *)graft_sites_find(s, w->name) : NULL;
-        }
-        if (n->op != &graft_op_columns) return NULL;
-        v = n->in[0];
-    }
-}
-
-static void find_roles(const graft_sites *s, const graft_graph *g) {
-    static const unsigned roles[] = {GRAFT_SITE_QUERY, GRAFT_SITE_KEY, GRAFT_SITE_VALUE};
-    for (size_t i = 0; i < graft_graph_n_nodes(g); i++) {
-        const graft_node *n = graft_graph_node_at(g, i);
-        for (size_t k = 0; n->op == &graft_op_attention && k < GRAFT_COUNT(roles); k++) {
-            graft_site *site = behind(s, g, n->in[k]);
-            if (site) site->roles |= roles[k];
-        }
-        const graft_value_info *x = n->op == &graft_op_linear ? graft_graph_value(g, n->in[0]) : NULL;
-        if (!x || x->kind != GRAFT_RESULT) continue;
-        graft_site *site = behind(s, g, n->out[0]);
-        if (site && graft_graph_node_at(g, (size_t)x->node)->op == &graft_op_attention)
-            site->roles |= GRAFT_SITE_OUT;
-    }
+    const char *dot = strrchr(w->name, '.');
+    if (!p || !dot || strcmp(dot, ".weight") != 0) return 0;
+    graft_site *s = &out->items[out->n++];
+    *s = (graft_site){.weight = p->name,
+                      .module = graft_arena_strndup(arena, p->name, (size_t)(dot - w->name)),
+                      .kind = layer->kind,
+                      .shape = w->shape,
+                      .roles = layer->roles,
+                      .head = p->head};
+    return s->module ? 0 : graft_err_nomem(err);
 }
 
 int graft_sites_list(graft_sites *out, graft_arena *arena, const graft_model *m, graft_err *err) {
     graft_arena *scratch = graft_arena_new(NULL);
     graft_graph *g = NULL;
+    graft_layers layers = {0};
     int rc = scratch ? graft_model_plain_graph(&g, scratch, m, SIDE, SIDE, err) : graft_err_nomem(err);
-    *out = (graft_sites){0};
-    if (rc == 0) {
-        out->items = graft_arena_array(arena, graft_graph_n_nodes(g) + 1, sizeof *out->items);
-        if (!out->items) rc = graft_err_nomem(err);
-    }
-    for (size_t i = 0; rc == 0 && i < graft_graph_n_nodes(g); i++)
-        rc = add_site(out, arena, g, graft_graph_node_at(g, i), m, err);
-    if (rc == 0) find_roles(out, g);
+    if (rc == 0) rc = graft_graph_layers(&layers, scratch, g, err);
+    *out = (graft_sites){.items = graft_arena_array(arena, layers.n + 1, sizeof *out->items)};
+    if (rc == 0 && !out->items) rc = graft_err_nomem(err);
+    for (size_t i = 0; rc == 0 && i < layers.n; i++) rc = add_site(out, arena, g, &layers.items[i], m, err);
     graft_arena_free(scratch);
     return rc;
 }
@@ -121,22 +65,22 @@ int graft_sites_list(graft_sites *out, graft_arena *arena, const graft_model *m,
  * -------------------------------------------------------------------------------------------------- */
 
 static bool takes_adapter(const graft_site *s) {
-    return !s->head && s->kind <= GRAFT_SITE_CONV;
+    return !s->head && s->kind <= GRAFT_LAYER_CONV;
 }
 
 static bool is_linear(const graft_site *s) {
-    return s->kind == GRAFT_SITE_LINEAR || s->kind == GRAFT_SITE_IN_OUT;
+    return s->kind == GRAFT_LAYER_LINEAR || s->kind == GRAFT_LAYER_IN_OUT;
 }
 
 static unsigned role_named(const char *name) {
     static const struct {
         const char *name;
         unsigned roles;
-    } known[] = {{"query", GRAFT_SITE_QUERY},
-                 {"key", GRAFT_SITE_KEY},
-                 {"value", GRAFT_SITE_VALUE},
-                 {"out", GRAFT_SITE_OUT},
-                 {"attention", GRAFT_SITE_QUERY | GRAFT_SITE_KEY | GRAFT_SITE_VALUE | GRAFT_SITE_OUT}};
+    } known[] = {{"query", GRAFT_LAYER_QUERY},
+                 {"key", GRAFT_LAYER_KEY},
+                 {"value", GRAFT_LAYER_VALUE},
+                 {"out", GRAFT_LAYER_OUT},
+                 {"attention", GRAFT_LAYER_QUERY | GRAFT_LAYER_KEY | GRAFT_LAYER_VALUE | GRAFT_LAYER_OUT}};
     for (size_t i = 0; i < GRAFT_COUNT(known); i++)
         if (!strcmp(known[i].name, name)) return known[i].roles;
     return 0;
@@ -151,7 +95,7 @@ static bool ends_in(const char *module, const char *name) {
 static bool means(const char *target, const graft_site *s) {
     if (!takes_adapter(s)) return false;
     if (!strcmp(target, "all-linear")) return is_linear(s);
-    if (!strcmp(target, "all-conv")) return s->kind == GRAFT_SITE_CONV;
+    if (!strcmp(target, "all-conv")) return s->kind == GRAFT_LAYER_CONV;
     if (s->roles & role_named(target)) return true;
     if (strpbrk(target, "*?[")) return fnmatch(target, s->module, 0) == 0;
     return ends_in(s->module, target);
@@ -180,7 +124,7 @@ static const char *default_targets(const graft_sites *s) {
     bool conv = false;
     for (size_t i = 0; i < s->n; i++) {
         if (s->items[i].roles && takes_adapter(&s->items[i])) return "query+value";
-        conv = conv || s->items[i].kind == GRAFT_SITE_CONV;
+        conv = conv || s->items[i].kind == GRAFT_LAYER_CONV;
     }
     return conv ? "all-conv" : "all-linear";
 }

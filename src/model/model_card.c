@@ -96,13 +96,13 @@ static void front_matter(graft_buf *out, const graft_model *m, const graft_save_
     } else {
         copy_license(out, m);
     }
+    const char *library = m->n_adapted ? "peft" : m->family->library;
     graft_buf_printf(out, "library_name: %s\npipeline_tag: %s\ntags:\n- %s\n- graft\n",
-                     m->text.sentence ? "sentence-transformers" : m->family->library, pipeline_tag(m),
-                     pipeline_tag(m));
+                     m->text.sentence ? "sentence-transformers" : library, pipeline_tag(m), pipeline_tag(m));
     if (info->base_model && is_hub_name(info->base_model)) {
         graft_buf_text(out, "base_model: ");
         quoted(out, info->base_model);
-        graft_buf_text(out, "\nbase_model_relation: finetune\n");
+        graft_buf_printf(out, "\nbase_model_relation: %s\n", m->n_adapted ? "adapter" : "finetune");
     }
     if (has_metrics(info)) front_metrics(out, m, info, name);
     graft_buf_text(out, "---\n\n");
@@ -184,7 +184,26 @@ static void usage_text(graft_buf *out, const graft_model *m) {
             pipeline_tag(m));
 }
 
+/* An adapter's folder is half a model. */
+static void usage_adapter(graft_buf *out, const graft_model *m) {
+    graft_buf_printf(out,
+                     "## Use\n\n    graft predict THIS_FOLDER INPUT\n    graft merge THIS_FOLDER -o WHOLE\n\n"
+                     "Adapters of rank %lld (LoRA) beside %zu layers of the base model ",
+                     (long long)m->lora.r, m->n_adapted);
+    code(out, graft_path_name(m->base));
+    graft_buf_printf(out,
+                     ", %s. In peft:\n\n    from peft import PeftModel\n    PeftModel.from_pretrained(BASE, "
+                     "\"THIS_FOLDER\")\n\n`BASE` is the base model, opened with a head of %zu classes.\n",
+                     m->text.sentence ? "which SentenceTransformer(\"THIS_FOLDER\") finds by itself"
+                                      : "with the head",
+                     m->n_labels);
+}
+
 static void usage(graft_buf *out, const graft_model *m) {
+    if (m->n_adapted) {
+        usage_adapter(out, m);
+        return;
+    }
     if (m->family->modality == GRAFT_TEXTS) {
         usage_text(out, m);
         return;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What graft writes loads in Transformers and timm and gives the same logits there: fits the tiny models of both kinds
 # and replays their probes with replay.py. GRAFT_PYTHON names a Python with transformers and timm, else it is the one of
-# `make golden`; without one the test is skipped.
+# `make golden`; without one the test is skipped. Adapters are replayed in peft where that is there too.
 set -u
 python=${GRAFT_PYTHON:-build/golden-venv/bin/python}
 if ! "$python" -c 'import safetensors, timm, torch, transformers' 2>/dev/null; then
@@ -16,4 +16,22 @@ for model in hf_basic hf_bottleneck timm_basic timm_bottleneck; do
         folders+=("$out")
     done
 done
-"$python" tests/parity/replay.py "${folders[@]}"
+"$python" tests/parity/replay.py "${folders[@]}" || exit 1
+
+"$python" -c 'import peft, sentence_transformers' 2>/dev/null || exit 0
+adapters=()
+for model in hf_bottleneck timm_basic; do
+    out=$WORK/lora-$model
+    "$GRAFT" fit tests/parity/resnet/$model tests/cli/pictures -o "$out" --train lora:r=4 --epochs 2 -q || exit 1
+    adapters+=("$out")
+done
+printf 'text,label\n' >"$WORK/texts.csv"
+for x in a b c d e f g h; do printf 'the cat %s,a\na dog b %s,b\n' $x $x; done >>"$WORK/texts.csv"
+for model in bert_classes roberta_classes distilbert_classes gpt2_classes sentence_mean_unit; do
+    out=$WORK/lora-$model
+    cp -r tests/parity/text/$model "$WORK/base-$model"
+    cp -n tests/parity/text/sentence_mean_unit/tokenizer*.json "$WORK/base-$model"
+    "$GRAFT" fit "$WORK/base-$model" "$WORK/texts.csv" -o "$out" --train lora:r=4,targets=all-linear --epochs 2 -q || exit 1
+    adapters+=("$out")
+done
+"$python" tests/parity/replay_adapter.py "${adapters[@]}"

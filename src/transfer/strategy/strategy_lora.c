@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USAGE "lora:r=R,alpha=A,dropout=P,targets=LAYERS"
+#define USAGE "lora:r=R,targets=LAYERS"
 
 static int wrong(const char *setting, graft_err *err) {
     return graft_err_set(
