@@ -5,8 +5,7 @@
 #ifndef GRAFT_LEARN_GATHER_H
 #define GRAFT_LEARN_GATHER_H
 
-#include "data/batches.h"
-#include "model/model.h"
+#include "data/data.h"
 
 /** The text that is open. Everything lives in the arena given to init. */
 typedef struct graft_gather {

@@ -8,9 +8,9 @@
 /** A parameter and, where its value is not the file's, the model's own copy. */
 typedef struct graft_param_slot {
     graft_param param;
-    float *own;      /* in the model's arena; NULL: param.tensor is mapped or has no data yet */
+    float *own;        /* in the model's arena; NULL: param.tensor is mapped or has no data yet */
     graft_tensor read; /* the file's value, where `own` took its place */
-    int64_t batches; /* of a running mean: seen since the model was opened */
+    int64_t batches;   /* of a running mean: seen since the model was opened */
 } graft_param_slot;
 
 struct graft_model {
