@@ -6,7 +6,6 @@
 #define GRAFT_LEARN_GATHER_H
 
 #include "data/data.h"
-#include "model/model.h"
 
 /** The text that is open. Everything lives in the arena given to init. */
 typedef struct graft_gather {
