@@ -1,4 +1,4 @@
 GRAFT_LOSS(cross_entropy)
 GRAFT_LOSS(bce)
 GRAFT_LOSS(mse)
-GRAFT_LOSS(focal_loss)
+GRAFT_LOSS(focal)

@@ -94,7 +94,7 @@ static int phases(graft_phases *p, const char *argument, graft_err *err) {
     return 0;
 }
 
-const graft_strategy graft_strategy_lora_plan = {.name = "lora",
+const graft_strategy graft_strategy_lora = {.name = "lora",
                                             .usage = USAGE,
                                             .help = "low-rank adapters beside frozen layers, and the head",
                                             .prepare = prepare,

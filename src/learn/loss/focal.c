@@ -9,7 +9,7 @@ static graft_value build(graft_graph *g, graft_value logits, graft_value target,
                                             : graft_focal(g, logits, target, weight, r->focal_gamma);
 }
 
-const graft_loss graft_loss_focal_loss = {.name = "focal",
+const graft_loss graft_loss_focal = {.name = "focal",
                                      .help = "classes: what is answered well weighs less",
                                      .build = build,
                                      .weighs_target = true};
