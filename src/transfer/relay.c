@@ -26,7 +26,9 @@ int graft_relay_open(graft_job *j, graft_err *err) {
         .history = graft_arena_array(j->arena, (size_t)epochs + 1, sizeof *j->training.history)};
     r->touched = graft_arena_array(j->arena, n + 1, sizeof *r->touched);
     if (!j->training.history || !r->touched || (j->out && !checkpoint)) return graft_err_nomem(err);
-    r->events = checkpoint && graft_checkpoint_exists(checkpoint) ? 0 : graft_runlog_count(j->log);
+    /* a resume point that turns out to be of no use leaves the log of another run */
+    bool stale = checkpoint && graft_path_is_dir(checkpoint);
+    r->events = stale ? 0 : graft_runlog_count(j->log);
     if (j->n_phases == 1) return 0;
     r->steps = graft_arena_array(j->arena, n + 1, sizeof *r->steps);
     int rc = r->steps ? graft_shelf_new(&r->best, err) : graft_err_nomem(err);

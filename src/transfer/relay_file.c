@@ -231,6 +231,16 @@ static int take(graft_job *j, const relay_file *f, graft_err *err) {
     return 0;
 }
 
+/* A run that begins anew takes up no later phase of an earlier one, whose log is gone. */
+static int forget_later(const graft_job *j, graft_err *err) {
+    int rc = 0;
+    for (size_t i = 1; i < j->n_phases && rc == 0; i++) {
+        char *dir = graft_job_checkpoint(j, i);
+        rc = dir ? graft_dir_remove(dir, err) : graft_err_nomem(err);
+    }
+    return rc;
+}
+
 int graft_relay_load(graft_job *j, graft_err *err) {
     graft_err reason = {0};
     relay_file f = {.run = NULL};
@@ -248,5 +258,5 @@ int graft_relay_load(graft_job *j, graft_err *err) {
             rc = take(j, &f, err);
     }
     graft_arena_free(arena);
-    return rc;
+    return rc == 0 && j->relay.next == 0 ? forget_later(j, err) : rc;
 }

@@ -19,6 +19,10 @@ static void tell(void *user, const graft_progress *p) {
     if (strncmp(p->phase, "epoch", 5) == 0 && ++f->told == f->stop_at) graft_env_cancel(f->env);
 }
 
+static void note(void *user, graft_log_level level, const char *line) {
+    room_log(((fitting *)user)->r, level, line);
+}
+
 static fitting fitting_of(room *r, const char *out, const char *plan) {
     fitting f = {.r = r, .o = GRAFT_FIT_OPTIONS_INIT, .out = in_room(r, out)};
     setenv("GRAFT_CACHE", in_room(r, "cache"), 1);
@@ -30,7 +34,7 @@ static fitting fitting_of(room *r, const char *out, const char *plan) {
 
 static int fit(fitting *f, char **result) {
     graft_err err = {0};
-    const graft_env_options eo = {.threads = 1, .progress = tell, .user = f};
+    const graft_env_options eo = {.threads = 1, .progress = tell, .log = note, .user = f};
     assert_ok(graft_env_new(&f->env, &eo, &err));
     int rc = graft_fit(result, f->env, MODEL, PICTURES, f->out, &f->o, &err);
     graft_env_free(f->env);
@@ -208,6 +212,35 @@ static void what_only_a_worse_phase_trained_is_the_file_s(void **state) {
     graft_text_free(evaluated);
 }
 
+static double val_loss(const json_t *history, json_int_t epoch) {
+    const json_t *e = json_array_get(history, (size_t)epoch - 1);
+    assert_int_equal(json_integer_value(json_object_get(e, "epoch")), epoch);
+    return json_real_value(json_object_get(e, "val_loss"));
+}
+
+/* A last phase that as good as stands still shows what it began with. */
+static void after_an_early_stop_the_next_phase_begins_with_the_best(void **state) {
+    static const char *const plans[] = {"head@40,norm-only@1", "head@3,norm-only@1"};
+    for (size_t i = 0; i < GRAFT_COUNT(plans); i++) {
+        fitting f = fitting_of(*state, graft_arena_printf(((room *)*state)->arena, "early%zu", i), plans[i]);
+        f.o.optimizer = "sgd";
+        f.o.lr = 1e-12;
+        f.o.schedule = "constant";
+        f.o.early_stop = i == 0 ? 2 : -1;
+        assert_int_equal(fit(&f, NULL), 0);
+        json_t *o = record(&f), *history = json_object_get(o, "history"),
+               *first = json_array_get(json_object_get(o, "phases"), 0);
+        json_int_t run = json_integer_value(json_object_get(first, "epochs_run")),
+                   best = json_integer_value(json_object_get(first, "best_epoch"));
+        bool stopped = json_is_true(json_object_get(first, "stopped_early"));
+        assert_int_equal(stopped, i == 0);
+        double began = val_loss(history, run + 1), wanted = val_loss(history, stopped ? best : run);
+        if (stopped) assert_int_equal(best, run - 2);
+        if (fabs(began - wanted) > 1e-6)
+            fail_msg("%s: began at a loss of %g, not %g", plans[i], began, wanted);
+    }
+}
+
 static void epochs_are_shared_among_phases_that_say_none(void **state) {
     static const struct {
         const char *plan;
@@ -273,15 +306,15 @@ static void a_damaged_relay_is_ignored(void **state) {
         if (how == 2) f.o.lr = 0.5; /* another run's */
         assert_ok(graft_file_write(path, bytes, size, &err));
         f.stop_at = 0;
-        char *result = NULL;
         graft_buf_done(&r->log);
         graft_buf_init(&r->log, 0);
-        assert_ok(graft_fit(&result, r->env, MODEL, PICTURES, f.out, &f.o, &err));
+        assert_int_equal(fit(&f, NULL), 0);
         assert_non_null(strstr(r->log.data, "phases.safetensors is ignored"));
-        graft_text_free(result);
         if (how == 2) continue;
         json_t *o = record(&f);
         assert_int_equal(json_array_size(json_object_get(o, "history")), 4);
+        assert_same_weights(&whole, &f);
+        assert_same_log(&whole, &f);
     }
 }
 
@@ -291,6 +324,7 @@ int main(void) {
         room_test(micro_batches_go_on_too),
         room_test(a_run_stopped_in_any_phase_ends_with_the_same_bits),
         room_test(what_only_a_worse_phase_trained_is_the_file_s),
+        room_test(after_an_early_stop_the_next_phase_begins_with_the_best),
         room_test(epochs_are_shared_among_phases_that_say_none),
         room_test(epochs_that_contradict_the_plan_are_told),
         room_test(a_damaged_relay_is_ignored),
