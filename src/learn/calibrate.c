@@ -89,7 +89,7 @@ typedef struct bins {
 
 /* Bins are (b/15, (b+1)/15]. */
 static void put(bins *b, double confidence, bool is_true, double loss) {
-    int i = (int)ceil(confidence * BINS) - 1;
+    int i = confidence > 0.0 ? (int)ceil(confidence * BINS) - 1 : 0; /* infinite logits give no number */
     i = i < 0 ? 0 : i >= BINS ? BINS - 1 : i;
     b->confidence[i] += confidence;
     b->truth[i] += is_true;
