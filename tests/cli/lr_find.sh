@@ -2,6 +2,8 @@
 # --lr find: a rate is looked for before training, told with its curve, kept in the record, and used.
 . tests/support/cli.bash
 export GRAFT_CACHE=$WORK/cache
+# The base rate among the settings, which stand behind the history.
+rate_of() { grep -o '"lr": [0-9.e-]*' "$1" | tail -n 1 | cut -d ' ' -f 2; }
 fit() { exits 0 fit tests/parity/resnet/hf_basic tests/cli/pictures --lr find --epochs 2 --batch 8 "$@"; }
 fit -o "$WORK/head" --train head
 holds "a curve is drawn" grep -qE '^ +[0-9.e-]+ .*\*\*' "$WORK/err"
@@ -9,13 +11,13 @@ holds "and the rate told" grep -qE 'training with --lr [0-9.e-]+$' "$WORK/err"
 holds "the record has the search" grep -q '"lr_find": {' "$WORK/head/graft.json"
 holds "the log too, first" grep -q '"event":"lr_find"' <(head -n 1 "$WORK/head/run.jsonl")
 rate=$(number "$WORK/head/graft.json" suggested)
-holds "it is the rate of the run" test "$(number "$WORK/head/graft.json" lr)" = "$rate"
+holds "it is the rate of the run" test "$(rate_of "$WORK/head/graft.json")" = "$rate"
 fit -o "$WORK/head2" --train head -q
 holds "the same is found again, and the same weights" cmp "$WORK/head/model.safetensors" "$WORK/head2/model.safetensors"
 exits 0 fit tests/parity/resnet/hf_basic tests/cli/pictures --lr "$rate" --epochs 2 --batch 8 -o "$WORK/given" --train head -q
 holds "and by the rate given, to its last digits" cmp "$WORK/head/model.safetensors" "$WORK/given/model.safetensors"
 fit -o "$WORK/top" --train top:1 --augment light -q --json
-holds "pictures as they come do too" test "$(number "$WORK/top/graft.json" lr)" = "$(number "$WORK/top/graft.json" suggested)"
+holds "pictures as they come do too" test "$(rate_of "$WORK/top/graft.json")" = "$(number "$WORK/top/graft.json" suggested)"
 fit -o "$WORK/two" --train lp-ft -q
 holds "both phases go by it" test "$(grep -c '"event":"phase"' "$WORK/two/run.jsonl")" = 2
 exits 0 verify "$WORK/two"

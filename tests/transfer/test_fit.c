@@ -120,12 +120,8 @@ static void options_left_out_are_those_of_the_initialiser(void **state) {
     char *with = NULL, *without = NULL;
     o.dry_run = true;
     assert_int_equal(graft_fit(&with, r->env, MODEL, PICTURES, r->out, &o, NULL), 0);
-    o = (graft_fit_options){.dry_run = true,
-                            .weight_decay = -1,
-                            .warmup = -1,
-                            .clip_norm = -1,
-                            .label_smoothing = -1,
-                            .regular = {.dropout = -1}};
+    o = (graft_fit_options){
+        .dry_run = true, .weight_decay = -1, .warmup = -1, .clip_norm = -1, .label_smoothing = -1};
     assert_int_equal(graft_fit(&without, r->env, MODEL, PICTURES, r->out, &o, NULL), 0);
     assert_string_equal(with, without);
     assert_false(graft_path_is_dir(r->out));
