@@ -74,7 +74,7 @@ static int find_side_files(graft_model *m, graft_err *err) {
     if (!config) return graft_err_nomem(err);
     if (!graft_path_is_file(config)) return 0;
     m->config_path = config;
-    m->folder = m->adapter;
+    m->folder = m->modules = m->adapter;
     return 0;
 }
 
