@@ -2,6 +2,7 @@
  * them. */
 #include "transfer/fit.h"
 
+#include <math.h>
 #include <string.h>
 
 int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,
@@ -82,8 +83,46 @@ static int adopt_order(graft_job *j, graft_err *err) {
     return rc < 0 ? rc : graft_data_cut(j->data, j->model, err);
 }
 
-/* A checkpoint that names no classes but has as many as the data: its outputs are taken for them, in their
- * order, as graft eval does. */
+/* Whether outputs without names answer for the data's classes in their order: a few training samples say so,
+ * by more right answers than chance would give one time in a thousand. */
+static int knows_classes(bool *knows, graft_job *j, graft_err *err) {
+    enum { ASKED = 128 };
+    graft_arena *arena = graft_arena_new(NULL);
+    graft_graph *graph = NULL;
+    graft_state *state = NULL;
+    graft_transform plain;
+    graft_batches loader = {0};
+    graft_answers answers = {0};
+    graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
+    int64_t samples[ASKED], n = 0, hits = 0, judged = 0;
+    const int64_t *members = graft_data_members(j->data, GRAFT_TRAIN, &n);
+    o.samples = samples;
+    o.n_samples = n < ASKED ? n : ASKED;
+    for (int64_t i = 0; i < o.n_samples; i++) samples[i] = members[i * n / o.n_samples];
+    int rc = arena ? graft_transform_of(&plain, j->model, NULL, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_model_graph(&graph, arena, j->model, 0, 0, err);
+    if (rc == 0) rc = graft_state_new(&state, j->env, err);
+    if (rc == 0) rc = graft_loader_open(&loader, j->data, &plain, &o, err);
+    if (rc == 0)
+        rc = graft_evaluate(&answers, arena, j->env, graph, state, &loader, GRAFT_TASK_CLASSES, NULL,
+                            GRAFT_F32, err);
+    for (int64_t i = 0; i < answers.n && rc == 0; i++) {
+        const float *z = answers.logits + i * answers.k;
+        int64_t best = 0;
+        for (int64_t k = 1; k < answers.k; k++) best = z[k] > z[best] ? k : best;
+        judged += answers.labels[i] >= 0;
+        hits += answers.labels[i] == best;
+    }
+    double chance = answers.k > 0 ? 1.0 / (double)answers.k : 1.0, expected = chance * (double)judged;
+    *knows = rc == 0 && (double)hits > expected + 3.1 * sqrt(expected * (1.0 - chance));
+    graft_batches_close(&loader);
+    graft_state_free(state);
+    graft_arena_free(arena);
+    return rc;
+}
+
+/* A checkpoint that names no classes but has as many as the data, and answers for them: its outputs are taken
+ * for them, in their order, as graft eval does. */
 static int adopt_names(graft_job *j, const char *const *names, size_t n, graft_err *err) {
     graft_env_log(
         j->env, GRAFT_LOG_INFO,
@@ -108,9 +147,12 @@ int graft_job_head(graft_job *j, graft_err *err) {
     if (!names) return graft_err_nomem(err);
     for (size_t i = 0; i < n; i++) names[i] = number ? "LABEL_0" : graft_data_class(j->data, (int32_t)i);
     graft_model_labels(j->model, &old);
+    bool knows = false;
     if (same_head && !graft_model_head_is_new(j->model) && !graft_model_labels_are_known(j->model) &&
-        old == n)
-        return adopt_names(j, names, n, err);
+        old == n && graft_data_task(j->data) == GRAFT_TASK_CLASSES &&
+        (rc = knows_classes(&knows, j, err)) < 0)
+        return rc;
+    if (knows) return adopt_names(j, names, n, err);
     rc = graft_model_head(j->model, head, names, n, j->options.seed, &kept, err);
     if (rc == 0) {
         graft_env_log(j->env, GRAFT_LOG_INFO,

@@ -23,4 +23,8 @@ holds "a head trained anew on the train part gains a point" awk "BEGIN {exit !($
 exits 0 verify "$WORK/out.model" -q
 exits 0 eval "$WORK/out.model" "$pictures" --json -q
 holds "classes are named now" grep -q '"airplane"' "$WORK/out"
+exits 0 fit $data/cifar_resnet20.th examples/digits/digits.npz -o "$WORK/digits" --train head --epochs 1
+holds "ten digits are not its ten classes" grep -q "new head for 10 classes in place of 10" "$WORK/err"
+exits 0 fit $data/cifar_resnet20.th "$pictures" -o "$WORK/kept" --train head --epochs 1
+holds "its own classes are, without their names" grep -q "names no classes: its 10 outputs are taken" "$WORK/err"
 finish

@@ -398,6 +398,8 @@ static void from_scratch_a_checkpoint_tells_the_architecture_alone(void **state)
     assert_ok(graft_graph_hash(a, &x, &err));
     assert_ok(graft_graph_hash(b, &y, &err));
     assert_false(graft_hash_equal(x, y));
+    graft_model_close(with);
+    graft_model_close(without);
 }
 
 static void the_cifar_checkpoint_is_recognised(void **state) {
