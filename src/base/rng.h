@@ -16,7 +16,7 @@ typedef enum graft_rng_use {
     GRAFT_RNG_MIX,     /* mixup and cutmix of one batch */
     GRAFT_RNG_DROPOUT,
     GRAFT_RNG_TEST,
-    GRAFT_RNG_SEARCH, /* settings of a trial; epoch: its number, sample: hash of the axis */
+    GRAFT_RNG_SEARCH,   /* settings of a trial; epoch: its number, sample: hash of the axis */
     GRAFT_RNG_BOOTSTRAP /* draws of a resampling; epoch: 0, sample: the draw */
 } graft_rng_use;
 

@@ -334,7 +334,6 @@ const graft_op graft_op_spectral_tail_grad = {
     .n_cases = GRAFT_COUNT(tail_grad_cases),
 };
 
-
 graft_value graft_twin_kl(graft_graph *g, graft_value logits, graft_value weight) {
     graft_value loss;
     graft_graph_node(g, &graft_op_twin_kl, NULL, (graft_value[]){logits, weight}, 2, &loss);
