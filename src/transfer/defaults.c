@@ -190,7 +190,8 @@ static void choose_phase(graft_job *j, size_t i, bool random, bool mixes) {
                             (o->lr_scale > 0 ? o->lr_scale : 1.0);
     c->warmup = o->warmup >= 0 ? o->warmup : c->head_only || j->recipe.schedule->warms_up ? 0.0 : 0.1;
     c->augments = random && (!probes || o->augment);
-    c->variants = c->augments ? (o->cache_variants > 0 ? o->cache_variants : 4) : 0;
+    bool keeps = c->augments && o->cache_variants >= 0; /* else every epoch has its own */
+    c->variants = !keeps ? 0 : o->cache_variants > 0 ? o->cache_variants : 4;
     /* mixing works on pictures, so it needs them in every epoch */
     c->use_cache = o->cache_variants >= 0 && !(mixes && c->augments) &&
                    (c->head_only || !c->augments || o->cache_variants > 0);
