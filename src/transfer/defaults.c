@@ -158,7 +158,7 @@ static graft_param_group group_of(void *user, const char *name) {
     if ((size_t)p->stage >= graft_model_first_new(j->model)) scale = 1.0;
     if (p->adapter) scale = 1.0; /* new, as the head is: ten times the rate of full fine-tuning */
     if (p->head) scale = head_rate(j) / j->recipe.lr;
-    if (!p->head && o->regular.l2_sp > 0 && graft_model_pretrained(j->model, name)) decay = 0.0;
+    if ((!p->head || p->joins) && o->regular.l2_sp > 0 && graft_model_pretrained(j->model, name)) decay = 0.0;
     return (graft_param_group){.lr_scale = scale,
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0,
                                .steps_before = graft_relay_steps(&j->relay, j->model, name)};
