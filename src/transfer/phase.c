@@ -164,7 +164,7 @@ static int decide(graft_job *j, graft_part part, const graft_answers *a, graft_e
     graft_decision *d = &j->decision;
     if (part == GRAFT_VAL)
         return graft_decision_make(d, j->arena, &j->options, j->model, a, j->recipe.task, err);
-    d->has_test = d->temperature > 0.0;
+    d->has_test = part == GRAFT_TEST && d->temperature > 0.0;
     if (!d->has_test) return 0;
     d->test[0] = graft_answers_reliability(a, j->recipe.task, 1.0);
     d->test[1] = graft_answers_reliability(a, j->recipe.task, d->temperature);
