@@ -324,6 +324,15 @@ static void epochs_that_contradict_the_plan_are_told(void **state) {
     }
 }
 
+static void a_frozen_part_that_fills_the_memory_is_told(void **state) {
+    room *r = *state;
+    fitting f = fitting_of(r, "none", "head");
+    graft_err err = {0};
+    f.o.memory = 200000;
+    assert_int_equal(graft_fit(NULL, r->env, MODEL, PICTURES, f.out, &f.o, &err), GRAFT_EUSAGE);
+    assert_non_null(strstr(err.message, "the frozen part"));
+}
+
 /* What was kept between phases and is damaged, or another run's, is passed over with a warning. */
 static void a_damaged_relay_is_ignored(void **state) {
     room *r = *state;
@@ -368,6 +377,7 @@ int main(void) {
         room_test(epochs_are_shared_among_phases_that_say_none),
         room_test(a_run_without_a_cache_says_so),
         room_test(epochs_that_contradict_the_plan_are_told),
+        room_test(a_frozen_part_that_fills_the_memory_is_told),
         room_test(a_damaged_relay_is_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
