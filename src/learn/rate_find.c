@@ -95,7 +95,7 @@ int graft_rate_find(graft_rate_search *out, graft_arena *arena, const graft_env 
     search s = {.out = out, .train = train, .recipe = *recipe, .epoch = -1};
     s.recipe.lr = recipe->lr / sqrt(GRAFT_RATE_RANGE);
     s.recipe.schedule = &sweep;
-    s.recipe.warmup = 0.0;
+    s.recipe.warmup = s.recipe.swa = 0.0; /* which would hold the rate where averaging begins */
     *out = (graft_rate_search){.points = graft_arena_array(arena, (size_t)n + 1, sizeof *out->points)};
     if (!out->points) return graft_err_nomem(err);
     int rc = graft_state_new(&state, env, err);

@@ -16,10 +16,36 @@ bool graft_is_averaged(const char *encoder) {
 }
 
 static int refuse(const char *option, graft_err *err) {
-    return graft_err_set(err, GRAFT_EUSAGE,
-                         "%s does not go with --encoder fasttext, which is SGD, a text at a time, at a rate "
-                         "that falls to nothing",
-                         option);
+    return graft_err_set(
+        err, GRAFT_EUSAGE,
+        "--%s does not go with --encoder fasttext, which is SGD, a text at a time, at a rate "
+        "that falls to nothing",
+        option);
+}
+
+/* The first option given that this way of training has no place for; NULL: none is. */
+static const char *first_foreign(const graft_fit_options *o) {
+    const struct {
+        const char *option;
+        bool is_given;
+    } all[] = {{"head", o->head && strcmp(o->head, "linear") != 0},
+               {"optimizer", o->optimizer != NULL},
+               {"schedule", o->schedule != NULL},
+               {"batch", o->batch > 0},
+               {"lr find", o->lr < 0},
+               {"head-lr", o->head_lr > 0},
+               {"backbone-lr-scale", o->backbone_lr_scale > 0},
+               {"weight-decay", o->weight_decay >= 0},
+               {"warmup", o->warmup >= 0},
+               {"clip-norm", o->clip_norm >= 0},
+               {"label-smoothing", o->label_smoothing >= 0},
+               {"loss", o->loss != NULL},
+               {"logit-adjust", o->logit_adjust > 0},
+               {"class-weights", o->class_weights != NULL},
+               {"sampler", o->sampler != NULL}};
+    for (size_t i = 0; i < GRAFT_COUNT(all); i++)
+        if (all[i].is_given) return all[i].option;
+    return graft_regular_given(&o->regular);
 }
 
 int graft_job_averaged_defaults(graft_job *j, graft_err *err) {
@@ -29,13 +55,8 @@ int graft_job_averaged_defaults(graft_job *j, graft_err *err) {
         return graft_err_set(
             err, GRAFT_EUSAGE,
             "--encoder fasttext tells classes apart; for other tasks there are mean, cnn, lstm");
-    if (o->head && strcmp(o->head, "linear") != 0) return refuse("--head", err);
-    if (o->optimizer) return refuse("--optimizer", err);
-    if (o->schedule) return refuse("--schedule", err);
-    if (o->batch > 0) return refuse("--batch", err);
-    if (o->head_lr > 0) return refuse("--head-lr", err);
-    if (o->class_weights) return refuse("--class-weights", err);
-    if (o->sampler) return refuse("--sampler", err);
+    const char *foreign = first_foreign(o);
+    if (foreign) return refuse(foreign, err);
     if (strcmp(j->plan, "full") != 0 && strcmp(j->plan, "head") != 0)
         return graft_err_set(err, GRAFT_EUSAGE, "--encoder fasttext trains full or head, not '%s'", j->plan);
     const graft_param *rows = graft_model_find_param(j->model, ROWS);

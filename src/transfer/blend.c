@@ -65,6 +65,9 @@ int graft_blend_open(graft_blend *b, graft_arena *arena, const graft_env *env, c
     o.needs_head = false;
     for (; b->n < n && rc == 0; b->n += rc == 0)
         rc = graft_model_open(&b->sources[b->n], env, paths[b->n], &o, err);
+    /* the mean of products is not the product of means: adapters end in the weights first */
+    if (rc == 0) rc = graft_model_merge(b->target, err);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = graft_model_merge(b->sources[i], err);
     for (size_t i = 0; i < n && rc == 0; i++) {
         const graft_model *one = b->sources[i];
         b->has_head[i] = !graft_model_head_is_new(one) && same_labels(one, b->target);

@@ -158,7 +158,7 @@ static graft_param_group group_of(void *user, const char *name) {
     if ((size_t)p->stage >= graft_model_first_new(j->model)) scale = 1.0;
     if (p->adapter) scale = 1.0; /* new, as the head is: ten times the rate of full fine-tuning */
     if (p->head) scale = head_rate(j) / j->recipe.lr;
-    if (!p->head && o->regular.l2_sp > 0 && graft_model_pretrained(j->model, name)) decay = 0.0;
+    if ((!p->head || p->joins) && o->regular.l2_sp > 0 && graft_model_pretrained(j->model, name)) decay = 0.0;
     return (graft_param_group){.lr_scale = scale,
                                .weight_decay = p->kind == GRAFT_PARAM_WEIGHT ? decay : 0.0,
                                .steps_before = graft_relay_steps(&j->relay, j->model, name)};
@@ -190,7 +190,8 @@ static void choose_phase(graft_job *j, size_t i, bool random, bool mixes) {
                             (o->lr_scale > 0 ? o->lr_scale : 1.0);
     c->warmup = o->warmup >= 0 ? o->warmup : c->head_only || j->recipe.schedule->warms_up ? 0.0 : 0.1;
     c->augments = random && (!probes || o->augment);
-    c->variants = c->augments ? (o->cache_variants > 0 ? o->cache_variants : 4) : 0;
+    bool keeps = c->augments && o->cache_variants >= 0; /* else every epoch has its own */
+    c->variants = !keeps ? 0 : o->cache_variants > 0 ? o->cache_variants : 4;
     /* mixing works on pictures, so it needs them in every epoch */
     c->use_cache = o->cache_variants >= 0 && !(mixes && c->augments) &&
                    (c->head_only || !c->augments || o->cache_variants > 0);

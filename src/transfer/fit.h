@@ -189,6 +189,8 @@ int graft_job_regular(graft_job *j, graft_err *err);
 /** `settings` (NULL allowed) with what was asked for, and nothing more where nothing was; NULL: out of
  * memory. */
 json_t *graft_regular_settings(json_t *settings, const graft_job *j);
+/** The first of these options that asks for something, without its dashes; NULL: none does. */
+const char *graft_regular_given(const graft_regular *o);
 /** Share of the head's rate of a stage of n under layer-wise decay. */
 double graft_layer_factor(double decay, size_t n_stages, int stage);
 /** Identity of everything that decides phase i; n_phases: the run but for its micro-batches. */

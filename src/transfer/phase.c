@@ -96,8 +96,12 @@ static int plan_memory(phase *p, graft_err *err) {
     int rc = 0;
     j->recipe.micro_batch = j->recipe.batch;
     j->recipe.segments = 0;
-    if (j->options.memory)
-        rc = graft_learn_fit_memory(&j->recipe, j->env, p->suffix, limit > own ? limit - own : 0, err);
+    if (j->options.memory && own >= limit)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "the frozen part and what earlier phases hand on need %.1f MiB, the %.1f MiB "
+                             "allowed leave nothing to train in: raise --memory",
+                             (double)own / 0x1p20, (double)limit / 0x1p20);
+    if (j->options.memory) rc = graft_learn_fit_memory(&j->recipe, j->env, p->suffix, limit - own, err);
     if (rc == 0) rc = graft_learn_memory(&needs, j->env, p->suffix, &j->recipe, err);
     if (rc < 0) return rc;
     needs += own;
@@ -164,7 +168,7 @@ static int decide(graft_job *j, graft_part part, const graft_answers *a, graft_e
     graft_decision *d = &j->decision;
     if (part == GRAFT_VAL)
         return graft_decision_make(d, j->arena, &j->options, j->model, a, j->recipe.task, err);
-    d->has_test = d->temperature > 0.0;
+    d->has_test = part == GRAFT_TEST && d->temperature > 0.0;
     if (!d->has_test) return 0;
     d->test[0] = graft_answers_reliability(a, j->recipe.task, 1.0);
     d->test[1] = graft_answers_reliability(a, j->recipe.task, d->temperature);

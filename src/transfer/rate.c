@@ -18,14 +18,18 @@ static const char *path_of(const graft_job *j) {
     return folder ? graft_path_join(j->arena, folder, "rate.json") : NULL;
 }
 
-/* What a search belongs to: model and settings, but for the data's contents, which are known later only. */
+/* What a search belongs to: model and settings, but for the data's contents and the micro-batches, which are
+ * known later only. */
 static int key_of(const graft_job *j, char *out, graft_err *err) {
     json_t *settings = graft_job_settings(j);
-    if (settings) json_object_del(settings, "data_fingerprint");
+    static const char *const later[] = {"data_fingerprint", "micro_batch", "segments"};
+    for (size_t i = 0; i < GRAFT_COUNT(later); i++) json_object_del(settings, later[i]);
     char *text = settings ? json_dumps(settings, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
     json_decref(settings);
     if (!text) return graft_err_nomem(err);
-    graft_hash parts[2] = {graft_hash_bytes(text, strlen(text)), j->source};
+    const graft_dtype dtype = j->recipe.dtype;
+    graft_hash parts[3] = {graft_hash_bytes(text, strlen(text)), j->source,
+                           graft_hash_bytes(&dtype, sizeof dtype)};
     free(text);
     graft_hash_hex(graft_hash_bytes(parts, sizeof parts), out);
     return 0;

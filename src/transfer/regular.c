@@ -72,12 +72,36 @@ static const char *first_given(const graft_regular *o, bool (*wanted)(size_t fie
     return NULL;
 }
 
+static bool any(size_t i) {
+    (void)i;
+    return true;
+}
+
+const char *graft_regular_given(const graft_regular *o) {
+    return first_given(o, any);
+}
+
 static bool needs_start(size_t i) {
     return fields[i].needs == PRETRAINED;
 }
 
 static bool needs_backbone(size_t i) {
     return fields[i].needs != NOTHING;
+}
+
+/* With adapters the pretrained layers rest, and adapters begin with no change at a rate of their own. */
+static int check_adapters(const graft_job *j, graft_err *err) {
+    const graft_regular *o = &j->options.regular;
+    if (graft_model_n_adapted(j->model) == 0) return 0;
+    if (o->delta > 0)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "--delta is for layers that train themselves, which those with adapters do not: "
+                             "leave it out, or give another --train");
+    if (o->l2_sp > 0 || o->layer_decay > 0)
+        graft_env_log(j->env, GRAFT_LOG_WARNING,
+                      "--%s passes adapters by: the layers that it is for do not train",
+                      o->l2_sp > 0 ? "l2-sp" : "layer-decay");
+    return 0;
 }
 
 int graft_job_regular(graft_job *j, graft_err *err) {
@@ -99,6 +123,8 @@ int graft_job_regular(graft_job *j, graft_err *err) {
     if (o->ema > 0 && o->swa > 0)
         return graft_err_set(err, GRAFT_EUSAGE,
                              "--ema and --swa each keep an average of the weights: give one of them");
+    int rc = check_adapters(j, err);
+    if (rc < 0) return rc;
     name = first_given(o, needs_backbone);
     if (!name || trains_backbone(j)) return 0;
     if (o->delta > 0 || o->bss > 0)

@@ -43,7 +43,8 @@ void graft_relay_close(graft_relay *r) {
 
 size_t graft_relay_size(const graft_job *j, size_t i) {
     bool sgd = strcmp(j->recipe.optimiser->name, "sgd") == 0;
-    size_t moments = sgd ? 1 : 2, values = 0;
+    bool averages = j->recipe.ema > 0 || j->recipe.swa > 0;
+    size_t moments = (sgd ? 1U : 2U) + averages, values = 0;
     for (size_t k = 0; k < graft_model_n_params(j->model) && j->n_phases > 1; k++) {
         bool before = false;
         int64_t count = 0;
@@ -82,17 +83,33 @@ int graft_relay_moments(const graft_job *j, size_t i, graft_state *state, graft_
     return rc;
 }
 
-static int take_moments(graft_job *j, const graft_state *state, graft_err *err) {
-    static const char gradient[] = "/gradient"; /* gathered ones: zero between updates */
+static bool ends_in(const char *name, const char *ending) {
+    size_t n = strlen(name), k = strlen(ending);
+    return n >= k && strcmp(name + n - k, ending) == 0;
+}
+
+/* A phase that was stopped goes on from its best weights, and so does their average. */
+static int begin_average(graft_job *j, const graft_state *state, const char *average, graft_err *err) {
+    const char *name = graft_model_param(j->model, (size_t)graft_relay_owner(j->model, average))->name;
+    const graft_shape *shape = graft_state_shape(state, average);
+    float *values = NULL;
+    int64_t count = 0;
+    int rc = graft_shelf_room(&values, j->relay.moments, average, shape, err);
+    return rc == 0 && graft_shape_count(shape, &count)
+               ? graft_state_read(state, name, values, (size_t)count, err)
+               : rc;
+}
+
+static int take_moments(graft_job *j, const graft_state *state, bool stopped, graft_err *err) {
+    static const char gradient[] = "/gradient", /* gathered ones: zero between updates */
+        average[] = "/average";
     const char *const *names;
     size_t n = graft_state_names(state, &names);
     int rc = 0;
     for (size_t k = 0; k < n && rc == 0; k++) {
-        size_t size = strlen(names[k]);
-        bool gathered =
-            size >= sizeof gradient && strcmp(names[k] + size - sizeof gradient + 1, gradient) == 0;
-        if (!gathered && graft_relay_owner(j->model, names[k]) >= 0)
-            rc = graft_shelf_take(j->relay.moments, state, names[k], err);
+        if (ends_in(names[k], gradient) || graft_relay_owner(j->model, names[k]) < 0) continue;
+        rc = stopped && ends_in(names[k], average) ? begin_average(j, state, names[k], err)
+                                                   : graft_shelf_take(j->relay.moments, state, names[k], err);
     }
     return rc;
 }
@@ -258,7 +275,7 @@ int graft_relay_take(graft_job *j, size_t i, const graft_graph *suffix, const gr
     if (rc == 0) rc = go_on(j, suffix, state, is_last || r->stopped ? NULL : last, err);
     if (rc == 0 && is_last && !better) rc = go_back(j, err);
     if (rc == 0 && is_last) count_batches(j);
-    if (rc == 0 && !is_last) rc = take_moments(j, state, err);
+    if (rc == 0 && !is_last) rc = take_moments(j, state, r->stopped, err);
     j->relay.next = i + 1;
     return rc < 0 || is_last ? rc : keep_place(j, i, err);
 }

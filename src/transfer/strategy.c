@@ -144,6 +144,11 @@ static int add_schedule(graft_phases *p, const char *plan, graft_err *err) {
 static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *is_asked, graft_err *err) {
     const char *colon = strchr(text, ':');
     const graft_strategy *s = find(text, colon ? (size_t)(colon - text) : strlen(text));
+    while (s && s->nests && colon) {
+        text = colon + 1;
+        colon = strchr(text, ':');
+        s = find(text, colon ? (size_t)(colon - text) : strlen(text));
+    }
     if (!s || !s->prepare) return 0;
     *is_asked = true;
     return s->prepare(m, colon ? colon + 1 : NULL, seed, err);

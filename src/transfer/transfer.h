@@ -46,6 +46,7 @@ typedef struct graft_strategy {
     /** What the model has to have before there are phases. NULL: layers as they are, so that adapters are
      * merged. */
     int (*prepare)(graft_model *m, const char *argument, uint64_t seed, graft_err *err);
+    bool nests; /* what follows the colon is a plan itself, which may want something of the model too */
 } graft_strategy;
 
 /** Makes a model ready for graft_strategy_phases of the same plan (NULL: one that will be chosen): adapters

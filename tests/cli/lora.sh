@@ -78,6 +78,11 @@ says fit "$base" "$WORK/colours.csv" -o "$WORK/x" --train head --merge -q
 says fit "$base" "$WORK/colours.csv" -o "$base" --train lora -q
 says fit "$base" "$WORK/colours.csv" -o "$WORK/x" --train lora --from-scratch -q
 says fit "$base" "$WORK/colours.csv" -o "$WORK/x" --train lora@2,full -q
+says fit "$base" "$WORK/colours.csv" -o "$WORK/x" --train lora --delta 0.1 -q
+exits 0 fit "$base" "$WORK/colours.csv" -o "$WORK/x" --train lora --l2-sp 0.1 --dry-run
+holds "what does nothing to adapters is said" grep -q 'l2-sp passes adapters by' "$WORK/err"
+exits 0 fit "$base" "$WORK/colours.csv" -o "$WORK/lp" --train lp-ft:lora --epochs 2 -q
+holds "the head first, then adapters" test -s "$WORK/lp/adapter_model.safetensors"
 says merge "$base" -o "$WORK/x"
 says merge "$WORK/there/l"
 says predict "$base" --adapter "$base" --text "the wine is red"

@@ -32,6 +32,22 @@ exits 0 "${fit[@]}" --layer-decay 0.8 --l2-sp 0.01 --ema 0.9 --drop-path 0.2 --d
 exits 0 fit $model $pictures --train head@2,full@3 --swa 0.5 --norm train --delta 0.01 --l2-sp 0.01 --batch 16 \
     --augment none --threads 1 -q --json -o "$WORK/phases"
 
+# layers between features and classifier are pulled to their start in place of their decay
+bert=$WORK/bert
+mkdir "$bert"
+cp tests/parity/text/bert_classes/config.json tests/parity/text/bert_classes/model.safetensors "$bert"
+printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' red rose blood blue sea sky >"$bert/vocab.txt"
+{
+    echo 'text,label'
+    for i in 1 2 3 4 5; do printf '%s\n' 'red rose,warm' 'red blood,warm' 'blue sea,cold' 'blue sky,cold'; done
+} >"$WORK/colours.csv"
+exits 0 fit "$bert" "$WORK/colours.csv" --train head --epochs 1 -o "$WORK/own" -q
+for decay in 0 1000; do
+    exits 0 fit "$WORK/own" "$WORK/colours.csv" --train 'bert.pooler.*,!classifier.*' --l2-sp 0.01 --weight-decay $decay \
+        --epochs 2 --lr 1e-5 -o "$WORK/decay$decay" -q
+done
+holds "what is pulled does not decay" cmp "$WORK/decay0/model.safetensors" "$WORK/decay1000/model.safetensors"
+
 # what contradicts something, in one line
 says fit $model $pictures -o "$WORK/x" -q --ema 0.9 --swa 0.5
 says fit $model $pictures -o "$WORK/x" -q --from-scratch --l2-sp 0.1

@@ -99,6 +99,8 @@ says vectors model "$vectors" --into "$WORK/bert" --encoder cnn -o "$WORK/none" 
 says vectors model "$vectors" --into "$WORK/mean" -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" --encoder gru -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --optimizer adamw -o "$WORK/none" -q
+says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --lr find -o "$WORK/none" -q
+says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --ema 0.99 -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" --encoder fasttext --train top:1 -o "$WORK/none" -q
 says fit "$vectors" "$WORK/data.tsv" -q
 says fit "$WORK/start" "$WORK/data.tsv" --encoder cnn -o "$WORK/none" -q

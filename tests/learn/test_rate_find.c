@@ -39,6 +39,11 @@ static void the_same_search_finds_the_same(void **state) {
     graft_recipe gathered = toy_recipe();
     gathered.micro_batch = 4;
     (void)search(r, &gathered, 60, 0);
+    graft_recipe averaged = toy_recipe();
+    averaged.swa = 0.5;
+    b = search(r, &averaged, 60, 0);
+    assert_int_equal(a.n, b.n);
+    for (int64_t i = 0; i < a.n; i++) assert_memory_equal(&a.points[i], &b.points[i], sizeof a.points[i]);
 }
 
 static double loss_at(room *r, double rate) {

@@ -7,18 +7,8 @@
 static const char *const weight = "resnet.encoder.stages.0.layers.0.layer.0.convolution.weight";
 static const char *const variance = "resnet.encoder.stages.0.layers.0.layer.0.normalization.running_var";
 
-/* The model with `offset` added to two of its parameters, with probes; `names` (n) are new classes. */
-static const char *variant(room *r, const char *folder, float offset, const char *const *names, size_t n) {
+static void save(room *r, const graft_model *m, const char *out) {
     graft_err err = {0};
-    graft_model *m = open_model(r, MODEL, NULL);
-    const char *const changed[] = {weight, variance}, *out = in_room(r, folder);
-    for (size_t i = 0; i < GRAFT_COUNT(changed); i++) {
-        size_t count = 0;
-        float *x = values_of(r, m, changed[i], &count);
-        for (size_t k = 0; k < count; k++) x[k] += offset * (float)(k % 3);
-        assert_ok(graft_model_set(m, changed[i], x, count, &err));
-    }
-    if (names) assert_ok(graft_model_head(m, "linear", names, n, 7, NULL, &err));
     enum { SIDE = 32 };
     int channels = graft_model_channels(m);
     size_t size = 2 * (size_t)channels * SIDE * SIDE;
@@ -32,14 +22,52 @@ static const char *variant(room *r, const char *folder, float offset, const char
     const graft_feed probe = {.n = 2, .inputs = &x, .n_inputs = 1};
     const graft_save_info info = {.probe = &probe};
     assert_ok(graft_model_save(m, r->env, out, &info, &err));
+}
+
+/* The model with `offset` added to two of its parameters, with probes; `names` (n) are new classes. */
+static const char *variant(room *r, const char *folder, float offset, const char *const *names, size_t n) {
+    graft_err err = {0};
+    graft_model *m = open_model(r, MODEL, NULL);
+    const char *const changed[] = {weight, variance}, *out = in_room(r, folder);
+    for (size_t i = 0; i < GRAFT_COUNT(changed); i++) {
+        size_t count = 0;
+        float *x = values_of(r, m, changed[i], &count);
+        for (size_t k = 0; k < count; k++) x[k] += offset * (float)(k % 3);
+        assert_ok(graft_model_set(m, changed[i], x, count, &err));
+    }
+    if (names) assert_ok(graft_model_head(m, "linear", names, n, 7, NULL, &err));
+    save(r, m, out);
+    graft_model_close(m);
+    return out;
+}
+
+/* Adapters over the model, of which B is `step` times 0, 1, 2, 0 ... */
+static const char *adapted(room *r, const char *folder, float step, uint64_t seed) {
+    graft_err err = {0};
+    graft_model *m = open_model(r, MODEL, NULL);
+    const char *out = in_room(r, folder);
+    assert_ok(graft_model_adapt(m, &(graft_lora){.r = 2, .alpha = 4}, seed, &err));
+    for (size_t p = 0; p < graft_model_n_params(m); p++) {
+        const char *name = graft_model_param(m, p)->name;
+        size_t count = 0;
+        if (!strstr(name, "lora_B")) continue;
+        float *x = values_of(r, m, name, &count);
+        for (size_t k = 0; k < count; k++) x[k] = step * (float)(k % 3);
+        assert_ok(graft_model_set(m, name, x, count, &err));
+    }
+    save(r, m, out);
     graft_model_close(m);
     return out;
 }
 
 static void compare(room *r, const char *const *folders, const double *shares, size_t n, const char *out,
                     bool with_head) {
+    graft_err err = {0};
     graft_model *blended = open_model(r, out, NULL), *sources[4];
-    for (size_t i = 0; i < n; i++) sources[i] = open_model(r, folders[i], NULL);
+    for (size_t i = 0; i < n; i++) {
+        sources[i] = open_model(r, folders[i], NULL);
+        assert_ok(graft_model_merge(sources[i], &err));
+    }
     for (size_t p = 0; p < graft_model_n_params(blended); p++) {
         const graft_param *param = graft_model_param(blended, p);
         size_t count = 0;
@@ -105,6 +133,20 @@ static void a_soup_is_the_mean_of_all(void **state) {
     compare(r, folders, third, 3, in_room(r, "out"), true);
 }
 
+/* Not the mean of the factors, and the pretrained model has none. */
+static void of_adapters_the_mean_is_that_of_the_weights(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    const char *const folders[] = {adapted(r, "a", 0.1F, 1), adapted(r, "b", -0.2F, 2)};
+    const char *const pair[] = {MODEL, folders[0]}, *out = in_room(r, "out");
+    const double half[] = {0.5, 0.5};
+    assert_ok(graft_blend_models(NULL, r->env, folders, 2, out, NULL, &err));
+    assert_false(graft_path_is_file(file_of(r, out, "adapter_config.json")));
+    compare(r, folders, half, 2, out, true);
+    assert_ok(graft_blend_models(NULL, r->env, pair, 2, out, NULL, &err));
+    compare(r, pair, half, 2, out, true);
+}
+
 static void another_head_lends_what_lies_below(void **state) {
     room *r = *state;
     graft_err err = {0};
@@ -155,6 +197,7 @@ int main(void) {
         room_test(every_weight_is_the_mean_that_was_asked_for),
         room_test(what_is_alike_keeps_its_bytes),
         room_test(a_soup_is_the_mean_of_all),
+        room_test(of_adapters_the_mean_is_that_of_the_weights),
         room_test(another_head_lends_what_lies_below),
         room_test(what_does_not_go_together_is_said),
     };

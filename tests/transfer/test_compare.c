@@ -119,6 +119,21 @@ static void an_interrupted_comparison_goes_on_and_says_the_same(void **state) {
     assert_true(json_equal(json_object_get(whole, "label_next"), json_object_get(resumed, "label_next")));
 }
 
+static void other_options_are_another_comparison(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head";
+    o.per_class = "all";
+    o.seeds = 1;
+    compared(r, r->out, &o);
+    compared(r, r->out, &o);
+    assert_non_null(strstr(r->log, "1 finished run"));
+    r->log[0] = '\0';
+    o.fit.regular.ema = 0.5;
+    compared(r, r->out, &o);
+    assert_null(strstr(r->log, "finished run"));
+}
+
 /* A record that names samples or classes that are not there is no record. */
 static void a_record_that_lies_is_made_again(void **state) {
     room *r = *state;
@@ -250,6 +265,7 @@ static void options_begin_as_the_initialiser_says(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_plan_sees_every_size_and_seed, enter, leave),
+        cmocka_unit_test_setup_teardown(other_options_are_another_comparison, enter, leave),
         cmocka_unit_test_setup_teardown(an_interrupted_comparison_goes_on_and_says_the_same, enter, leave),
         cmocka_unit_test_setup_teardown(a_record_that_lies_is_made_again, enter, leave),
         cmocka_unit_test_setup_teardown(other_options_are_other_runs, enter, leave),

@@ -173,6 +173,28 @@ static void a_run_stopped_in_any_phase_ends_with_the_same_bits(void **state) {
     }
 }
 
+/* Though the search knew of micro-batches, which a run that is taken up plans later. */
+static void a_rate_that_was_found_is_taken_up_with_the_phases(void **state) {
+    room *r = *state;
+    fitting whole = fitting_of(r, "whole", "full@2,full"), f = whole;
+    whole.o.epochs = 4;
+    whole.o.lr = -1;
+    whole.o.norm = "frozen";
+    whole.o.memory = 1400000;
+    f.o = whole.o;
+    assert_int_equal(fit(&whole, NULL), 0);
+    f.out = in_room(r, "stopped");
+    f.stop_at = whole.told - 1;
+    assert_int_equal(fit(&f, NULL), GRAFT_EINTERRUPTED);
+    f.stop_at = f.told = 0;
+    graft_buf_done(&r->log);
+    graft_buf_init(&r->log, 0);
+    assert_int_equal(fit(&f, NULL), 0);
+    assert_null(strstr(r->log.data, "ignored"));
+    assert_true(f.told < whole.told / 2);
+    assert_same_weights(&whole, &f);
+}
+
 /* Phases that make it worse leave the head's phase as the best: the backbone's bytes are the file's. */
 static void what_only_a_worse_phase_trained_is_the_file_s(void **state) {
     fitting f = fitting_of(*state, "worse", "head@4,top:1@1,full@1");
@@ -220,20 +242,21 @@ static double val_loss(const json_t *history, json_int_t epoch) {
 
 /* A last phase that as good as stands still shows what it began with. */
 static void after_an_early_stop_the_next_phase_begins_with_the_best(void **state) {
-    static const char *const plans[] = {"head@40,norm-only@1", "head@3,norm-only@1"};
+    static const char *const plans[] = {"head@40,norm-only@1", "head@3,norm-only@1", "head@40,norm-only@1"};
     for (size_t i = 0; i < GRAFT_COUNT(plans); i++) {
         fitting f = fitting_of(*state, graft_arena_printf(((room *)*state)->arena, "early%zu", i), plans[i]);
         f.o.optimizer = "sgd";
         f.o.lr = 1e-12;
         f.o.schedule = "constant";
-        f.o.early_stop = i == 0 ? 2 : -1;
+        f.o.early_stop = i != 1 ? 2 : -1;
+        f.o.regular.ema = i == 2 ? 0.9 : 0; /* an average goes on from there too */
         assert_int_equal(fit(&f, NULL), 0);
         json_t *o = record(&f), *history = json_object_get(o, "history"),
                *first = json_array_get(json_object_get(o, "phases"), 0);
         json_int_t run = json_integer_value(json_object_get(first, "epochs_run")),
                    best = json_integer_value(json_object_get(first, "best_epoch"));
         bool stopped = json_is_true(json_object_get(first, "stopped_early"));
-        assert_int_equal(stopped, i == 0);
+        assert_int_equal(stopped, i != 1);
         double began = val_loss(history, run + 1), wanted = val_loss(history, stopped ? best : run);
         if (stopped) assert_int_equal(best, run - 2);
         if (fabs(began - wanted) > 1e-6)
@@ -268,6 +291,22 @@ static void epochs_are_shared_among_phases_that_say_none(void **state) {
     }
 }
 
+/* Pictures that differ from epoch to epoch, and four of each that are kept, are two runs. */
+static void a_run_without_a_cache_says_so(void **state) {
+    for (int without = 0; without < 2; without++) {
+        fitting f = fitting_of(*state, "dry", "head");
+        char *result = NULL;
+        f.o.augment = "light";
+        f.o.cache_variants = without ? -1 : 0;
+        f.o.dry_run = true;
+        assert_int_equal(fit(&f, &result), 0);
+        json_t *o = json_loads(result, 0, NULL);
+        assert_int_equal(json_integer_value(json_object_get(o, "cache_variants")), without ? 0 : 4);
+        json_decref(o);
+        graft_text_free(result);
+    }
+}
+
 static void epochs_that_contradict_the_plan_are_told(void **state) {
     room *r = *state;
     static const struct {
@@ -283,6 +322,15 @@ static void epochs_that_contradict_the_plan_are_told(void **state) {
         assert_non_null(strstr(err.message, cases[i].plan));
         assert_false(graft_path_is_dir(f.out));
     }
+}
+
+static void a_frozen_part_that_fills_the_memory_is_told(void **state) {
+    room *r = *state;
+    fitting f = fitting_of(r, "none", "head");
+    graft_err err = {0};
+    f.o.memory = 200000;
+    assert_int_equal(graft_fit(NULL, r->env, MODEL, PICTURES, f.out, &f.o, &err), GRAFT_EUSAGE);
+    assert_non_null(strstr(err.message, "the frozen part"));
 }
 
 /* What was kept between phases and is damaged, or another run's, is passed over with a warning. */
@@ -323,10 +371,13 @@ int main(void) {
         room_test(a_plan_in_two_phases_is_that_plan_in_one),
         room_test(micro_batches_go_on_too),
         room_test(a_run_stopped_in_any_phase_ends_with_the_same_bits),
+        room_test(a_rate_that_was_found_is_taken_up_with_the_phases),
         room_test(what_only_a_worse_phase_trained_is_the_file_s),
         room_test(after_an_early_stop_the_next_phase_begins_with_the_best),
         room_test(epochs_are_shared_among_phases_that_say_none),
+        room_test(a_run_without_a_cache_says_so),
         room_test(epochs_that_contradict_the_plan_are_told),
+        room_test(a_frozen_part_that_fills_the_memory_is_told),
         room_test(a_damaged_relay_is_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,22 @@ static void plans_of_several_phases(void **state) {
 }
 
 /* A model whose head is new: freezing it is a mistake. */
+static void a_plan_within_another_gets_its_adapters_too(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_model *m = open_model(r, BERT, NULL);
+    assert_ok(graft_strategy_prepare(m, "lp-ft:lora:r=2,targets=query", 7, &err));
+    assert_true(graft_model_n_adapted(m) > 0);
+    planned p = plan(r, m, "lp-ft:lora:r=2,targets=query");
+    assert_int_equal(p.n, 2);
+    for (size_t i = 0; i < graft_model_n_params(m); i++) {
+        const graft_param *q = graft_model_param(m, i);
+        assert_int_equal(p.phases[0].trains[i], q->head);
+        assert_int_equal(p.phases[1].trains[i], q->head || q->adapter);
+    }
+    graft_model_close(m);
+}
+
 static void what_no_plan_can_mean_is_told(void **state) {
     room *r = *state;
     graft_model *m = open_model(r, RESNET, NULL);
@@ -323,6 +339,7 @@ int main(void) {
         room_test(a_norm_s_statistics_follow_its_scale),
         room_test(bitfit_leaves_scales_and_norm_only_leaves_other_biases),
         room_test(plans_of_several_phases),
+        room_test(a_plan_within_another_gets_its_adapters_too),
         room_test(what_no_plan_can_mean_is_told),
         room_test(patterns_take_time_of_their_length_times_the_name_s),
         room_test(only_what_is_marked_moves_and_by_the_full_gradient),

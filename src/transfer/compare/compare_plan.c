@@ -247,11 +247,16 @@ static int settle(graft_comparison *c, graft_err *err) {
 /* Of weights, contents and options; plan, size and seed are each run's own. */
 static int identify(graft_comparison *c, graft_err *err) {
     const graft_fit_options *o = &c->options.fit;
-    const char *texts[] = {graft_version(),  o->family,    o->head,     o->encoder,
-                           o->pooling,       o->optimizer, o->schedule, o->augment,
-                           o->class_weights, o->sampler,   o->norm,     o->data.task};
+    const char *texts[] = {graft_version(), o->family,    o->head,    o->encoder,       o->pooling,
+                           o->optimizer,    o->schedule,  o->augment, o->class_weights, o->sampler,
+                           o->norm,         o->data.task, o->loss,    o->calibrate,     o->thresholds};
     const double numbers[] = {(double)o->max_length,
+                              (double)o->stride,
                               (double)o->epochs,
+                              o->epochs_share,
+                              o->lr_scale,
+                              o->focal_gamma,
+                              o->logit_adjust,
                               (double)o->batch,
                               o->lr,
                               o->head_lr,
@@ -276,6 +281,7 @@ static int identify(graft_comparison *c, graft_err *err) {
     graft_hasher_add(h, &data, sizeof data);
     for (size_t i = 0; i < GRAFT_COUNT(texts); i++) graft_hasher_text(h, texts[i] ? texts[i] : "");
     graft_hasher_add(h, numbers, sizeof numbers);
+    graft_hasher_add(h, &o->regular, sizeof o->regular);
     c->identity = graft_hasher_end(h);
     return 0;
 }

@@ -20,4 +20,5 @@ const graft_strategy graft_strategy_probe_first = {
     .alias = "lp-ft",
     .usage = "lp-ft[:PLAN]",
     .help = "linear-probe-then-finetune: the head first, then PLAN (full)",
-    .phases = phases};
+    .phases = phases,
+    .nests = true};

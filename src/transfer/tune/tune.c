@@ -62,14 +62,19 @@ static int name_study(search *s, graft_hash fingerprint, graft_err *err) {
         "validation", f->data.validation, "test", f->data.test, "per_class", (json_int_t)f->data.per_class,
         "batch", (json_int_t)f->batch, "seed", (json_int_t)f->seed, "max_length", (json_int_t)f->max_length,
         "precision", (int)f->precision);
-    const char *texts[] = {f->train,    f->head,    f->pooling, f->optimizer,
-                           f->schedule, f->augment, f->norm,    f->data.task};
+    const char *texts[] = {f->train, f->head,      f->pooling, f->optimizer, f->schedule,      f->augment,
+                           f->norm,  f->data.task, f->loss,    f->sampler,   f->class_weights, f->thresholds};
+    const double numbers[] = {f->backbone_lr_scale, f->clip_norm,      f->focal_gamma,
+                              f->logit_adjust,      (double)f->stride, (double)f->early_stop,
+                              (double)f->eval_every};
     char *text = shared ? json_dumps(shared, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
     graft_hasher *h = graft_hasher_new(s->arena);
     int rc = text && h ? 0 : graft_err_nomem(err);
     if (rc == 0) {
         graft_hasher_text(h, text);
         graft_hasher_add(h, &fingerprint, sizeof fingerprint);
+        graft_hasher_add(h, numbers, sizeof numbers);
+        graft_hasher_add(h, &f->regular, sizeof f->regular);
         for (size_t i = 0; i < GRAFT_COUNT(texts); i++) graft_hasher_text(h, texts[i] ? texts[i] : "");
         for (size_t i = 0; i < s->space.n; i++) {
             json_t *draw = graft_space_draw(&s->space, 0, (int64_t)i + 1);
