@@ -63,6 +63,7 @@ typedef struct graft_common {
 typedef struct graft_command {
     const char *name, *arguments; /* "fit", "MODEL DATA -o OUT" */
     const char *summary;          /* one line */
+    const char *heading;          /* of the commands from here on, in the list of all; NULL: the last one's */
     const char *examples;         /* shown first; lines end in \n */
     const char *details;          /* further sentences; NULL: none */
     const graft_opt_group *groups;

@@ -58,6 +58,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_cache = {
     .name = "cache",
     .arguments = "ls|clear",
+    .heading = "Keep house",
     .summary = "what the bottleneck cache holds; empty it",
     .examples = "  graft cache ls\n",
     .details = "The cache lies in $GRAFT_CACHE, else $XDG_CACHE_HOME/graft, else ~/.cache/graft.\n",

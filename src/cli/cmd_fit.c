@@ -353,6 +353,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_fit = {
     .name = "fit",
     .arguments = "MODEL DATA -o OUT",
+    .heading = "Adapt a model",
     .summary = "adapt a model to labelled data",
     .examples = "  graft fit resnet-50 photos -o pets\n"
                 "  graft fit resnet-50 photos.csv --input file --label breed --train top:1 -o pets\n"

@@ -50,6 +50,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_merge = {
     .name = "merge",
     .arguments = "MODEL -o OUT",
+    .heading = "Make others of it",
     .summary = "an adapter's folder (LoRA) becomes a whole model",
     .examples = "  graft merge intents-lora -o intents\n"
                 "  graft merge bert-base-uncased --adapter their-lora -o merged\n",

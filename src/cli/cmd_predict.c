@@ -215,6 +215,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_predict = {
     .name = "predict",
     .arguments = "MODEL INPUT...",
+    .heading = "Use it",
     .summary = "classes of pictures or texts, one line an input",
     .examples = "  graft predict pets new.jpg\n"
                 "  graft predict pets holiday/ --top 3 --min-confidence 0.6 --json\n"

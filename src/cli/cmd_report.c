@@ -69,6 +69,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
 const graft_command graft_command_report = {
     .name = "report",
     .arguments = "RUN...",
+    .heading = "Look at it",
     .summary = "a page about a run, or several side by side",
     .examples = "  graft report pets\n"
                 "  graft report pets-head pets-full -o both.html\n",

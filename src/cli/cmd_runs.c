@@ -15,6 +15,7 @@ static const graft_opt_group groups[] = {
 
 static void human(const json_t *o) {
     size_t i;
+    char score[32], loss[32];
     json_t *run;
     printf("%6s %4s %7s %8s %8s %8s  %s\n", "trial", "rung", "epochs", "score", "loss", "seconds",
            "plan, settings");
@@ -28,8 +29,8 @@ static void human(const json_t *o) {
         if (failed)
             printf("%8s %8s ", "failed", "-");
         else
-            printf("%8.4f %8.4f ", json_number_value(json_object_get(run, "score")),
-                   json_number_value(json_object_get(run, "loss")));
+            printf("%8s %8s ", graft_print_number(run, "score", score, sizeof score),
+                   graft_print_number(run, "loss", loss, sizeof loss));
         printf("%8.1f  %s %s\n", json_number_value(json_object_get(run, "seconds")),
                graft_print_text(run, failed ? "message" : "plan"), settings ? settings : "");
         free(settings);

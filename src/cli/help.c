@@ -44,17 +44,20 @@ void graft_help_all(FILE *f) {
     fputs("  graft fit resnet-50 photos -o pets        adapt a model to folders of labelled photos\n"
           "  graft predict pets new.jpg                and use it\n\n"
           "graft adapts pretrained models to small data.\n\n"
-          "Usage: graft COMMAND ...\n\nCommands\n",
+          "Usage: graft COMMAND ...\n",
           f);
     for (size_t i = 0; i < n; i++) {
         char left[80];
+        if (commands[i]->heading) fprintf(f, "\n%s\n", commands[i]->heading);
         snprintf(left, sizeof left, "%s %s", commands[i]->name, commands[i]->arguments);
-        fprintf(f, "  %-32s  %s\n", left, commands[i]->summary);
+        if (strlen(left) > 32) fprintf(f, "  %s\n%36s%s\n", left, "", commands[i]->summary);
+        if (strlen(left) <= 32) fprintf(f, "  %-32s  %s\n", left, commands[i]->summary);
     }
-    fputs("  help [COMMAND]                    this text, or that of a command; help --man: the manual page\n"
-          "  --version                         the version\n\n"
-          "Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 the model or the data are bad.\n",
-          f);
+    fputs(
+        "\n  help [COMMAND]                    this text, or that of a command; help --man: the manual page\n"
+        "  --version                         the version\n\n"
+        "Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 the model or the data are bad.\n",
+        f);
 }
 
 /* Text for troff: what would be read as a request or an escape is escaped. */
@@ -116,6 +119,9 @@ void graft_help_man(FILE *f) {
     fputs(
         ".SH EXIT STATUS\n0 done, 1 failed while running, 2 wrong usage, 3 the model or the data are bad.\n"
         ".SH ENVIRONMENT\n.TP\n.B GRAFT_CACHE\nwhere the bottleneck cache lies; else $XDG_CACHE_HOME/graft, "
-        "else ~/.cache/graft.\n",
+        "else ~/.cache/graft.\n.TP\n.B GRAFT_CACHE_LIMIT\nhow large it may grow, such as 500M or 20G; else a "
+        "tenth of what the disk has free, 20 GB at most.\n.TP\n.B HF_HUB_CACHE, HF_HOME\nwhere the base "
+        "models "
+        "of adapters are looked for.\n",
         f);
 }

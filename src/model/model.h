@@ -286,12 +286,10 @@ int graft_infer_needs(graft_infer *f, int64_t n, int64_t tokens, graft_program_m
 /** Runs a feed once and writes a line a kernel, as graft_program_trace does. */
 int graft_infer_trace(graft_infer *f, const graft_feed *feed, graft_buf *out, graft_err *err);
 
-/** The probe inputs that a folder carries, for another save; *found is false when it has none. In `arena`. */
+/** The probe inputs that a folder carries, for another save, in the arena. *found is false when it has none;
+ * where `found` is NULL that is EDATA, as it is when they are of another model. */
 int graft_model_probes(graft_feed *out, bool *found, const graft_model *m, graft_arena *arena,
                        const char *dir, graft_err *err);
-/** The probe inputs of the folder that `m` was opened from, in the arena. EDATA when it has none, or they are
- * of another model. */
-int graft_model_probe(graft_feed *out, graft_arena *arena, const graft_model *m, graft_err *err);
 
 /** What the replay of a folder's probe inputs gave. */
 typedef struct graft_verification {

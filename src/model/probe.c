@@ -39,10 +39,13 @@ static int check_pictures(const graft_model *m, const graft_tensor *x) {
            graft_shape_count(&x->shape, &count) && count > 0 && x->dtype == GRAFT_F32;
 }
 
-int graft_model_probe(graft_feed *out, graft_arena *arena, const graft_model *m, graft_err *err) {
-    const char *path = graft_path_join(arena, m->path, "graft_probe.safetensors");
+int graft_model_probes(graft_feed *out, bool *found, const graft_model *m, graft_arena *arena,
+                       const char *dir, graft_err *err) {
     const float *logits = NULL;
-    return path ? graft_probe_read(out, &logits, m, arena, path, err) : graft_err_nomem(err);
+    const char *path = graft_path_join(arena, dir, "graft_probe.safetensors");
+    if (!path) return graft_err_nomem(err);
+    if (found && !(*found = graft_path_is_file(path))) return 0;
+    return graft_probe_read(out, &logits, m, arena, path, err);
 }
 
 int graft_probe_write(const char *path, const graft_model *m, const graft_env *env, const graft_feed *feed,

@@ -4,15 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-int graft_model_probes(graft_feed *out, bool *found, const graft_model *m, graft_arena *arena,
-                       const char *dir, graft_err *err) {
-    const float *logits = NULL;
-    const char *path = graft_path_join(arena, dir, "graft_probe.safetensors");
-    if (!path) return graft_err_nomem(err);
-    *found = graft_path_is_file(path);
-    return *found ? graft_probe_read(out, &logits, m, arena, path, err) : 0;
-}
-
 static size_t largest(const float *x, size_t n) {
     size_t best = 0;
     for (size_t i = 1; i < n; i++)

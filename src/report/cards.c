@@ -143,11 +143,11 @@ static void put_class(graft_buf *out, const graft_story *s, int32_t label, const
 }
 
 /* Classes that apply, or were said to: values above 0.5, or above what is cut at. */
-static void put_classes(graft_buf *out, const graft_story *s, const float *values, const float *cuts) {
+static void put_classes(graft_buf *out, const graft_story *s, const float *values, const double *cuts) {
     enum { MOST = 8 };
     int found = 0;
     for (int64_t c = 0; c < s->kept.answers.k; c++) {
-        if (!(values[c] > (cuts ? cuts[c] : 0.5F)) || found++ >= MOST) continue;
+        if (!((double)values[c] > (cuts ? cuts[c] : 0.5)) || found++ >= MOST) continue;
         graft_buf_text(out, found > 1 ? ", " : "");
         put_class(out, s, (int32_t)c, "");
     }

@@ -103,9 +103,12 @@ static void put_axes(graft_buf *out, const frame *f, const graft_chart *c) {
         put_tick(out, y, f->y_step, c->percent);
         graft_buf_text(out, "</text>");
     }
-    for (double x = ceil(f->x_low / f->x_step - 1e-9) * f->x_step;
-         !f->log_x && x <= f->x_high + f->x_step * 1e-6; x += f->x_step)
+    double first = ceil(f->x_low / f->x_step - 1e-9) * f->x_step;
+    for (int i = 0; i < 50 && !f->log_x; i++) { /* of very large numbers a step may be none */
+        double x = first + i * f->x_step;
+        if (!(x <= f->x_high + f->x_step * 1e-6)) break;
         put_x_tick(out, f, x, f->x_step);
+    }
     if (f->log_x) put_log_ticks(out, f);
     graft_buf_printf(out, "<text x=\"%d\" y=\"%d\" class=\"tick end\">", WIDTH - RIGHT, HEIGHT - 4);
     graft_html_text(out, c->x_title);

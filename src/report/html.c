@@ -125,12 +125,18 @@ void graft_html_seconds(graft_buf *out, double seconds) {
 void graft_html_memory(graft_buf *out, double bytes) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     size_t unit = 0;
+    if (!isfinite(bytes)) {
+        graft_buf_text(out, "–");
+        return;
+    }
     for (; bytes >= 1024.0 && unit + 1 < GRAFT_COUNT(units); unit++) bytes /= 1024.0;
     graft_buf_printf(out, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
 }
 
 void graft_html_millions(graft_buf *out, double n) {
-    if (n < 1e4)
+    if (!isfinite(n) || n < 0.0)
+        graft_buf_text(out, "–");
+    else if (n < 1e4)
         graft_html_count(out, (int64_t)n);
     else
         graft_buf_printf(out,

@@ -18,7 +18,7 @@ static double f1_of(int64_t hits, int64_t predicted, int64_t truth) {
 static void count_labels(tally *t, const graft_story *s, int64_t i) {
     const graft_answers *a = &s->kept.answers;
     for (int64_t c = 0; c < a->k; c++) {
-        bool truth = a->targets[i * a->k + c] > 0.5F, said = a->logits[i * a->k + c] > s->cuts[c];
+        bool truth = a->targets[i * a->k + c] > 0.5F, said = (double)a->logits[i * a->k + c] > s->cuts[c];
         t->hits += truth && said;
         t->predicted += said;
         t->truth += truth;
@@ -91,9 +91,9 @@ static void interval_of_correlation(double r, double n, double *low, double *hig
 double graft_story_score(const graft_story *s, double *low, double *high) {
     double score = graft_story_number(s->metrics, s->score_name), n = graft_story_number(s->metrics, "n");
     *low = *high = NAN;
-    if (!isfinite(score) || !(n > 0.0)) return score;
+    if (!isfinite(score) || !(n > 0.0 && n < 1e15)) return score;
     if (s->task == GRAFT_TASK_CLASSES)
-        graft_wilson(score * n, n, low, high);
+        graft_share_wilson(low, high, score * n, (int64_t)n, 0.95);
     else if (s->task == GRAFT_TASK_REGRESSION)
         interval_of_correlation(score, n, low, high);
     else if (s->kept.answers.n_samples > 1)

@@ -48,6 +48,7 @@ static int open_data(graft_story *s, graft_err *err) {
     int rc = graft_data_open_choice(&s->data, s->env, graft_story_text(s->record, "data"), &choice,
                                     graft_model_modality(s->model), GRAFT_LABELS_NEEDED, NULL, 0,
                                     seed > 0 ? (uint64_t)seed : 0, err);
+    if (rc == 0) rc = graft_data_cut(s->data, s->model, err);
     if (rc == 0 && graft_data_n_samples(s->data) != s->kept.n_parts)
         rc = graft_err_set(err, GRAFT_EDATA,
                            "the data have changed since the run: %lld samples in place of %lld",

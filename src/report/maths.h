@@ -46,7 +46,8 @@ int graft_neighbour_shares(float *out, const graft_env *env, const float *rows, 
 
 enum { GRAFT_RELIABILITY_BINS = 15 };
 
-/** How often what was said with some confidence was right; bins are (b / 15, (b + 1) / 15]. */
+/** How often what was said with some confidence was right; bins are (b / 15, (b + 1) / 15]. A
+ * confidence that is no number counts nowhere. */
 typedef struct graft_reliability_bins {
     int64_t n, counts[GRAFT_RELIABILITY_BINS];
     double confidence[GRAFT_RELIABILITY_BINS], right[GRAFT_RELIABILITY_BINS]; /* sums */
@@ -55,8 +56,5 @@ typedef struct graft_reliability_bins {
 void graft_reliability_add(graft_reliability_bins *r, double confidence, bool is_right);
 /** Expected calibration error (Guo et al. 2017); 0 when empty. */
 double graft_reliability_error(const graft_reliability_bins *r);
-
-/** Wilson's 95 % interval of `hits` of `n` (Wilson 1927). */
-void graft_wilson(double hits, double n, double *low, double *high);
 
 #endif

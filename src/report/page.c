@@ -95,7 +95,7 @@ static void put_facts(graft_buf *out, const graft_story *s) {
     graft_html_text(out, graft_model_description(s->model));
     graft_buf_text(out, "</small></dd></div>\n<div><dt>data</dt><dd>");
     put_name(out, graft_story_text(s->record, "data"));
-    if (train > 0.0) {
+    if (train > 0.0 && train < 1e15) {
         graft_buf_text(out, " <small>");
         graft_html_count(out, (int64_t)train);
         graft_buf_text(out, " to learn from</small>");

@@ -4,6 +4,7 @@
 #include <math.h>
 
 void graft_reliability_add(graft_reliability_bins *r, double confidence, bool is_right) {
+    if (isnan(confidence)) return;
     int bin = (int)ceil(confidence * GRAFT_RELIABILITY_BINS) - 1;
     bin = bin < 0 ? 0 : bin >= GRAFT_RELIABILITY_BINS ? GRAFT_RELIABILITY_BINS - 1 : bin;
     r->n++;
@@ -16,17 +17,4 @@ double graft_reliability_error(const graft_reliability_bins *r) {
     double sum = 0.0;
     for (int b = 0; b < GRAFT_RELIABILITY_BINS; b++) sum += fabs(r->confidence[b] - r->right[b]);
     return r->n > 0 ? sum / (double)r->n : 0.0;
-}
-
-void graft_wilson(double hits, double n, double *low, double *high) {
-    const double z = 1.959963984540054;
-    if (n <= 0.0) {
-        *low = 0.0;
-        *high = 1.0;
-        return;
-    }
-    double p = hits / n, middle = p + z * z / (2.0 * n), whole = 1.0 + z * z / n;
-    double half = z * sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n));
-    *low = fmax(0.0, (middle - half) / whole);
-    *high = fmin(1.0, (middle + half) / whole);
 }

@@ -97,23 +97,27 @@ static int read_epochs(graft_story *s, graft_err *err) {
 
 /* ---- Answers -------------------------------------------------------------------------------------------- */
 
-static void judge_classes(graft_verdict *v, const graft_answers *a, int64_t i, double *share) {
-    double first = -1.0, second = 0.0;
-    graft_story_shares(share, a->logits + i * a->k, a->k);
+/* What is said is the class whose probability is the most beyond its threshold; the doubt is how near the
+ * next one comes. Outputs that are no numbers are no confidence. */
+static void judge_classes(graft_verdict *v, const graft_story *s, int64_t i, double *share) {
+    const graft_answers *a = &s->kept.answers;
+    const float *z = a->logits + i * a->k;
+    double sum = 0.0, first = 0.0, second = 0.0;
+    graft_story_shares(share, z, a->k);
     v->label = a->labels[i];
-    for (int64_t c = 0; c < a->k; c++) {
-        if (share[c] > first) {
-            second = fmax(first, 0.0);
-            first = share[c];
-            v->predicted = (int32_t)c;
-        } else {
-            second = fmax(second, share[c]);
-        }
-    }
-    v->confidence = first;
-    v->doubt = 1.0 - (first - second);
+    v->predicted = (int32_t)graft_decide(z, a->k, s->cuts);
+    v->confidence = isfinite(share[v->predicted]) ? share[v->predicted] : 0.0;
     v->right = v->predicted == v->label;
     if (v->label >= 0) v->badness = v->right ? 0.0 : -log(fmax(share[v->label], 1e-300));
+    for (int64_t c = 0; c < a->k; c++) {
+        double beyond = share[c] * exp(-s->cuts[c]);
+        sum += beyond;
+        if (c == v->predicted)
+            first = beyond;
+        else
+            second = fmax(second, beyond);
+    }
+    v->doubt = sum > 0.0 && isfinite(sum) ? 1.0 - (first - second) / sum : 1.0;
 }
 
 static void judge_labels(graft_verdict *v, const graft_story *s, int64_t i) {
@@ -123,7 +127,7 @@ static void judge_labels(graft_verdict *v, const graft_story *s, int64_t i) {
     v->confidence = 1.0;
     for (int64_t c = 0; c < a->k; c++) {
         double z = (double)a->logits[i * a->k + c], p = 1.0 / (1.0 + exp(-z));
-        bool truth = a->targets[i * a->k + c] > 0.5F, said = z > (double)s->cuts[c];
+        bool truth = a->targets[i * a->k + c] > 0.5F, said = z > s->cuts[c];
         v->badness -= log(fmax(truth ? p : 1.0 - p, 1e-300));
         v->right = v->right && truth == said;
         v->confidence = fmin(v->confidence, fmax(p, 1.0 - p));
@@ -139,20 +143,20 @@ static void judge_words(graft_verdict *v, const graft_answers *a, int64_t row, i
     v->badness = (double)wrong;
 }
 
-/* Kept answers are the head's own: what was decided afterwards (a temperature, thresholds) is applied here.
- */
+/* Kept answers are the head's own: what was decided afterwards (a temperature, thresholds) is applied here,
+ * as transfer/decision.h has it. */
 static int decide(graft_story *s, graft_err *err) {
     const graft_answers *a = &s->kept.answers;
     const json_t *thresholds = json_object_get(s->record, "thresholds");
     double t = graft_story_number(json_object_get(s->record, "calibration"), "temperature");
     s->cuts = graft_arena_array(s->arena, s->n_labels + 1, sizeof *s->cuts);
     if (!s->cuts) return graft_err_nomem(err);
-    bool tempered =
-        t > 0.0 && isfinite(t) && (s->task == GRAFT_TASK_CLASSES || s->task == GRAFT_TASK_MULTILABEL);
+    if (s->task != GRAFT_TASK_CLASSES && s->task != GRAFT_TASK_MULTILABEL) return 0;
+    bool tempered = t >= 1e-6 && t <= 1e6;
     for (int64_t i = 0; i < a->n * a->k && tempered; i++) a->logits[i] = (float)((double)a->logits[i] / t);
-    for (size_t c = 0; c < s->n_labels; c++) {
+    for (size_t c = 0; c < s->n_labels && json_is_object(thresholds); c++) {
         double share = graft_story_number(thresholds, s->labels[c]);
-        if (share > 0.0 && share < 1.0) s->cuts[c] = (float)log(share / (1.0 - share));
+        s->cuts[c] = graft_threshold_cut(share >= 0.0 && share <= 1.0 ? share : 0.5, s->task);
     }
     return 0;
 }
@@ -168,7 +172,7 @@ static int judge(graft_story *s, graft_err *err) {
         *v = (graft_verdict){.sample = a->samples[i], .label = -1, .predicted = -1};
         switch (s->task) {
         case GRAFT_TASK_CLASSES:
-            judge_classes(v, a, i, share);
+            judge_classes(v, s, i, share);
             break;
         case GRAFT_TASK_MULTILABEL:
             judge_labels(v, s, i);
@@ -187,13 +191,23 @@ static int judge(graft_story *s, graft_err *err) {
     return 0;
 }
 
+/* A folder may have been written over: the answers have to be as many as graft.json says, of the same part.
+ */
+static bool are_ours(const graft_story *s) {
+    const graft_kept_answers *k = &s->kept;
+    double n = graft_story_number(s->metrics, "n");
+    if (k->task != s->task || k->answers.k != (int64_t)s->n_labels) return false;
+    if (strcmp(graft_story_part(k->part), s->part) != 0) return false;
+    return s->task == GRAFT_TASK_TAGGING || !isfinite(n) || n == (double)k->n_all; /* of tags n are words */
+}
+
 static int read_answers(graft_story *s, graft_err *err) {
     graft_err why = {0};
     int rc = graft_answers_open(&s->kept, s->arena, s->folder, &why);
     if (rc == GRAFT_ENOMEM) return graft_err_nomem(err);
-    if (rc == 0 && (s->kept.task != s->task || s->kept.answers.k != (int64_t)s->n_labels)) {
+    if (rc == 0 && !are_ours(s)) {
         s->kept = (graft_kept_answers){0};
-        rc = graft_err_set(&why, GRAFT_EFORMAT, "the answers in %s are another model's", s->folder);
+        rc = graft_err_set(&why, GRAFT_EFORMAT, "the answers in %s are another run's", s->folder);
     }
     if (rc == 0) {
         rc = decide(s, err);

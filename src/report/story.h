@@ -54,7 +54,7 @@ typedef struct graft_story {
     const json_t *metrics; /* of the part that the run is judged by; NULL: none */
     const char *part;
     graft_kept_answers kept; /* n_samples 0: none */
-    float *cuts;             /* [n_labels] multi-label: logits above which a class is said */
+    double *cuts;            /* [n_labels] of classes and multi-label, as graft_answers has them */
     graft_verdict *verdicts; /* [kept.answers.n_samples] */
     graft_data *data;        /* NULL: gone */
     graft_picks picks;

@@ -54,6 +54,13 @@ static int same_layers(const graft_blend *b, size_t i, graft_err *err) {
     return same_tokens(one, t, err);
 }
 
+/* Of adapters beside the layers the mean would not be that of what they do: they go into the weights. */
+static int open_merged(graft_model **out, const graft_env *env, const char *path,
+                       const graft_model_options *o, graft_err *err) {
+    int rc = graft_model_open(out, env, path, o, err);
+    return rc < 0 ? rc : graft_model_merge(*out, err);
+}
+
 int graft_blend_open(graft_blend *b, graft_arena *arena, const graft_env *env, const char *const *paths,
                      size_t n, graft_err *err) {
     graft_model_options o = GRAFT_MODEL_OPTIONS_INIT;
@@ -61,13 +68,9 @@ int graft_blend_open(graft_blend *b, graft_arena *arena, const graft_env *env, c
                        .has_head = graft_arena_array(arena, n, sizeof(bool))};
     if (!b->sources || !b->has_head) return graft_err_nomem(err);
     o.needs_head = true;
-    int rc = graft_model_open(&b->target, env, paths[n - 1], &o, err);
+    int rc = open_merged(&b->target, env, paths[n - 1], &o, err);
     o.needs_head = false;
-    for (; b->n < n && rc == 0; b->n += rc == 0)
-        rc = graft_model_open(&b->sources[b->n], env, paths[b->n], &o, err);
-    /* the mean of products is not the product of means: adapters end in the weights first */
-    if (rc == 0) rc = graft_model_merge(b->target, err);
-    for (size_t i = 0; i < n && rc == 0; i++) rc = graft_model_merge(b->sources[i], err);
+    for (; b->n < n && rc == 0; b->n++) rc = open_merged(&b->sources[b->n], env, paths[b->n], &o, err);
     for (size_t i = 0; i < n && rc == 0; i++) {
         const graft_model *one = b->sources[i];
         b->has_head[i] = !graft_model_head_is_new(one) && same_labels(one, b->target);

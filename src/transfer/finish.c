@@ -179,7 +179,10 @@ static void keep_answers(const graft_job *j) {
     graft_err reason = {0};
     bool test = j->test.n > 0;
     const graft_measures *m = test ? &j->test : &j->validation;
-    if (m->n == 0) return;
+    if (m->n == 0) {
+        graft_answers_forget(j->out);
+        return;
+    }
     if (graft_answers_keep(j->out, &m->answers, j->recipe.task, j->data, test ? GRAFT_TEST : GRAFT_VAL,
                            &reason) < 0)
         graft_env_log(j->env, GRAFT_LOG_WARNING, "answers are not kept: %s", reason.message);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME "graft_answers.safetensors"
 
@@ -123,6 +124,13 @@ int graft_answers_keep(const char *dir, const graft_answers *a, graft_task task,
     }
     graft_arena_free(k.arena);
     return rc;
+}
+
+void graft_answers_forget(const char *dir) {
+    graft_arena *arena = graft_arena_new(NULL);
+    const char *path = arena ? graft_path_join(arena, dir, NAME) : NULL;
+    if (path) (void)unlink(path);
+    graft_arena_free(arena);
 }
 
 /* ---- Reading -------------------------------------------------------------------------------------------- */

@@ -108,7 +108,5 @@ int graft_transform_of(graft_transform *out, const graft_model *m, const graft_a
 graft_hash graft_transform_hash(const graft_transform *t);
 /** Tokens of the longest text that a model is given; 0 of pictures. */
 int64_t graft_model_longest(const graft_model *m);
-/** Where the model was opened with a stride: cuts longer texts of the data, just opened, into windows. */
-int graft_data_cut(graft_data *d, const graft_model *m, graft_err *err);
 
 #endif

@@ -125,6 +125,8 @@ typedef struct graft_kept_answers {
 /** Writes graft_answers.safetensors into the folder `dir`; at most 20,000 samples and 16 MB of logits. */
 int graft_answers_keep(const char *dir, const graft_answers *a, graft_task task, const graft_data *data,
                        graft_part part, graft_err *err);
+/** Removes those of an older run from a folder that is written over. */
+void graft_answers_forget(const char *dir);
 /** Reads it; everything lives in the arena. EIO: the folder has none; EFORMAT: it is damaged. */
 int graft_answers_open(graft_kept_answers *out, graft_arena *arena, const char *dir, graft_err *err);
 
@@ -133,6 +135,9 @@ int graft_data_open_choice(graft_data **out, const graft_env *env, const char *p
                            const graft_data_choice *choice, graft_modality modality, graft_label_use labels,
                            const char *const *class_names, size_t n_class_names, uint64_t seed,
                            graft_err *err);
+
+/** Where the model was opened with a stride: cuts longer texts of the data, just opened, into windows. */
+int graft_data_cut(graft_data *d, const graft_model *m, graft_err *err);
 
 /** Pooled features of samples [n], without repeats, as `m` makes them: *rows [n, *width], freed with free();
  * a sample that cannot be read has NaN. The bottleneck cache is used and filled unless `no_cache`; no other

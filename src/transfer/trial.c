@@ -31,6 +31,11 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
                        .seconds = graft_now() - j->begun};
     graft_data_members(j->data, GRAFT_TRAIN, &t->n_train);
     int rc = t->settings ? keep_labels(t, j, err) : graft_err_nomem(err);
+    graft_answers *told[] = {&t->validation, &t->test, &t->unlabelled};
+    for (size_t i = 0; i < GRAFT_COUNT(told) && rc == 0; i++) {
+        const graft_answers raw = *told[i];
+        if (raw.n) rc = graft_decision_apply(told[i], j->arena, &j->decision, &raw, err);
+    }
     if (rc < 0) graft_trial_done(t);
     return rc;
 }
@@ -64,4 +69,26 @@ void graft_trial_done(graft_trial *t) {
     json_decref(t->test_metrics);
     json_decref(t->settings);
     t->validation_metrics = t->test_metrics = t->settings = NULL;
+}
+
+void graft_trial_hash(graft_hasher *h, const graft_fit_options *f) {
+    const graft_data_choice *d = &f->data;
+    const graft_regular *r = &f->regular;
+    const char *texts[] = {f->family,        f->train,        f->head,         f->encoder,
+                           f->pooling,       f->optimizer,    f->schedule,     f->augment,
+                           f->class_weights, f->sampler,      f->norm,         f->loss,
+                           f->calibrate,     f->thresholds,   d->task,         d->input_column,
+                           d->pair_column,   d->label_column, d->group_column, d->group_pattern};
+    const double reals[] = {f->lr,           f->lr_scale,     f->head_lr,    f->backbone_lr_scale,
+                            f->weight_decay, f->warmup,       f->clip_norm,  f->label_smoothing,
+                            f->focal_gamma,  f->logit_adjust, d->validation, d->test,
+                            r->layer_decay,  r->ema,          r->swa,        r->l2_sp,
+                            r->dropout,      r->drop_path,    r->r_drop,     r->bss,
+                            r->delta};
+    const int64_t wholes[] = {f->epochs,       f->batch,      f->max_length,   f->stride,
+                              f->early_stop,   f->eval_every, f->precision,    f->cache_variants,
+                              f->from_scratch, d->per_class,  (int64_t)f->seed};
+    for (size_t i = 0; i < GRAFT_COUNT(texts); i++) graft_hasher_text(h, texts[i] ? texts[i] : "");
+    graft_hasher_add(h, reals, sizeof reals);
+    graft_hasher_add(h, wholes, sizeof wholes);
 }

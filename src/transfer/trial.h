@@ -12,10 +12,12 @@ typedef struct graft_trial {
     int64_t n_train; /* samples trained on */
     const char *const *labels;
     size_t n_labels;
-    graft_training training;        /* history by epoch, seconds, best epoch */
-    graft_answers validation, test; /* of the best epoch; n 0: there is no such part */
-    graft_answers unlabelled;       /* to samples without a class, where they were asked for */
-    bool has_train_score;           /* it was asked for, and there were not too many answers to keep */
+    graft_training training; /* history by epoch, seconds, best epoch */
+    /* of the best epoch, with the temperature and the cuts that the scores are of; n 0: there is no such part
+     */
+    graft_answers validation, test;
+    graft_answers unlabelled; /* to samples without a class, where they were asked for */
+    bool has_train_score;     /* it was asked for, and there were not too many answers to keep */
     graft_score train_score, validation_score, test_score;
     json_t *validation_metrics, *test_metrics; /* NULL: no such part */
     json_t *settings;                          /* what decides the run's bits */
@@ -34,5 +36,7 @@ int graft_trial_run_more(graft_trial *out, graft_arena *arena, graft_env *env, c
                          const char *data, const graft_fit_options *options, graft_extras extras,
                          graft_err *err);
 void graft_trial_done(graft_trial *t);
+/** Adds every option that decides what a trial shows, its seed and plan too; data and model apart. */
+void graft_trial_hash(graft_hasher *h, const graft_fit_options *f);
 
 #endif

@@ -75,6 +75,7 @@ static int open_data(blending *b, graft_err *err) {
     int rc = graft_data_open_choice(&b->data, b->env, b->options->data_path, &choice, graft_model_modality(m),
                                     GRAFT_LABELS_NEEDED, number ? NULL : labels, number ? 0 : n,
                                     b->options->seed, err);
+    if (rc == 0) rc = graft_data_cut(b->data, m, err);
     if (rc == 0) rc = graft_data_check(b->data, err); /* only then are the parts made */
     if (rc < 0) return rc;
     graft_data_members(b->data, GRAFT_VAL, &n_val);
@@ -275,8 +276,9 @@ static int save(blending *b, const char *const *folders, const char *out, double
                             .probe = &probe};
     int rc = record && info.notes && add_measures(record, b) == 0 ? 0 : graft_err_nomem(err);
     if (rc == 0)
-        rc = b->data ? graft_probes_make(&probe, b->arena, b->blend.target, b->data, err)
-                     : graft_model_probe(&probe, b->arena, b->blend.target, err);
+        rc = b->data
+                 ? graft_probes_make(&probe, b->arena, b->blend.target, b->data, err)
+                 : graft_model_probes(&probe, NULL, b->blend.target, b->arena, folders[b->blend.n - 1], err);
     if (rc == 0) rc = graft_model_save(b->blend.target, b->env, out, &info, err);
     if (rc == 0) rc = graft_folder_replay(difference, b->env, out, err);
     json_decref(record);

@@ -45,7 +45,9 @@ static int save(merging *x, const char *folder, const char *out, double *differe
     info.probe = x->has_probe ? &x->probe : NULL;
     if (rc == 0) rc = graft_model_merge(x->model, err);
     if (rc == 0) rc = verify(difference, x, folder, err);
-    return rc == 0 ? graft_model_save(x->model, x->env, out, &info, err) : rc;
+    if (rc == 0) rc = graft_model_save(x->model, x->env, out, &info, err);
+    if (rc == 0) graft_answers_forget(out);
+    return rc;
 }
 
 int graft_merge_adapter(char **result, graft_env *env, const char *model, const char *adapter,

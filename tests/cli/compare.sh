@@ -59,6 +59,9 @@ holds "and named so" grep -q '"test": "held out"' "$WORK/out"
 holds "a class that is too small gives what it has" grep -q "1 of 2 classes have fewer than 6 labels, such as 'down' with 4" "$WORK/err"
 holds "a size beyond all is all" grep -q "500 labels a class are no fewer than all" "$WORK/err"
 holds "which is run in its place" grep -q '"per_class": 0' "$WORK/out"
+compares 0 tests/parity/resnet/hf_basic "$WORK/few" -o "$WORK/split" --plans head --per-class all --seeds 1 -q
+compares 0 tests/parity/resnet/hf_basic "$WORK/few" -o "$WORK/split" --plans head --per-class all --seeds 1 -q --group-pattern '0([0-9])'
+holds "runs of another split are not taken back" test "$(runs "$WORK/split")" = 2
 
 # a file of word vectors is made a model once; texts without a label are what is to be labelled first
 vectors=tests/golden/vectors/subwords.vec

@@ -53,6 +53,15 @@ holds "merge says that the probes answer" grep -q "^the probe inputs answer as b
 exits 0 verify "$WORK/g"
 holds "both ways have the same weights" cmp "$WORK/w/model.safetensors" "$WORK/g/model.safetensors"
 
+fit -o "$WORK/on2" --train lora:r=2,targets=query --seed 5
+# averaged: of what the adapters do, not of the adapters
+exits 0 blend "$WORK/l" "$WORK/on2" -o "$WORK/b" -q
+holds "a blend of adapters is a whole model" test -s "$WORK/b/model.safetensors" -a ! -e "$WORK/b/adapter_config.json"
+exits 0 blend "$WORK/g" "$WORK/on2" -o "$WORK/bg" -q
+holds "that of merged ones too" cmp "$WORK/b/model.safetensors" "$WORK/bg/model.safetensors"
+exits 0 blend "$base" "$WORK/l" --alpha 1 -o "$WORK/b1" -q
+holds "the base is blended with what stands on it" cmp "$WORK/b1/model.safetensors" "$WORK/g/model.safetensors"
+
 # trained on, or taken as a model like any other
 exits 0 fit "$WORK/l" "$WORK/colours.csv" -o "$WORK/on" --train lora --epochs 1 -q
 holds "an adapter trained on stands on the same base" grep -q "\"base_model_name_or_path\": \"$base\"" "$WORK/on/adapter_config.json"

@@ -83,6 +83,7 @@ holds "a row does not depend on its neighbours" \
 exits 0 fit "$model" "$WORK/long.csv" -o "$WORK/l" --train full --epochs 20 --lr 0.003 --backbone-lr-scale 1 --max-length 10 --stride 4 --json
 holds "windows are counted" grep -q '96 of 96 texts are longer than 10 tokens: read in [23][0-9][0-9] windows that share 4' "$WORK/err"
 accuracy=$(number "$WORK/out" accuracy)
+holds "the page shows its texts" grep -q '<section id="examples"' "$WORK/l/report.html"
 holds "windows find it" awk "BEGIN {exit !($accuracy >= 0.9)}"
 exits 0 eval "$WORK/l" "$WORK/long.csv" --json -q
 holds "eval has fit's accuracy" test "$(number "$WORK/out" accuracy)" = "$accuracy"

@@ -243,6 +243,79 @@ static void damaged_answers_are_refused_and_the_page_is_made(void **state) {
     assert_says(report(r, out), "Not on this page");
 }
 
+/* The kept answers with other logits and the record with another member. */
+static void change_run(room *r, const char *out, const float *logits, json_t *more) {
+    char *path = graft_path_join(r->arena, out, "graft_answers.safetensors"),
+         *record_path = graft_path_join(r->arena, out, "graft.json");
+    graft_tensors file;
+    json_t *record = NULL;
+    assert_int_equal(graft_safetensors_open(&file, r->arena, path, NULL), 0);
+    graft_tensor *items = graft_arena_array(r->arena, file.n_items, sizeof *items);
+    memcpy(items, file.items, file.n_items * sizeof *items);
+    for (size_t t = 0; t < file.n_items && logits; t++)
+        if (strcmp(items[t].name, "logits") == 0) items[t].data = logits;
+    assert_int_equal(graft_safetensors_write(path, items, file.n_items, NULL, NULL), 0);
+    assert_int_equal(graft_json_read(&record, r->arena, record_path, NULL), 0);
+    json_object_update(record, more);
+    assert_int_equal(graft_json_write(record_path, record, NULL), 0);
+    json_decref(more);
+}
+
+static void answers_that_are_no_numbers_are_wrong_answers(void **state) {
+    enum { N = 40, K = 3 };
+    room *r = *state;
+    char *out = path_of(r, "run");
+    float *logits = graft_arena_array(r->arena, N * K, sizeof *logits);
+    make_run(r, out, N, K);
+    for (size_t i = 0; i < N * K; i++) logits[i] = i % 3 ? NAN : i % 2 ? INFINITY : -INFINITY;
+    /* without counts in the record they are made of the answers */
+    change_run(r, out, logits, json_pack("{s:{s:i}}", "validation", "n", N));
+    const char *page = report(r, out);
+    assert_says(page, "<section id=\"confusion\"");
+    assert_does_not_say(page, ">nan");
+    assert_does_not_say(page, "\"nan");
+    assert_does_not_say(page, "\"-nan");
+}
+
+static void thresholds_decide_on_the_page_too(void **state) {
+    enum { N = 40, K = 2 };
+    room *r = *state;
+    char *out = path_of(r, "run");
+    float *logits = graft_arena_array(r->arena, N * K, sizeof *logits);
+    make_run(r, out, N, K);
+    for (size_t i = 0; i < N; i++) logits[K * i + 1] = 1.0F; /* the second class, at 0.73 */
+    change_run(r, out, logits, json_pack("{s:{s:i}}", "validation", "n", N));
+    assert_says(report(r, out), "taken for class number 1:");
+    change_run(r, out, NULL,
+               json_pack("{s:{s:f,s:f}}", "thresholds", "class number 0", 0.2, "class number 1", 0.8));
+    const char *page = report(r, out);
+    assert_says(page, "taken for class number 0:");
+    assert_does_not_say(page, "taken for class number 1:");
+}
+
+static void answers_of_another_run_are_not_shown(void **state) {
+    room *r = *state;
+    char *out = path_of(r, "run");
+    make_run(r, out, 20, 3);
+    make_run(r, path_of(r, "other"), 30, 3);
+    assert_int_equal(graft_file_copy(path_of(r, "other/graft_answers.safetensors"),
+                                     path_of(r, "run/graft_answers.safetensors"), NULL),
+                     0);
+    assert_says(report(r, out), "are another run&#39;s");
+}
+
+/* A step from tick to tick that changes nothing would never end. */
+static void epochs_that_are_absurd_are_drawn(void **state) {
+    static const char log[] = "{\"event\": \"epoch\", \"epoch\": 1e20, \"loss\": 1.0, \"seconds\": 1}\n"
+                              "{\"event\": \"epoch\", \"epoch\": 1.0000000000000001e20, \"loss\": 1e300}\n"
+                              "{\"event\": \"epoch\", \"epoch\": 1.0000000000000003e20, \"loss\": -1e308}\n";
+    room *r = *state;
+    char *out = path_of(r, "run");
+    make_run(r, out, 20, 3);
+    assert_int_equal(graft_file_write(path_of(r, "run/run.jsonl"), log, sizeof log - 1, NULL), 0);
+    assert_says(report(r, out), "<section id=\"curves\"");
+}
+
 static void a_comparison_has_a_page_of_its_own(void **state) {
     static const char text[] =
         "{\"score\": \"accuracy\", \"n_classes\": 2, \"n_test\": 80, \"seeds\": [0, 1], \"model\": \"m\", "
@@ -312,6 +385,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_hundred_thousand_samples_stay_openable, enter, room_teardown),
         cmocka_unit_test_setup_teardown(damaged_answers_are_refused_and_the_page_is_made, enter,
                                         room_teardown),
+        cmocka_unit_test_setup_teardown(answers_that_are_no_numbers_are_wrong_answers, enter, room_teardown),
+        cmocka_unit_test_setup_teardown(thresholds_decide_on_the_page_too, enter, room_teardown),
+        cmocka_unit_test_setup_teardown(answers_of_another_run_are_not_shown, enter, room_teardown),
+        cmocka_unit_test_setup_teardown(epochs_that_are_absurd_are_drawn, enter, room_teardown),
         cmocka_unit_test_setup_teardown(a_comparison_has_a_page_of_its_own, enter, room_teardown),
         cmocka_unit_test_setup_teardown(what_is_no_run_is_an_error, enter, room_teardown),
     };

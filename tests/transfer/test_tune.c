@@ -94,6 +94,22 @@ static void draws_are_within_the_space_and_of_their_number_alone(void **state) {
     json_decref(first);
 }
 
+/* A search that is taken up has to be the same one: values that give a few equal draws are another. */
+static void other_values_are_another_search(void **state) {
+    static const char *const texts[] = {"train=head|top:1", "train=head|full", "train=head",
+                                        "lr=1e-4..1e-2",    "lr=1e-4..1e-1",   "lr=1e-4|1e-2"};
+    room *r = *state;
+    graft_hash hashes[GRAFT_COUNT(texts)];
+    for (size_t i = 0; i < GRAFT_COUNT(texts); i++) {
+        graft_space s;
+        graft_hasher *h = graft_hasher_new(r->arena);
+        assert_int_equal(graft_space_parse(&s, r->arena, texts[i], NULL), 0);
+        graft_space_hash(&s, h);
+        hashes[i] = graft_hasher_end(h);
+        for (size_t k = 0; k < i; k++) assert_memory_not_equal(&hashes[k], &hashes[i], sizeof hashes[i]);
+    }
+}
+
 static void settings_become_options(void **state) {
     (void)state;
     graft_fit_options o = GRAFT_FIT_OPTIONS_INIT;
@@ -137,6 +153,21 @@ static void trials_come_back_as_they_were_put(void **state) {
     json_t *all = NULL;
     assert_int_equal(graft_runs_list(&all, runs, NULL), 0);
     assert_int_equal(json_array_size(all), 1);
+    json_decref(all);
+    graft_runs_close(runs);
+}
+
+static void what_is_no_number_and_no_text_is_listed(void **state) {
+    room *r = *state;
+    graft_runs *runs = NULL;
+    graft_run_row row = {.study = "s", .model = "\xFFm", .state = "done", .score = NAN, .loss = 0.5}, back;
+    assert_int_equal(graft_runs_open(&runs, r->file, false, NULL), 0);
+    assert_int_equal(graft_runs_put(runs, &row, NULL), 0);
+    assert_int_equal(graft_runs_get(&back, r->arena, runs, "s", 0, 0, NULL), 1);
+    assert_true(isnan(back.score) && back.loss == 0.5);
+    json_t *all = NULL;
+    assert_int_equal(graft_runs_list(&all, runs, NULL), 0);
+    assert_true(json_is_null(json_object_get(json_array_get(all, 0), "score")));
     json_decref(all);
     graft_runs_close(runs);
 }
@@ -186,13 +217,29 @@ static void a_search_goes_on_with_what_it_has(void **state) {
     json_decref(more);
 }
 
+static void a_trial_that_diverges_is_not_the_end(void **state) {
+    room *r = *state;
+    graft_tune_options o = GRAFT_TUNE_OPTIONS_INIT;
+    graft_err err = {0};
+    char *text = NULL;
+    o.search = "train=full lr=9e5|1e6";
+    o.trials = 3;
+    o.fit.epochs = 2;
+    if (graft_tune(&text, r->env, MODEL, PICTURES, r->out, &o, &err) < 0) fail_msg("%s", err.message);
+    assert_non_null(strstr(text, "\"failed\": 2"));
+    graft_text_free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_space_is_read_and_what_is_none_is_refused, enter, leave),
         cmocka_unit_test_setup_teardown(draws_are_within_the_space_and_of_their_number_alone, enter, leave),
+        cmocka_unit_test_setup_teardown(other_values_are_another_search, enter, leave),
         cmocka_unit_test(settings_become_options),
         cmocka_unit_test_setup_teardown(trials_come_back_as_they_were_put, enter, leave),
+        cmocka_unit_test_setup_teardown(what_is_no_number_and_no_text_is_listed, enter, leave),
         cmocka_unit_test_setup_teardown(another_file_is_left_alone, enter, leave),
+        cmocka_unit_test_setup_teardown(a_trial_that_diverges_is_not_the_end, enter, leave),
         cmocka_unit_test_setup_teardown(a_search_goes_on_with_what_it_has, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

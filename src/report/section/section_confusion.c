@@ -44,7 +44,7 @@ static int from_json(matrix *m, const graft_story *s, const json_t *rows, graft_
     for (size_t r = 0; r < k; r++) {
         for (size_t c = 0; c < k; c++) {
             json_int_t n = json_integer_value(json_array_get(json_array_get(rows, r), c));
-            if (n > 0) m->pairs[m->n++] = (pair){(int32_t)r, (int32_t)c, n};
+            if (n > 0 && n <= INT32_MAX) m->pairs[m->n++] = (pair){(int32_t)r, (int32_t)c, n};
         }
     }
     return 0;

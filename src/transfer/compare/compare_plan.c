@@ -246,42 +246,18 @@ static int settle(graft_comparison *c, graft_err *err) {
 
 /* Of weights, contents and options; plan, size and seed are each run's own. */
 static int identify(graft_comparison *c, graft_err *err) {
-    const graft_fit_options *o = &c->options.fit;
-    const char *texts[] = {graft_version(), o->family,    o->head,    o->encoder,       o->pooling,
-                           o->optimizer,    o->schedule,  o->augment, o->class_weights, o->sampler,
-                           o->norm,         o->data.task, o->loss,    o->calibrate,     o->thresholds};
-    const double numbers[] = {(double)o->max_length,
-                              (double)o->stride,
-                              (double)o->epochs,
-                              o->epochs_share,
-                              o->lr_scale,
-                              o->focal_gamma,
-                              o->logit_adjust,
-                              (double)o->batch,
-                              o->lr,
-                              o->head_lr,
-                              o->backbone_lr_scale,
-                              o->weight_decay,
-                              o->warmup,
-                              o->clip_norm,
-                              o->label_smoothing,
-                              (double)o->early_stop,
-                              (double)o->eval_every,
-                              (double)o->precision,
-                              (double)o->cache_variants,
-                              o->data.validation,
-                              o->data.test};
+    graft_fit_options shared = c->options.fit;
     graft_hasher *h = graft_hasher_new(c->arena);
     graft_graph *graph = NULL;
     graft_hash model, data = graft_data_fingerprint(c->facts.data);
     int rc = h ? graft_model_graph(&graph, c->arena, c->facts.model, 0, 0, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_graph_hash(graph, &model, err);
     if (rc < 0) return rc;
+    shared.seed = 0;
+    graft_hasher_text(h, graft_version());
     graft_hasher_add(h, &model, sizeof model);
     graft_hasher_add(h, &data, sizeof data);
-    for (size_t i = 0; i < GRAFT_COUNT(texts); i++) graft_hasher_text(h, texts[i] ? texts[i] : "");
-    graft_hasher_add(h, numbers, sizeof numbers);
-    graft_hasher_add(h, &o->regular, sizeof o->regular);
+    graft_trial_hash(h, &shared);
     c->identity = graft_hasher_end(h);
     return 0;
 }

@@ -14,17 +14,24 @@ static int64_t likeliest(const float *logits, int64_t k) {
     return best;
 }
 
+/* The class that is said of a row, as the score counts it. */
+static int64_t said(const graft_answers *a, int64_t row) {
+    const float *logits = a->logits + row * a->k;
+    return a->cuts ? graft_decide(logits, a->k, a->cuts) : likeliest(logits, a->k);
+}
+
 /* Rows [first, first + n) of the answers belong to one sample: how wrong are they? */
 static float loss_of(const graft_answers *a, graft_task task, int64_t first, int64_t n) {
     const float *logits = a->logits + first * a->k, *targets = a->targets + first * a->k;
     int64_t wrong = 0;
     switch (task) {
     case GRAFT_TASK_CLASSES:
-        return likeliest(logits, a->k) == a->labels[first] ? 0.0f : 1.0f;
+        return said(a, first) == a->labels[first] ? 0.0f : 1.0f;
     case GRAFT_TASK_REGRESSION:
         return fabsf(logits[0] - targets[0]);
     case GRAFT_TASK_MULTILABEL:
-        for (int64_t c = 0; c < a->k; c++) wrong += (logits[c] >= 0.0f) != (targets[c] > 0.5f);
+        for (int64_t c = 0; c < a->k; c++)
+            wrong += ((double)logits[c] > (a->cuts ? a->cuts[c] : 0.0)) != (targets[c] > 0.5f);
         return (float)wrong;
     case GRAFT_TASK_TAGGING:
         for (int64_t i = first; i < first + n; i++)

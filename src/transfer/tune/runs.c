@@ -2,6 +2,7 @@
  */
 #include "transfer/tune/runs.h"
 
+#include <math.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,11 @@ static const char *keep(graft_arena *arena, sqlite3_stmt *s, int column, bool *o
     return own;
 }
 
+/* SQLite keeps a number that is none as NULL. */
+static double real_of(sqlite3_stmt *s, int column) {
+    return sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : sqlite3_column_double(s, column);
+}
+
 static bool read_row(graft_run_row *out, graft_arena *arena, sqlite3_stmt *s) {
     bool ok = true;
     *out = (graft_run_row){.study = keep(arena, s, 0, &ok),
@@ -129,8 +135,8 @@ static bool read_row(graft_run_row *out, graft_arena *arena, sqlite3_stmt *s) {
                            .message = keep(arena, s, 9, &ok),
                            .epochs = sqlite3_column_int64(s, 10),
                            .memory = sqlite3_column_int64(s, 11),
-                           .score = sqlite3_column_double(s, 12),
-                           .loss = sqlite3_column_double(s, 13),
+                           .score = real_of(s, 12),
+                           .loss = real_of(s, 13),
                            .seconds = sqlite3_column_double(s, 14)};
     return ok;
 }
@@ -150,14 +156,20 @@ int graft_runs_get(graft_run_row *out, graft_arena *arena, graft_runs *r, const 
     return rc;
 }
 
+static json_t *text_json(const char *text) {
+    return text ? graft_json_string(text) : json_null();
+}
+
 static json_t *row_json(const graft_run_row *row) {
     json_t *settings = row->settings ? json_loads(row->settings, 0, NULL) : NULL;
-    return json_pack("{s:s?,s:I,s:I,s:s?,s:s?,s:o?,s:s?,s:s?,s:s?,s:s?,s:I,s:I,s:f,s:f,s:f}", "study",
-                     row->study, "number", (json_int_t)row->number, "rung", (json_int_t)row->rung, "model",
-                     row->model, "data", row->data, "settings", settings, "plan", row->plan, "state",
-                     row->state, "score_name", row->score_name, "message", row->message, "epochs",
-                     (json_int_t)row->epochs, "memory", (json_int_t)row->memory, "score", row->score, "loss",
-                     row->loss, "seconds", row->seconds);
+    return json_pack("{s:o,s:I,s:I,s:o,s:o,s:o?,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o,s:f}", "study",
+                     text_json(row->study), "number", (json_int_t)row->number, "rung", (json_int_t)row->rung,
+                     "model", text_json(row->model), "data", text_json(row->data), "settings", settings,
+                     "plan", text_json(row->plan), "state", text_json(row->state), "score_name",
+                     text_json(row->score_name), "message", text_json(row->message), "epochs",
+                     (json_int_t)row->epochs, "memory", (json_int_t)row->memory, "score",
+                     isfinite(row->score) ? json_real(row->score) : json_null(), "loss",
+                     isfinite(row->loss) ? json_real(row->loss) : json_null(), "seconds", row->seconds);
 }
 
 int graft_runs_list(json_t **out, graft_runs *r, graft_err *err) {

@@ -150,6 +150,16 @@ static json_t *draw_value(const graft_space_axis *a, graft_rng *rng) {
     return NULL;
 }
 
+void graft_space_hash(const graft_space *s, graft_hasher *h) {
+    for (size_t i = 0; i < s->n; i++) {
+        const graft_space_axis *a = &s->axes[i];
+        const double numbers[] = {a->low, a->high, (double)a->n_values};
+        graft_hasher_text(h, a->axis->name);
+        graft_hasher_add(h, numbers, sizeof numbers);
+        for (size_t v = 0; v < a->n_values; v++) graft_hasher_text(h, a->values[v]);
+    }
+}
+
 json_t *graft_space_draw(const graft_space *s, uint64_t seed, int64_t number_of_trial) {
     json_t *o = json_object();
     for (size_t i = 0; i < s->n && number_of_trial > 0 && o; i++) {

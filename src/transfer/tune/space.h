@@ -22,6 +22,8 @@ typedef struct graft_space {
 /** Reads "train=head|top:1|full lr=1e-4..1e-2": axes between blanks, lists of values between bars, ranges of
  * numbers (drawn evenly in their logarithm). In the arena. EUSAGE says what is wrong and what there is. */
 int graft_space_parse(graft_space *out, graft_arena *arena, const char *text, graft_err *err);
+/** Adds what decides its draws. */
+void graft_space_hash(const graft_space *s, graft_hasher *h);
 /** Settings of one trial, as a function of seed and number alone: {"train": "head", "lr": 0.003}. Number 0 is
  * {}: what fit would do by itself. The caller owns one reference; NULL: out of memory. */
 json_t *graft_space_draw(const graft_space *s, uint64_t seed, int64_t number);

@@ -52,43 +52,27 @@ static int default_space(search *s, const graft_model *m, graft_err *err) {
     return text ? graft_space_parse(&s->space, s->arena, text, err) : graft_err_nomem(err);
 }
 
-/* Of everything that all trials share: model's path, what the data hold, settings that are not searched. */
-static int name_study(search *s, graft_hash fingerprint, graft_err *err) {
-    const graft_fit_options *f = &s->options->fit;
-    json_t *shared = json_pack(
-        "{s:s,s:o,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:i}", "graft", graft_version(), "model",
-        graft_json_string(s->model), "epochs", (json_int_t)f->epochs, "lr", f->lr, "head_lr", f->head_lr,
-        "weight_decay", f->weight_decay, "warmup", f->warmup, "label_smoothing", f->label_smoothing,
-        "validation", f->data.validation, "test", f->data.test, "per_class", (json_int_t)f->data.per_class,
-        "batch", (json_int_t)f->batch, "seed", (json_int_t)f->seed, "max_length", (json_int_t)f->max_length,
-        "precision", (int)f->precision);
-    const char *texts[] = {f->train, f->head,      f->pooling, f->optimizer, f->schedule,      f->augment,
-                           f->norm,  f->data.task, f->loss,    f->sampler,   f->class_weights, f->thresholds};
-    const double numbers[] = {f->backbone_lr_scale, f->clip_norm,      f->focal_gamma,
-                              f->logit_adjust,      (double)f->stride, (double)f->early_stop,
-                              (double)f->eval_every};
-    char *text = shared ? json_dumps(shared, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
+/* Of everything that all trials share: the weights, what the data hold, settings that are not searched, and
+ * the space, since other values behind the same names are other trials. */
+static int name_study(search *s, const graft_model *m, const graft_data *d, graft_err *err) {
     graft_hasher *h = graft_hasher_new(s->arena);
-    int rc = text && h ? 0 : graft_err_nomem(err);
-    if (rc == 0) {
-        graft_hasher_text(h, text);
-        graft_hasher_add(h, &fingerprint, sizeof fingerprint);
-        graft_hasher_add(h, numbers, sizeof numbers);
-        graft_hasher_add(h, &f->regular, sizeof f->regular);
-        for (size_t i = 0; i < GRAFT_COUNT(texts); i++) graft_hasher_text(h, texts[i] ? texts[i] : "");
-        for (size_t i = 0; i < s->space.n; i++) {
-            json_t *draw = graft_space_draw(&s->space, 0, (int64_t)i + 1);
-            char *drawn = draw ? json_dumps(draw, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
-            if (!drawn) rc = graft_err_nomem(err);
-            if (drawn) graft_hasher_text(h, drawn);
-            free(drawn);
-            json_decref(draw);
-        }
-        graft_hash_hex(graft_hasher_end(h), s->study);
+    graft_graph *graph = NULL;
+    graft_hash weights;
+    int rc = h ? graft_model_graph(&graph, s->arena, m, 0, 0, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_graph_hash(graph, &weights, err);
+    if (rc < 0) return rc;
+    graft_hasher_text(h, graft_version());
+    graft_hasher_add(h, &weights, sizeof weights);
+    /* of all contents in their order: the split is the trials' own */
+    for (int64_t i = 0; i < graft_data_n_samples(d); i++) {
+        const graft_sample *sample = graft_data_sample(d, i);
+        graft_hasher_add(h, &sample->content, sizeof sample->content);
+        graft_hasher_add(h, &sample->label, sizeof sample->label);
     }
-    free(text);
-    json_decref(shared);
-    return rc;
+    graft_trial_hash(h, &s->options->fit);
+    graft_space_hash(&s->space, h);
+    graft_hash_hex(graft_hasher_end(h), s->study);
+    return 0;
 }
 
 static int prepare(search *s, graft_err *err) {
@@ -104,19 +88,7 @@ static int prepare(search *s, graft_err *err) {
         rc = graft_data_open_choice(&d, s->env, s->data, &s->options->fit.data, graft_model_modality(m),
                                     GRAFT_LABELS_NEEDED, NULL, 0, 0, err);
     if (rc == 0) rc = graft_data_hash(d, err);
-    graft_hash contents = {0};
-    if (rc == 0) {
-        /* of all contents in their order: the split is the trials' own */
-        graft_hasher *h = graft_hasher_new(s->arena);
-        if (!h) rc = graft_err_nomem(err);
-        for (int64_t i = 0; h && i < graft_data_n_samples(d); i++) {
-            const graft_sample *sample = graft_data_sample(d, i);
-            graft_hasher_add(h, &sample->content, sizeof sample->content);
-            graft_hasher_add(h, &sample->label, sizeof sample->label);
-        }
-        if (h) contents = graft_hasher_end(h);
-    }
-    if (rc == 0) rc = name_study(s, contents, err);
+    if (rc == 0) rc = name_study(s, m, d, err);
     graft_data_close(d);
     graft_model_close(m);
     return rc;
@@ -140,7 +112,7 @@ static int keep(search *s, candidate *c, int rung, const graft_trial *t, const g
                            .seconds = seconds};
     free(settings);
     if (!why) {
-        row->plan = t->plan;
+        row->plan = graft_arena_strdup(s->arena, t->plan);
         row->score_name = graft_score_name(t->task);
         row->epochs = t->training.n_epochs;
         row->memory = (int64_t)t->peak_memory;
@@ -148,12 +120,13 @@ static int keep(search *s, candidate *c, int rung, const graft_trial *t, const g
         row->loss = t->validation_score.loss;
     }
     c->failed = why != NULL;
-    return row->settings ? graft_runs_put(s->runs, row, err) : graft_err_nomem(err);
+    bool ok = row->settings && (why ? row->message : row->plan);
+    return ok ? graft_runs_put(s->runs, row, err) : graft_err_nomem(err);
 }
 
 /* Faults of the settings end a trial, not the search. */
 static bool is_fault_of_trial(int rc) {
-    return rc == GRAFT_EDATA || rc == GRAFT_EUSAGE;
+    return rc == GRAFT_EDATA || rc == GRAFT_EUSAGE || rc == GRAFT_EDIVERGED;
 }
 
 static int train(search *s, candidate *c, int rung, graft_err *err) {
@@ -162,17 +135,21 @@ static int train(search *s, candidate *c, int rung, graft_err *err) {
     graft_err why = {0};
     double begun = graft_now();
     o.epochs_share = share_of(rung);
-    int rc = graft_space_apply(&o, c->settings, &why);
-    if (rc == 0) rc = graft_trial_run(&t, s->arena, s->quiet, s->model, s->data, &o, &why);
-    if (rc < 0 && !is_fault_of_trial(rc)) return graft_err_set(err, rc, "%s", why.message);
-    if (rc == 0 && t.validation.n == 0) {
-        graft_trial_done(&t);
-        return graft_err_set(err, GRAFT_EDATA, "%s: no validation part can be made, which a search needs",
-                             s->data);
+    /* its own: the answers and histories of all trials would fill the memory */
+    graft_arena *arena = graft_arena_new(NULL);
+    int rc = arena ? graft_space_apply(&o, c->settings, &why) : graft_err_nomem(&why);
+    if (rc == 0) rc = graft_trial_run(&t, arena, s->quiet, s->model, s->data, &o, &why);
+    if (rc < 0 && !is_fault_of_trial(rc)) {
+        rc = graft_err_set(err, rc, "%s", why.message);
+    } else if (rc == 0 && t.validation.n == 0) {
+        rc = graft_err_set(err, GRAFT_EDATA, "%s: no validation part can be made, which a search needs",
+                           s->data);
+    } else {
+        s->n_trained++;
+        rc = keep(s, c, rung, &t, rc < 0 ? &why : NULL, graft_now() - begun, err);
     }
-    s->n_trained++;
-    rc = keep(s, c, rung, &t, rc < 0 ? &why : NULL, graft_now() - begun, err);
     graft_trial_done(&t);
+    graft_arena_free(arena);
     return rc;
 }
 
@@ -206,11 +183,16 @@ static int run_candidate(search *s, candidate *c, int rung, graft_err *err) {
 
 /* ---- Rungs ---- */
 
+/* A number that is none is the worst. */
 static int by_score(const void *x, const void *y) {
     const candidate *a = x, *b = y;
+    double scores[2] = {isnan(a->row.score) ? -INFINITY : a->row.score,
+                        isnan(b->row.score) ? -INFINITY : b->row.score};
+    double losses[2] = {isnan(a->row.loss) ? INFINITY : a->row.loss,
+                        isnan(b->row.loss) ? INFINITY : b->row.loss};
     if (a->failed != b->failed) return a->failed ? 1 : -1;
-    if (a->row.score != b->row.score) return a->row.score > b->row.score ? -1 : 1;
-    if (a->row.loss != b->row.loss) return a->row.loss < b->row.loss ? -1 : 1;
+    if (scores[0] != scores[1]) return scores[0] > scores[1] ? -1 : 1;
+    if (losses[0] != losses[1]) return losses[0] < losses[1] ? -1 : 1;
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
