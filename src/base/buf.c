@@ -82,3 +82,19 @@ void graft_buf_printf(graft_buf *b, const char *format, ...) {
     va_end(args);
     b->size += (size_t)n;
 }
+
+void graft_buf_shell(graft_buf *b, const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,/:@%";
+    if (word[0] && !word[strspn(word, plain)]) {
+        graft_buf_text(b, word);
+        return;
+    }
+    graft_buf_text(b, "'");
+    for (const char *c = word; *c; c++) {
+        if (*c == '\'')
+            graft_buf_text(b, "'\\''");
+        else
+            graft_buf_append(b, c, 1);
+    }
+    graft_buf_text(b, "'");
+}

@@ -21,6 +21,8 @@ void graft_buf_clear(graft_buf *b);
 char *graft_buf_take(graft_buf *b);
 void graft_buf_append(graft_buf *b, const void *data, size_t size);
 void graft_buf_text(graft_buf *b, const char *s);
+/** A word of a command line, quoted where a shell would see more in it than itself. */
+void graft_buf_shell(graft_buf *b, const char *word);
 void graft_buf_printf(graft_buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

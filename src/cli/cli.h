@@ -87,6 +87,9 @@ const graft_command *graft_command_find(const char *name); /* NULL: none of that
  * graft_data_choice). */
 extern const graft_opt graft_opts_common[4];
 extern const graft_opt graft_opts_data[12];
+/** Of graft_fit_options: what is read of the model; what the machine gives. */
+extern const graft_opt graft_opts_reading[6];
+extern const graft_opt graft_opts_machine[3];
 /** How training is regularised (a graft_regular). */
 extern const graft_opt graft_opts_regular[9];
 

@@ -59,16 +59,13 @@ static const graft_opt own_options[] = {
      .offset = AT(tune.fit.seed),
      .value = "N",
      .help = "of the settings drawn, the split and the training; 0"},
-    {.name = "dtype",
-     .kind = GRAFT_OPT_CHOICE,
-     .offset = AT(tune.fit.precision),
-     .value = "fp32|bf16",
-     .help = "numbers to compute with; weights stay fp32"},
 };
 
 static const graft_opt_group groups[] = {
     {"What", own_options, GRAFT_COUNT(own_options), 0},
+    {"Model", graft_opts_reading, GRAFT_COUNT(graft_opts_reading), AT(tune.fit)},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(tune.fit.data)},
+    {"Machine", graft_opts_machine, GRAFT_COUNT(graft_opts_machine), AT(tune.fit)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
 

@@ -345,23 +345,6 @@ int graft_opt_parse(const graft_command *c, void *options, const char **args, in
 
 /* ---- The line again ---- */
 
-static void put_quoted(graft_buf *out, const char *word) {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,/:@%";
-    size_t size = strlen(word);
-    if (size > 0 && strspn(word, plain) == size) {
-        graft_buf_text(out, word);
-        return;
-    }
-    graft_buf_text(out, "'");
-    for (const char *c = word; *c; c++) {
-        if (*c == '\'')
-            graft_buf_text(out, "'\\''");
-        else
-            graft_buf_append(out, c, 1);
-    }
-    graft_buf_text(out, "'");
-}
-
 void graft_opt_line(graft_buf *out, const graft_command *c, const graft_common *common) {
     static const char *const left_out[] = {"-q", "--quiet", "--json", "--restart"};
     graft_buf_printf(out, "graft %s", c->name);
@@ -371,6 +354,6 @@ void graft_opt_line(graft_buf *out, const graft_command *c, const graft_common *
             out_of_it = out_of_it || strcmp(common->words[i], left_out[k]) == 0;
         if (out_of_it) continue;
         graft_buf_text(out, " ");
-        put_quoted(out, common->words[i]);
+        graft_buf_shell(out, common->words[i]);
     }
 }

@@ -1,55 +1,7 @@
 /* Comparisons: which runs are made, what they are judged by, and that nothing is lost when one is
  * interrupted. */
 #include "transfer/compare/compare.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MODEL    "tests/parity/resnet/hf_basic"
-#define PICTURES "tests/cli/pictures"
-
-typedef struct room {
-    char folder[64], out[96], cache[96], log[8192];
-    int cancel_after; /* runs; 0: never */
-    graft_env *env;
-    graft_arena *arena;
-} room;
-
-static void keep_log(void *user, graft_log_level level, const char *line) {
-    room *r = user;
-    (void)level;
-    size_t used = strlen(r->log);
-    snprintf(r->log + used, sizeof r->log - used, "%s\n", line);
-    if (r->cancel_after && strstr(line, ", seed ") && --r->cancel_after == 0) graft_env_cancel(r->env);
-}
-
-static int enter(void **state) {
-    room *r = calloc(1, sizeof *r);
-    snprintf(r->folder, sizeof r->folder, "/tmp/graft-compare.XXXXXX");
-    if (!mkdtemp(r->folder)) return -1;
-    snprintf(r->out, sizeof r->out, "%s/out", r->folder);
-    snprintf(r->cache, sizeof r->cache, "%s/cache", r->folder);
-    setenv("GRAFT_CACHE", r->cache, 1);
-    const graft_env_options options = {.threads = 1, .log = keep_log, .user = r};
-    *state = r;
-    r->arena = graft_arena_new(NULL);
-    return graft_env_new(&r->env, &options, NULL);
-}
-
-static int leave(void **state) {
-    room *r = *state;
-    graft_arena_free(r->arena);
-    graft_env_free(r->env);
-    graft_dir_remove(r->folder, NULL);
-    free(r);
-    return 0;
-}
+#include "transfer/fit_room.h"
 
 static graft_compare_options short_runs(void) {
     graft_compare_options o = GRAFT_COMPARE_OPTIONS_INIT;
@@ -264,15 +216,15 @@ static void options_begin_as_the_initialiser_says(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_plan_sees_every_size_and_seed, enter, leave),
-        cmocka_unit_test_setup_teardown(other_options_are_another_comparison, enter, leave),
-        cmocka_unit_test_setup_teardown(an_interrupted_comparison_goes_on_and_says_the_same, enter, leave),
-        cmocka_unit_test_setup_teardown(a_record_that_lies_is_made_again, enter, leave),
-        cmocka_unit_test_setup_teardown(other_options_are_other_runs, enter, leave),
-        cmocka_unit_test_setup_teardown(the_tests_decide_the_conclusion, enter, leave),
-        cmocka_unit_test_setup_teardown(arguments_of_a_plan_stay_with_it, enter, leave),
-        cmocka_unit_test_setup_teardown(a_schedule_is_one_plan, enter, leave),
-        cmocka_unit_test_setup_teardown(options_begin_as_the_initialiser_says, enter, leave),
+        fit_test(every_plan_sees_every_size_and_seed),
+        fit_test(other_options_are_another_comparison),
+        fit_test(an_interrupted_comparison_goes_on_and_says_the_same),
+        fit_test(a_record_that_lies_is_made_again),
+        fit_test(other_options_are_other_runs),
+        fit_test(the_tests_decide_the_conclusion),
+        fit_test(arguments_of_a_plan_stay_with_it),
+        fit_test(a_schedule_is_one_plan),
+        fit_test(options_begin_as_the_initialiser_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

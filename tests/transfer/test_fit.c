@@ -2,46 +2,7 @@
  * be asked for by zero or by the initialiser. */
 #include "model/model.h"
 #include "tensor/tensor.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MODEL    "tests/parity/resnet/hf_basic"
-#define PICTURES "tests/cli/pictures"
-
-typedef struct room {
-    char folder[64], out[96], cache[96];
-    graft_env *env;
-    graft_arena *arena;
-} room;
-
-static int enter(void **state) {
-    room *r = calloc(1, sizeof *r);
-    snprintf(r->folder, sizeof r->folder, "/tmp/graft-fit.XXXXXX");
-    if (!mkdtemp(r->folder)) return -1;
-    snprintf(r->out, sizeof r->out, "%s/out", r->folder);
-    snprintf(r->cache, sizeof r->cache, "%s/cache", r->folder);
-    setenv("GRAFT_CACHE", r->cache, 1);
-    const graft_env_options options = {.threads = 1};
-    *state = r;
-    r->arena = graft_arena_new(NULL);
-    return graft_env_new(&r->env, &options, NULL);
-}
-
-static int leave(void **state) {
-    room *r = *state;
-    graft_arena_free(r->arena);
-    graft_env_free(r->env);
-    graft_dir_remove(r->folder, NULL);
-    free(r);
-    return 0;
-}
+#include "transfer/fit_room.h"
 
 static void fit(room *r, const char *model, const char *train, const char *norm) {
     graft_fit_options o = GRAFT_FIT_OPTIONS_INIT;
@@ -166,15 +127,14 @@ static void a_cancelled_environment_stops_every_command(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
     const struct CMUnitTest tests[] = {
-        TEST(a_head_alone_leaves_the_backbone_byte_for_byte),
-        TEST(stages_below_the_trained_ones_stay_byte_for_byte),
-        TEST(frozen_statistics_stay_byte_for_byte_in_trained_stages),
-        TEST(everything_moves_in_a_full_run),
-        TEST(options_left_out_are_those_of_the_initialiser),
-        TEST(predictions_come_one_by_one_and_may_be_stopped),
-        TEST(a_cancelled_environment_stops_every_command),
+        fit_test(a_head_alone_leaves_the_backbone_byte_for_byte),
+        fit_test(stages_below_the_trained_ones_stay_byte_for_byte),
+        fit_test(frozen_statistics_stay_byte_for_byte_in_trained_stages),
+        fit_test(everything_moves_in_a_full_run),
+        fit_test(options_left_out_are_those_of_the_initialiser),
+        fit_test(predictions_come_one_by_one_and_may_be_stopped),
+        fit_test(a_cancelled_environment_stops_every_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,46 +1,7 @@
 /* A run without a folder measures what graft_fit measures, bit for bit. */
 #include "model/model.h"
+#include "transfer/fit_room.h"
 #include "transfer/trial.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MODEL    "tests/parity/resnet/hf_basic"
-#define PICTURES "tests/cli/pictures"
-
-typedef struct room {
-    char folder[64], out[96], cache[96];
-    graft_env *env;
-    graft_arena *arena;
-} room;
-
-static int enter(void **state) {
-    room *r = calloc(1, sizeof *r);
-    snprintf(r->folder, sizeof r->folder, "/tmp/graft-trial.XXXXXX");
-    if (!mkdtemp(r->folder)) return -1;
-    snprintf(r->out, sizeof r->out, "%s/out", r->folder);
-    snprintf(r->cache, sizeof r->cache, "%s/cache", r->folder);
-    setenv("GRAFT_CACHE", r->cache, 1);
-    const graft_env_options options = {.threads = 1};
-    *state = r;
-    r->arena = graft_arena_new(NULL);
-    return graft_env_new(&r->env, &options, NULL);
-}
-
-static int leave(void **state) {
-    room *r = *state;
-    graft_arena_free(r->arena);
-    graft_env_free(r->env);
-    graft_dir_remove(r->folder, NULL);
-    free(r);
-    return 0;
-}
 
 static graft_fit_options short_run(void) {
     graft_fit_options o = GRAFT_FIT_OPTIONS_INIT;
@@ -87,8 +48,8 @@ static void a_trial_leaves_no_folder_and_says_what_is_wrong(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_trial_measures_what_a_fit_does, enter, leave),
-        cmocka_unit_test_setup_teardown(a_trial_leaves_no_folder_and_says_what_is_wrong, enter, leave),
+        fit_test(a_trial_measures_what_a_fit_does),
+        fit_test(a_trial_leaves_no_folder_and_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,49 +1,12 @@
 /* The search: its space, its file, and that a second call finds what the first has done. */
 #include "model/model.h"
+#include "transfer/fit_room.h"
 #include "transfer/tune/runs.h"
 #include "transfer/tune/space.h"
-
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#define MODEL    "tests/parity/resnet/hf_basic"
-#define PICTURES "tests/cli/pictures"
-
-typedef struct room {
-    char folder[64], out[96], file[128], cache[96];
-    graft_env *env;
-    graft_arena *arena;
-} room;
-
-static int enter(void **state) {
-    room *r = calloc(1, sizeof *r);
-    snprintf(r->folder, sizeof r->folder, "/tmp/graft-tune.XXXXXX");
-    if (!mkdtemp(r->folder)) return -1;
-    snprintf(r->out, sizeof r->out, "%s/out", r->folder);
-    snprintf(r->file, sizeof r->file, "%s/runs.sqlite", r->folder);
-    snprintf(r->cache, sizeof r->cache, "%s/cache", r->folder);
-    setenv("GRAFT_CACHE", r->cache, 1);
-    const graft_env_options options = {.threads = 1};
-    *state = r;
-    r->arena = graft_arena_new(NULL);
-    return graft_env_new(&r->env, &options, NULL);
-}
-
-static int leave(void **state) {
-    room *r = *state;
-    graft_arena_free(r->arena);
-    graft_env_free(r->env);
-    graft_dir_remove(r->folder, NULL);
-    free(r);
-    return 0;
+static const char *file_of(const room *r) {
+    return graft_path_join(r->arena, r->folder, "runs.sqlite");
 }
 
 static void refused(room *r, const char *text, const char *why) {
@@ -138,13 +101,13 @@ static void trials_come_back_as_they_were_put(void **state) {
                          .score_name = "accuracy",
                          .epochs = 3,
                          .score = 0.75};
-    assert_int_equal(graft_runs_open(&runs, r->file, false, NULL), 0);
+    assert_int_equal(graft_runs_open(&runs, file_of(r), false, NULL), 0);
     assert_int_equal(graft_runs_get(&row, r->arena, runs, "s", 2, 1, NULL), 0);
     assert_int_equal(graft_runs_put(runs, &row, NULL), 0);
     row.score = 0.5; /* the same trial again takes its place */
     assert_int_equal(graft_runs_put(runs, &row, NULL), 0);
     graft_runs_close(runs);
-    assert_int_equal(graft_runs_open(&runs, r->file, true, NULL), 0);
+    assert_int_equal(graft_runs_open(&runs, file_of(r), true, NULL), 0);
     graft_run_row back;
     assert_int_equal(graft_runs_get(&back, r->arena, runs, "s", 2, 1, NULL), 1);
     assert_string_equal(back.settings, "{\"lr\":1}");
@@ -161,7 +124,7 @@ static void what_is_no_number_and_no_text_is_listed(void **state) {
     room *r = *state;
     graft_runs *runs = NULL;
     graft_run_row row = {.study = "s", .model = "\xFFm", .state = "done", .score = NAN, .loss = 0.5}, back;
-    assert_int_equal(graft_runs_open(&runs, r->file, false, NULL), 0);
+    assert_int_equal(graft_runs_open(&runs, file_of(r), false, NULL), 0);
     assert_int_equal(graft_runs_put(runs, &row, NULL), 0);
     assert_int_equal(graft_runs_get(&back, r->arena, runs, "s", 0, 0, NULL), 1);
     assert_true(isnan(back.score) && back.loss == 0.5);
@@ -177,8 +140,8 @@ static void another_file_is_left_alone(void **state) {
     graft_runs *runs = NULL;
     graft_err err = {0};
     assert_int_equal(
-        graft_file_write(r->file, "no database at all, but long enough to be looked at", 50, NULL), 0);
-    assert_int_equal(graft_runs_open(&runs, r->file, false, &err), GRAFT_EFORMAT);
+        graft_file_write(file_of(r), "no database at all, but long enough to be looked at", 50, NULL), 0);
+    assert_int_equal(graft_runs_open(&runs, file_of(r), false, &err), GRAFT_EFORMAT);
     assert_null(runs);
     assert_true(graft_runs_open(&runs, "/nowhere/runs.sqlite", true, &err) < 0);
 }
@@ -232,15 +195,15 @@ static void a_trial_that_diverges_is_not_the_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_space_is_read_and_what_is_none_is_refused, enter, leave),
-        cmocka_unit_test_setup_teardown(draws_are_within_the_space_and_of_their_number_alone, enter, leave),
-        cmocka_unit_test_setup_teardown(other_values_are_another_search, enter, leave),
+        fit_test(a_space_is_read_and_what_is_none_is_refused),
+        fit_test(draws_are_within_the_space_and_of_their_number_alone),
+        fit_test(other_values_are_another_search),
         cmocka_unit_test(settings_become_options),
-        cmocka_unit_test_setup_teardown(trials_come_back_as_they_were_put, enter, leave),
-        cmocka_unit_test_setup_teardown(what_is_no_number_and_no_text_is_listed, enter, leave),
-        cmocka_unit_test_setup_teardown(another_file_is_left_alone, enter, leave),
-        cmocka_unit_test_setup_teardown(a_trial_that_diverges_is_not_the_end, enter, leave),
-        cmocka_unit_test_setup_teardown(a_search_goes_on_with_what_it_has, enter, leave),
+        fit_test(trials_come_back_as_they_were_put),
+        fit_test(what_is_no_number_and_no_text_is_listed),
+        fit_test(another_file_is_left_alone),
+        fit_test(a_trial_that_diverges_is_not_the_end),
+        fit_test(a_search_goes_on_with_what_it_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

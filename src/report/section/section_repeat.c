@@ -6,22 +6,14 @@
 
 /* A word as the shell takes it. */
 static void put_word(graft_buf *out, const char *word) {
-    bool plain = word[0] != '\0';
-    for (const char *c = word; *c; c++)
-        plain = plain && ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
-                          strchr("_-+=.,/:@%", *c));
-    if (plain) {
-        graft_html_text(out, word);
-        return;
-    }
-    graft_buf_text(out, "&#39;");
-    for (const char *c = word; *c; c++) {
-        if (*c == '\'')
-            graft_buf_text(out, "&#39;\\&#39;&#39;");
-        else
-            graft_html_bytes(out, c, 1);
-    }
-    graft_buf_text(out, "&#39;");
+    graft_buf quoted;
+    graft_buf_init(&quoted, 0);
+    graft_buf_shell(&quoted, word);
+    if (quoted.failed)
+        out->failed = true;
+    else
+        graft_html_text(out, quoted.data);
+    graft_buf_done(&quoted);
 }
 
 /* A run of the library leaves no command: its plan, epochs and seed stand for it. */

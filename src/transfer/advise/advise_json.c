@@ -7,21 +7,9 @@ static json_t *number(double x) {
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-/* One word of a shell's line. */
 static void add_word(graft_buf *b, const char *word) {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,+@%-";
-    if (*word && strspn(word, plain) == strlen(word)) {
-        graft_buf_printf(b, " %s", word);
-        return;
-    }
-    graft_buf_printf(b, " '");
-    for (; *word; word++) {
-        if (*word == '\'')
-            graft_buf_printf(b, "'\\''");
-        else
-            graft_buf_printf(b, "%c", *word);
-    }
-    graft_buf_printf(b, "'");
+    graft_buf_text(b, " ");
+    graft_buf_shell(b, word);
 }
 
 static void add_option(graft_buf *b, const char *name, const char *value) {

@@ -209,26 +209,6 @@ static json_t *classes_json(const graft_data *d) {
     return list;
 }
 
-/* A word of a command line, quoted where a shell would see more in it, and a blank. */
-static void word(graft_buf *b, const char *text) {
-    bool plain =
-        text[0] &&
-        text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%")] ==
-            '\0';
-    if (plain) {
-        graft_buf_printf(b, "%s ", text);
-        return;
-    }
-    graft_buf_text(b, "'");
-    for (const char *s = text; *s; s++) {
-        if (*s == '\'')
-            graft_buf_text(b, "'\\''");
-        else
-            graft_buf_append(b, s, 1);
-    }
-    graft_buf_text(b, "' ");
-}
-
 /* What would be run to have the advised plan. */
 static json_t *command_json(const graft_comparison *c, const json_t *conclusion) {
     const char *plan = json_string_value(json_object_get(conclusion, "plan"));
@@ -236,13 +216,13 @@ static json_t *command_json(const graft_comparison *c, const json_t *conclusion)
     graft_buf b;
     graft_buf_init(&b, 0);
     graft_buf_text(&b, "graft fit ");
-    word(&b, c->model);
-    word(&b, c->data);
-    graft_buf_text(&b, "-o OUT --train ");
-    word(&b, scratch || !plan ? "full" : plan);
-    if (scratch) graft_buf_text(&b, "--from-scratch ");
+    graft_buf_shell(&b, c->model);
+    graft_buf_text(&b, " ");
+    graft_buf_shell(&b, c->data);
+    graft_buf_text(&b, " -o OUT --train ");
+    graft_buf_shell(&b, scratch || !plan ? "full" : plan);
+    if (scratch) graft_buf_text(&b, " --from-scratch");
     char *text = graft_buf_take(&b);
-    if (text) text[strlen(text) - 1] = '\0';
     json_t *o = text ? graft_json_string(text) : NULL;
     free(text);
     return o;
