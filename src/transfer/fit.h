@@ -74,6 +74,7 @@ typedef struct graft_job {
     bool head_only; /* nothing below the head trains in any phase */
     bool train_statistics;
     bool settled;        /* the data: every sample was seen */
+    bool looked;         /* evidence.is_foreign is known: nothing is looked at again */
     graft_hash source;   /* of the model as it was before training */
     graft_recipe recipe; /* of the phase under way */
     float *class_weights;

@@ -17,6 +17,7 @@
 typedef struct graft_evidence {
     int64_t n_train, n_classes;
     bool is_scratch; /* the model has no pretrained weights */
+    bool is_foreign; /* its features say hardly more of the data than the pixels do; false: not asked */
 } graft_evidence;
 
 /** One phase: which parameters train. */

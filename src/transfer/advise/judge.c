@@ -52,7 +52,8 @@ graft_cell graft_cell_of(const graft_model_evidence *e) {
     /* data farther away than the reference is wide are of another world, unless the labels say otherwise */
     bool far = e->likeness.known && e->likeness.frechet > FAR;
     char distance[160] = "";
-    c.similar = c.known >= SIMILAR && !(far && c.known < 0.75) && !graft_transfer_is_useless(e);
+    c.similar = c.known >= SIMILAR && !(far && c.known < 0.75) && !graft_transfer_is_useless(e) &&
+                !graft_data_are_foreign(e);
     if (e->likeness.known)
         snprintf(
             distance, sizeof distance,
@@ -75,6 +76,19 @@ bool graft_transfer_is_useless(const graft_model_evidence *e) {
         error = e->boundaries[i].probe.error;
     }
     return isfinite(e->input.accuracy) && best + fmax(error, 0.0) < e->input.accuracy + 1e-9;
+}
+
+/* Features are of use where they leave at most this share of the errors that a linear head on the pixels
+ * makes, or know this much more above chance. Between them lay every pair of bench/advise_ranking.py's models
+ * and data in which slow rates were better (shares 0 to 0.5) and every one in which fast ones were (0.75 and
+ * more). */
+static const double FOREIGN_ERRORS = 0.62, KNOWS_MORE = 2.0;
+
+bool graft_data_are_foreign(const graft_model_evidence *e) {
+    double head = accuracy_of(e, 0), input = e->input.accuracy, k = (double)e->n_classes;
+    if (e->texts || !isfinite(input)) return false;
+    return 1.0 - head > FOREIGN_ERRORS * (1.0 - input) &&
+           above_chance(head, k) < KNOWS_MORE * above_chance(input, k) + 1e-9;
 }
 
 /* Stages below the head that a plan trains: 0 for the head alone, SIZE_MAX for all. */
