@@ -87,7 +87,8 @@ static const graft_opt training_options[] = {
      .value = "SHARE",
      .least = 1e-12,
      .most = 1e6,
-     .help = "rate of trained layers below the head, as a share of --lr; 0.1 when pretrained, else 1"},
+     .help = "rate of trained layers below the head, as a share of --lr; 0.1 in pretrained models of "
+             "texts, else 1"},
     {.name = "weight-decay",
      .kind = GRAFT_OPT_REAL,
      .offset = AT(fit.weight_decay),
@@ -166,7 +167,8 @@ static const graft_opt training_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.norm),
      .value = "NAME",
-     .help = "statistics of batch norms that are trained: train or frozen"},
+     .help = "statistics of batch norms that are trained: train or frozen; frozen in batches of fewer "
+             "than eight"},
     {.name = "early-stop",
      .kind = GRAFT_OPT_INT,
      .offset = AT(fit.early_stop),

@@ -157,6 +157,24 @@ static void transfer_is_useless_where_the_input_says_as_much(void **state) {
     assert_false(graft_transfer_is_useless(&e));
 }
 
+static void pictures_are_foreign_where_features_say_hardly_more_than_pixels(void **state) {
+    (void)state;
+    graft_model_evidence e = evidence(20, 0.65, 0.7, 0.72);
+    assert_true(graft_data_are_foreign(&e));
+    assert_false(graft_cell_of(&e).similar);
+    e = evidence(20, 0.9, 0.8, 0.8);
+    assert_false(graft_data_are_foreign(&e)); /* half the errors */
+    e = evidence(5, 0.4, 0.3, 0.3);
+    assert_false(graft_data_are_foreign(&e)); /* three times as much above chance, of a hard task */
+    e = evidence(20, 0.96, 0.9, 0.94);
+    assert_false(graft_data_are_foreign(&e)); /* an easy task */
+    e = evidence(20, 0.65, 0.7, NAN);
+    assert_false(graft_data_are_foreign(&e));
+    e = evidence(20, 0.65, 0.7, 0.72);
+    e.texts = true;
+    assert_false(graft_data_are_foreign(&e));
+}
+
 static void probes_that_asked_nothing_give_chance(void **state) {
     (void)state;
     graft_model_evidence e = evidence(1, NAN, NAN, NAN);
@@ -174,6 +192,7 @@ int main(void) {
         cmocka_unit_test(the_cell_is_of_size_and_similarity),
         cmocka_unit_test(a_linear_head_is_enough_where_nothing_is_left_to_gain),
         cmocka_unit_test(transfer_is_useless_where_the_input_says_as_much),
+        cmocka_unit_test(pictures_are_foreign_where_features_say_hardly_more_than_pixels),
         cmocka_unit_test(probes_that_asked_nothing_give_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,10 +31,17 @@ static int keep_cell(graft_job *j, const graft_model_evidence *e, graft_err *err
         json_object_set_new(j->advice, "similarity", json_string(cell.similar ? "similar" : "different")) <
             0 ||
         json_object_set_new(j->advice, "why", json_string(cell.why)) < 0 ||
+        json_object_set_new(j->advice, "learns_anew", json_boolean(j->evidence.is_foreign)) < 0 ||
         json_object_set_new(j->advice, "transfer_helps", json_boolean(!useless)) < 0)
         return graft_err_nomem(err);
     graft_env_log(j->env, GRAFT_LOG_INFO, "%s data, %s: %s", cell.small ? "small" : "large",
                   cell.similar ? "similar" : "different", cell.why);
+    if (j->evidence.is_foreign)
+        graft_env_log(
+            j->env, GRAFT_LOG_INFO,
+            "these pictures are foreign to the model, whose features say hardly more of them than the "
+            "pixels do (%.1f and %.1f %%): what is trained below the head learns as new layers do",
+            100 * e->boundaries[0].probe.accuracy, 100 * e->input.accuracy);
     if (useless)
         graft_env_log(
             j->env, GRAFT_LOG_WARNING,
