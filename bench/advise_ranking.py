@@ -26,7 +26,7 @@ from PIL import Image
 from scipy.stats import weightedtau
 
 SEEN = ["digits", "usps", "mnist", "cifar", "hymenoptera", "intents", "sst2", "trec"]
-PLANS = {"pictures": ["head", "top:1", "full"], "texts": ["head", "top:1", "top:2"]}
+PLANS = {"pictures": ["head", "top:1", "full"], "texts": ["head", "top:1", "top:2", "full"]}
 
 
 def take(labels, each, used, rng):
@@ -236,7 +236,7 @@ def rank(data, models, truth):
             pairs[name, names[row["model"]]] = [max(best[0], row["rank_score"]), max(best[1], came[-1])]
             print(f"  {names[row['model']]:14} {row['plan']:6} expected {row['expected']:.3f} came {came[-1]:.3f}")
         for model in advice["models"]:
-            own = {plan: truth[key]["accuracy"] for plan in PLANS[modality] + ["full"]
+            own = {plan: truth[key]["accuracy"] for plan in PLANS[modality]
                    if (key := f"{name} {names[model['model']]} {plan}") in truth}
             if model["plan"] in own and not model["from_scratch"]:
                 lost = 100 * (max(own.values()) - own[model["plan"]])
