@@ -115,13 +115,14 @@ static void print_ranking(const json_t *o) {
     bool probed = real(o, "probe_seconds") > 0;
     char expected[32], measured[32], bytes[32];
     printf("\n  %-28s %-8s %8s %7s%s %10s %10s\n", "model", "plan", "expected", "gain",
-           probed ? "  probed" : "", "seconds", "memory");
+           probed ? "   probed" : "", "seconds", "memory");
     json_array_foreach(json_object_get(o, "ranking"), i, row) {
         const char *path = graft_print_text(row, "model");
         size_t n = strlen(path);
         printf("  %-28s %-8s %8s %+7.1f", n > 28 ? path + n - 28 : path, graft_print_text(row, "plan"),
                percent(row, "expected", expected, sizeof expected), 100 * real(row, "gain"));
-        if (probed) printf(" %7s", percent(row, "measured", measured, sizeof measured));
+        bool lost = json_is_string(json_object_get(row, "diverged"));
+        if (probed) printf(" %8s", lost ? "diverged" : percent(row, "measured", measured, sizeof measured));
         printf(" %10.1f %10s\n", real(row, "seconds"),
                graft_print_bytes(real(row, "memory"), bytes, sizeof bytes));
     }

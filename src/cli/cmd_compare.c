@@ -164,7 +164,8 @@ static void print_plan(const json_t *plan, const char *best) {
     if (!isnan(number(plan, "seconds_to_best")))
         snprintf(seconds, sizeof seconds, "%.2f", number(plan, "seconds_to_best"));
     printf("%-12s", graft_print_text(plan, "plan"));
-    cell(score_text(json_object_get(plan, "score"), score, sizeof score), 12);
+    bool is_lost = json_is_string(json_object_get(plan, "diverged"));
+    cell(is_lost ? "diverged" : score_text(json_object_get(plan, "score"), score, sizeof score), 12);
     cell(gap, 8);
     cell(seconds, 12);
     cell(graft_print_bytes(number(plan, "memory"), memory, sizeof memory), 10);
@@ -178,6 +179,21 @@ static int by_score(const void *x, const void *y) {
     double a = mean_of(*(const json_t *const *)x, "score"), b = mean_of(*(const json_t *const *)y, "score");
     if (isnan(a) || isnan(b)) return isnan(a) - isnan(b);
     return a > b ? -1 : a < b;
+}
+
+/* Why a plan has no score, or none at some size. */
+static void print_lost(const json_t *plan) {
+    const json_t *all = json_object_get(plan, "diverged"), *size;
+    size_t i;
+    if (json_is_string(all)) {
+        printf("left out: %s: %s\n", graft_print_text(plan, "plan"), json_string_value(all));
+        return;
+    }
+    json_array_foreach(json_object_get(plan, "sizes"), i, size) {
+        if (json_is_string(json_object_get(size, "diverged")))
+            printf("left out: %s with %.0f labels a class: %s\n", graft_print_text(plan, "plan"),
+                   number(size, "per_class"), graft_print_text(size, "diverged"));
+    }
 }
 
 static void print_table(const json_t *o, const json_t **plans, size_t n) {
@@ -194,6 +210,7 @@ static void print_table(const json_t *o, const json_t **plans, size_t n) {
     cell("against the best", 18);
     putchar('\n');
     for (size_t i = 0; i < n; i++) print_plan(plans[i], best);
+    for (size_t i = 0; i < n; i++) print_lost(plans[i]);
 }
 
 /* ---- The curves ---- */

@@ -334,7 +334,9 @@ static void a_comparison_has_a_page_of_its_own(void **state) {
         "{\"plan\": \"full\", \"score\": {\"mean\": 0.7, \"low\": null, \"high\": null}, \"sampling\": "
         "{\"low\": 0.6, "
         "\"high\": 0.8}, \"against_best\": {\"p_holm\": 0.01, \"differs\": true}, \"sizes\": 3, \"curve\": "
-        "null}], "
+        "null}, {\"plan\": \"wild\", \"score\": {\"mean\": null}, \"against_best\": null, \"diverged\": \"at "
+        "<epoch> "
+        "1\"}], "
         "\"label_next\": {\"of\": \"unlabelled\", \"samples\": [{\"input\": \"x<y.png\", \"label\": null, "
         "\"predicted\": \"a\", \"doubt\": 0.9}]}}";
     room *r = *state;
@@ -346,6 +348,7 @@ static void a_comparison_has_a_page_of_its_own(void **state) {
     assert_says(page, "Score by labels a class");
     assert_says(page, "more labels a class would gain about");
     assert_says(page, "Label these next");
+    assert_says(page, "Left out, since it diverged: <b>wild</b>: at &lt;epoch&gt; 1");
     assert_does_not_say(page, "<script>alert");
     const char *folder = out;
     graft_err err = {0};

@@ -278,5 +278,6 @@ int graft_comparison_plan(graft_comparison *c, graft_err *err) {
     if (c->n_seeds == 1)
         graft_env_log(c->env, GRAFT_LOG_INFO, "one seed: how far runs differ by chance cannot be told");
     c->runs = graft_arena_array(c->arena, c->n_seeds * c->n_sizes * c->n_plans, sizeof *c->runs);
-    return c->runs ? identify(c, err) : graft_err_nomem(err);
+    c->lost = graft_arena_array(c->arena, c->n_sizes * c->n_plans, sizeof *c->lost);
+    return c->runs && c->lost ? identify(c, err) : graft_err_nomem(err);
 }
