@@ -130,6 +130,10 @@ typedef struct graft_console {
     double told, begun;
 } graft_console;
 
+/** Is stderr a terminal that can draw over what it shows? */
+bool graft_console_is_terminal(void);
+/** Its width; 80 where that is not known. */
+int graft_console_columns(void);
 void graft_console_init(graft_console *c, bool quiet);
 void graft_console_log(void *console, graft_log_level level, const char *line);
 void graft_console_progress(void *console, const graft_progress *p);

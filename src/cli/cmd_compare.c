@@ -268,12 +268,12 @@ static void print_chart(const json_t *o, const json_t **plans, size_t n, bool ov
         snprintf(title, sizeof title, "validation %s against seconds of training", score);
     else
         snprintf(title, sizeof title, "%s against labels%s", score, by_class ? " a class" : "");
-    if (ok)
-        graft_print_chart(stdout, title,
-                          over_seconds ? "s"
-                          : by_class   ? "labels a class"
-                                       : "labels",
-                          curves, n, true);
+    const graft_chart_style style = {.title = title,
+                                     .x_name = over_seconds ? "s"
+                                               : by_class   ? "labels a class"
+                                                            : "labels",
+                                     .log_x = true};
+    if (ok) graft_print_chart(stdout, &style, curves, n);
     graft_arena_free(arena);
 }
 

@@ -1,4 +1,4 @@
-#include "cli/cli.h"
+#include "cli/chart.h"
 
 #include <stddef.h>
 
@@ -294,6 +294,10 @@ static int run(graft_env *env, const void *options, graft_err *err) {
         return graft_err_set(err, rc, "interrupted; the same command goes on where it stopped");
     if (rc < 0) return rc;
     if (!a->no_report && !a->fit.dry_run) write_report(env, out, a->fit.cache_variants < 0);
+    if (!a->common.quiet && !a->fit.dry_run && graft_console_is_terminal()) {
+        fputs("\r\033[K", stderr); /* what is left of a bar */
+        graft_print_fit_curves(out);
+    }
     return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);
 }
 
