@@ -122,6 +122,8 @@ void graft_help_man(FILE *f) {
         "else ~/.cache/graft.\n.TP\n.B GRAFT_CACHE_LIMIT\nhow large it may grow, such as 500M or 20G; else a "
         "tenth of what the disk has free, 20 GB at most.\n.TP\n.B HF_HUB_CACHE, HF_HOME\nwhere the base "
         "models "
-        "of adapters are looked for.\n",
+        "of adapters are looked for.\n.TP\n.B GRAFT_OPENBLAS\nthe file of OpenBLAS, which advise and fit "
+        "without "
+        "\\-\\-train load; else libopenblas.so.0 of the system.\n",
         f);
 }

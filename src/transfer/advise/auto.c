@@ -1,6 +1,7 @@
 /* graft fit without --train: evidence first, then the plan. */
 #include "transfer/advise/auto.h"
 #include "transfer/advise/advise.h"
+#include "transfer/advise/linalg.h"
 
 #include <string.h>
 
@@ -74,3 +75,8 @@ int graft_job_auto(const char **plan, graft_job *j, graft_err *err) {
     *plan = plans[graft_choose_plan(&e, plans, e.n_boundaries + 1)];
     return keep(j, &e, *plan, err);
 }
+    if (graft_linalg_check(&reason) < 0) {
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "%s; the plan is chosen by the numbers of samples alone",
+                      reason.message);
+        return 0;
+    }
