@@ -26,8 +26,9 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(compare.plans),
      .value = "LIST",
-     .help = "what is compared: scratch and plans as fit --train has them, ; between those that have commas; "
-             "scratch,head,top:1,full,lora"},
+     .help =
+         "what is compared: scratch, and plans as fit --train has them, with commas or semicolons between "
+         "them; scratch,head,top:1,full,lora"},
     {.name = "per-class",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(compare.per_class),

@@ -140,8 +140,9 @@ static int add_schedule(graft_phases *p, const char *plan, graft_err *err) {
     }
 }
 
-/* Asks the row of the plan `text`, which has no epochs; *is_asked when it wants something of the model. */
-static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *is_asked, graft_err *err) {
+/* The row that the plan `text`, which has no epochs, comes to in the end; *argument is what follows its
+ * colon. */
+static const graft_strategy *row_of(const char *text, const char **argument) {
     const char *colon = strchr(text, ':');
     const graft_strategy *s = find(text, colon ? (size_t)(colon - text) : strlen(text));
     while (s && s->nests && colon) {
@@ -149,9 +150,25 @@ static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *
         colon = strchr(text, ':');
         s = find(text, colon ? (size_t)(colon - text) : strlen(text));
     }
+    *argument = colon ? colon + 1 : NULL;
+    return s;
+}
+
+bool graft_strategy_goes_on(const char *before, const char *part) {
+    const char *last = strrchr(before, ','), *argument = NULL;
+    if (part[0] == '!' || strchr(last ? last : before, '@')) return true;
+    for (size_t at = 0, length; (length = entry(before, &at)) > at && before[length];) before += length + 1;
+    const graft_strategy *s = row_of(before, &argument);
+    return s && s->is_setting && argument ? s->is_setting(part) : strchr(part, '=') && !strchr(part, ':');
+}
+
+/* Asks the row of the plan `text`, which has no epochs; *is_asked when it wants something of the model. */
+static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *is_asked, graft_err *err) {
+    const char *argument = NULL;
+    const graft_strategy *s = row_of(text, &argument);
     if (!s || !s->prepare) return 0;
     *is_asked = true;
-    return s->prepare(m, colon ? colon + 1 : NULL, seed, err);
+    return s->prepare(m, argument, seed, err);
 }
 
 int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err) {

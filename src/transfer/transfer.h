@@ -47,6 +47,8 @@ typedef struct graft_strategy {
      * merged. */
     int (*prepare)(graft_model *m, const char *argument, uint64_t seed, graft_err *err);
     bool nests; /* what follows the colon is a plan itself, which may want something of the model too */
+    /** Is this one of several settings that its argument may have, parted by commas? NULL: it has none. */
+    bool (*is_setting)(const char *text);
 } graft_strategy;
 
 /** Makes a model ready for graft_strategy_phases of the same plan (NULL: one that will be chosen): adapters
@@ -54,6 +56,12 @@ typedef struct graft_strategy {
 int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err);
 
 /** Phases of a plan text; NULL: chosen from the evidence. *chosen is the plan's text in the arena.
+/** In a list of plans parted by commas: does `part` go on with the plan before it? So do settings of an
+ * argument
+ * ("lora:r=8" and "rslora"), a pattern that takes away, and the phase after one that ends at an epoch
+ * ("head@3" and "full"). */
+bool graft_strategy_goes_on(const char *before, const char *part);
+
  *
  *     plan     = phases { "@" epochs "," phases } [ "@" epochs ]      head@3,top:1@5,full
  *     phases   = name [ ":" argument ]                                a row of strategy/

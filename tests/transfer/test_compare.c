@@ -250,6 +250,18 @@ static void when_every_plan_diverges_it_is_an_error(void **state) {
     assert_non_null(strstr(err.message, "the plan diverged, 'full' with: the loss is not finite at epoch 1"));
 }
 
+static void commas_of_adapters_part_no_plans(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head,lora:r=2,rslora,alpha=4";
+    o.per_class = "all";
+    o.seeds = 1;
+    const json_t *plans = json_object_get(compared(r, NULL, &o), "plans");
+    assert_int_equal(json_array_size(plans), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(plans, 1), "plan")),
+                        "lora:r=2,rslora,alpha=4");
+}
+
 static void options_begin_as_the_initialiser_says(void **state) {
     (void)state;
     graft_compare_options o = GRAFT_COMPARE_OPTIONS_INIT;
@@ -270,6 +282,7 @@ int main(void) {
         fit_test(a_schedule_is_one_plan),
         fit_test(a_plan_that_diverges_is_left_out_and_the_others_go_on),
         fit_test(when_every_plan_diverges_it_is_an_error),
+        fit_test(commas_of_adapters_part_no_plans),
         fit_test(options_begin_as_the_initialiser_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
