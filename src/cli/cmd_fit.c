@@ -240,6 +240,15 @@ static void print_calibration(const json_t *calibration) {
     char t[32], ece[2][32], loss[2][32];
     const json_t *test = json_object_get(calibration, "test"), *of = test ? test : calibration;
     if (!json_is_object(calibration)) return;
+    if (json_is_true(json_object_get(calibration, "refused"))) {
+        printf("calibration: temperature 1: a gain of log loss of %s, cross-validated over %s validation "
+               "samples, "
+               "is not beyond its standard error, %s\n",
+               graft_print_number(calibration, "gain", loss[0], sizeof loss[0]),
+               graft_print_number(calibration, "n", t, sizeof t),
+               graft_print_number(calibration, "gain_error", loss[1], sizeof loss[1]));
+        return;
+    }
     printf("calibration: temperature %s%s, ece %s -> %s, log loss %s -> %s on %s\n",
            graft_print_number(calibration, "temperature", t, sizeof t),
            json_is_true(json_object_get(calibration, "folded")) ? " (folded into the head)" : "",
