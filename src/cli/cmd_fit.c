@@ -1,6 +1,7 @@
 #include "cli/chart.h"
 
 #include <stddef.h>
+#include <string.h>
 
 typedef struct arguments {
     graft_common common;
@@ -226,7 +227,9 @@ static void human_dry(const json_t *o) {
     char bytes[32];
     for (size_t i = 0; i < GRAFT_COUNT(keys); i++) {
         const json_t *value = json_object_get(o, keys[i]);
-        if (json_is_string(value))
+        if (strcmp(graft_print_text(o, keys[i]), "find") == 0)
+            printf("%-16s find: it is searched for before the first epoch\n", keys[i]);
+        else if (json_is_string(value))
             printf("%-16s %s\n", keys[i], json_string_value(value));
         else
             printf("%-16s %g\n", keys[i], json_number_value(value));

@@ -27,16 +27,17 @@ static const char *choose_for_encoders(int64_t per_class) {
 static const char *choose(graft_arena *arena, const graft_model *m, const graft_evidence *e) {
     if (e->is_scratch) return "full";
     int64_t per_class = e->n_train / (e->n_classes > 0 ? e->n_classes : 1);
+    const bool head_will_do = per_class < 30 && !e->shapes_features;
     size_t first = graft_model_first_new(m);
     if (per_class < 200 && first + 1 < graft_model_n_stages(m))
         return graft_arena_printf(arena, "from:%s", graft_model_stage_name(m, first));
     /* Word vectors move with the words of the training texts alone, which leaves the others behind: on TREC
      * with fastText's vectors head and full were equal at 16 questions a class, full better from 80 on. */
     if (graft_model_modality(m) == GRAFT_TEXTS && graft_model_text(m)->words)
-        return per_class < 30 ? "head" : "full";
+        return head_will_do ? "head" : "full";
     if (graft_model_modality(m) == GRAFT_TEXTS && graft_model_n_stages(m) > 3)
         return choose_for_encoders(per_class);
-    if (per_class < 30) return "head";
+    if (head_will_do) return "head";
     return per_class < 200 ? "top:1" : "full";
 }
 

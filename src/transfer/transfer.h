@@ -16,7 +16,8 @@
 /** What is known before choosing: strategies are functions of it. */
 typedef struct graft_evidence {
     int64_t n_train, n_classes;
-    bool is_scratch; /* the model has no pretrained weights */
+    bool is_scratch;      /* the model has no pretrained weights */
+    bool shapes_features; /* an option asks for it, so that the head alone is no plan */
 } graft_evidence;
 
 /** One phase: which parameters train. */
