@@ -152,6 +152,11 @@ int64_t graft_model_param_index(const graft_model *m, const char *name);
 /** Index of the stage of a parameter; -1 when there is no such parameter. */
 int graft_model_param_stage(const graft_model *m, const char *name);
 
+/** The classes that an adapter's folder has, without its base: names in the arena, n 0 where there are none.
+ * EIO, EFORMAT. */
+int graft_adapter_labels(const char *const **names, size_t *n, graft_arena *arena, const char *dir,
+                         graft_err *err);
+
 /** The value that training begins with, whatever it made of it since: that of the model's file, into which
  * adapters were merged; NULL: the file has none. */
 const graft_tensor *graft_model_pretrained(const graft_model *m, const char *name);
