@@ -100,7 +100,8 @@ static const graft_opt_group groups[] = {
     {"What", main_options, GRAFT_COUNT(main_options), 0},
     {"Model", graft_opts_reading, GRAFT_COUNT(graft_opts_reading), AT(compare.fit)},
     {"Training", training_options, GRAFT_COUNT(training_options), 0},
-    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data) - 1, AT(compare.fit.data)},
+    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(compare.fit.data)},
+    {NULL, graft_opts_parts, GRAFT_COUNT(graft_opts_parts), AT(compare.fit.data)},
     {"Machine", graft_opts_machine, GRAFT_COUNT(graft_opts_machine), AT(compare.fit)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };

@@ -215,6 +215,8 @@ static const graft_opt_group groups[] = {
     {"Training", training_options, GRAFT_COUNT(training_options), 0},
     {"Regularisation", graft_opts_regular, GRAFT_COUNT(graft_opts_regular), AT(fit.regular)},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(fit.data)},
+    {NULL, graft_opts_parts, GRAFT_COUNT(graft_opts_parts), AT(fit.data)},
+    {NULL, graft_opts_per_class, GRAFT_COUNT(graft_opts_per_class), AT(fit.data)},
     {"Machine", graft_opts_machine, GRAFT_COUNT(graft_opts_machine), AT(fit)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };

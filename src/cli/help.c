@@ -32,7 +32,7 @@ void graft_help_command(FILE *f, const graft_command *c) {
     fprintf(f, "%s\n%s\n\nUsage: graft %s %s\n", c->examples, c->summary, c->name, c->arguments);
     if (c->details) fprintf(f, "\n%s", c->details);
     for (size_t g = 0; g < c->n_groups; g++) {
-        fprintf(f, "\n%s\n", c->groups[g].title);
+        if (c->groups[g].title) fprintf(f, "\n%s\n", c->groups[g].title);
         for (size_t i = 0; i < c->groups[g].n_rows; i++)
             if (c->groups[g].rows[i].name) print_option(f, &c->groups[g].rows[i]);
     }
