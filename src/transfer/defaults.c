@@ -5,6 +5,7 @@
 #include "transfer/fit.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Whether layers learn as new ones do: those of a new model, and those that see the data for the first time.
@@ -317,7 +318,8 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     j->evidence = (graft_evidence){.n_train = 0,
                                    .n_classes = graft_data_n_classes(j->data),
                                    .is_scratch = graft_model_is_scratch(j->model),
-                                   .is_foreign = j->looked && j->evidence.is_foreign};
+                                   .is_foreign = j->looked && j->evidence.is_foreign,
+                                   .shapes_features = o->regular.delta > 0 || o->regular.bss > 0};
     int64_t n_all = graft_data_n_samples(j->data), given = 0;
     graft_data_members(j->data, GRAFT_TRAIN, &given);
     int64_t n_train = given > 0 ? given : n_all, per_class = o->data.per_class;
@@ -334,9 +336,11 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if (o->precision == GRAFT_PRECISION_BF16 && r->dtype == GRAFT_F32)
         graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no bf16: computing in float32");
     if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
+    char rate[48] = "a rate to be found";
+    if (!(o->lr < 0)) snprintf(rate, sizeof rate, "%g", r->lr);
     graft_env_log(j->env, GRAFT_LOG_INFO,
-                  "training %s%s: %lld epochs of batches of %lld, %s at %g (%s), seed %llu", j->plan,
+                  "training %s%s: %lld epochs of batches of %lld, %s at %s (%s), seed %llu", j->plan,
                   plan == o->train && plan ? "" : " (chosen)", (long long)r->epochs_all, (long long)r->batch,
-                  r->optimiser->name, r->lr, r->schedule->name, (unsigned long long)r->seed);
+                  r->optimiser->name, rate, r->schedule->name, (unsigned long long)r->seed);
     return 0;
 }

@@ -199,8 +199,4 @@ int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err 
 /** Hash of the model's structure and values into j->source. */
 int graft_job_hash(graft_job *j, graft_err *err);
 
-/** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
-const char *graft_task_name(graft_task task);
-int graft_task_find(graft_task *out, const char *name, graft_err *err);
-
 #endif

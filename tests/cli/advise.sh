@@ -65,4 +65,12 @@ exits 0 advise tests/parity/resnet/hf_basic --data "$WORK/few" --json -q
 holds "a class of one example is told" grep -q '"classes_of_one_example": 1' "$WORK/out"
 says advise tests/parity/resnet/hf_basic --data tests/cli/odd -q
 
+
+# without OpenBLAS advise says what to install, and fit chooses by the numbers of samples
+export GRAFT_OPENBLAS=$WORK/none.so
+exits 3 advise $model --data $data -q
+holds "what to install is said" grep -q 'apt-get install libopenblas0-openmp' "$WORK/err"
+exits 0 fit $model $data -o "$WORK/table" --epochs 1 --no-report
+holds "fit warns" grep -q 'warning: .*the plan is chosen by the numbers of samples alone' "$WORK/err"
+unset GRAFT_OPENBLAS
 finish

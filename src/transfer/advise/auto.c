@@ -1,6 +1,7 @@
 /* Evidence first: then the plan, where none was given, and the manner of training. */
 #include "transfer/advise/auto.h"
 #include "transfer/advise/advise.h"
+#include "transfer/advise/linalg.h"
 
 #include <string.h>
 
@@ -68,6 +69,19 @@ static int keep_plan(graft_job *j, const graft_model_evidence *e, const char *pl
     return 0;
 }
 
+/* Where an option shapes features, among the plans that train some. */
+static const char *choose(const graft_job *j, const graft_model_evidence *e, const char *const *plans,
+                          size_t n) {
+    const char *best = plans[graft_choose_plan(e, plans, n)];
+    if (strcmp(best, "head") != 0 || !j->evidence.shapes_features || n < 2) return best;
+    best = plans[1 + graft_choose_plan(e, plans + 1, n - 1)];
+    graft_env_log(j->env, GRAFT_LOG_INFO,
+                  "a linear head would be enough, but --%s shapes features, which then stay as they are: "
+                  "training %s",
+                  j->options.regular.delta > 0 ? "delta" : "bss", best);
+    return best;
+}
+
 int graft_job_look(const char **plan, graft_job *j, graft_err *err) {
     const graft_evidence_options o = {.dtype = GRAFT_F32,
                                       .most = MOST,
@@ -78,6 +92,12 @@ int graft_job_look(const char **plan, graft_job *j, graft_err *err) {
     graft_err reason = {0};
     bool chooses = !*plan;
     if (j->looked || !is_asked(j, chooses)) return 0;
+    if (graft_linalg_check(&reason) < 0) {
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "%s; %s", reason.message,
+                      chooses ? "the plan is chosen by the numbers of samples alone"
+                              : "rates are those of pictures that are not foreign to the model");
+        return 0;
+    }
     int rc = graft_evidence_gather(&e, j->arena, j->env, j->model, j->data, &o, &reason);
     bool seen = e.n_train > 0;
     if (rc < 0 && !(rc == GRAFT_EDATA && seen)) return graft_err_set(err, rc, "%s", reason.message);
@@ -88,6 +108,6 @@ int graft_job_look(const char **plan, graft_job *j, graft_err *err) {
     if (rc < 0 || !chooses) return rc;
     for (size_t i = 0; i < e.n_boundaries; i++) plans[i] = e.boundaries[i].plan;
     plans[e.n_boundaries] = "full";
-    *plan = plans[graft_choose_plan(&e, plans, e.n_boundaries + 1)];
+    *plan = choose(j, &e, plans, e.n_boundaries + 1);
     return keep_plan(j, &e, *plan, err);
 }
