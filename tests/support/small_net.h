@@ -3,8 +3,8 @@
 #ifndef GRAFT_TESTS_SMALL_NET_H
 #define GRAFT_TESTS_SMALL_NET_H
 
-#include "graph/graph.h"
 #include "evaluate.h"
+#include "graph/graph.h"
 
 enum { SMALL_NET_CLASSES = 3, SMALL_NET_CHANNELS = 2, SMALL_NET_SIDE = 8 };
 
