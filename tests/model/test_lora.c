@@ -46,7 +46,7 @@ static double far(room *r, const graft_model *m, const graft_tensors *gold) {
     if (feed.n_inputs) o.height = o.width = feed.inputs[0].shape.dims[2];
     assert_ok(graft_infer_new(&in, r->env, m, &o, &err));
     assert_ok(graft_infer_feed(in, &feed, 0, feed.n, feed.n, NULL, &logits, &err));
-    double d = text_worst(logits, z->data, count_of(z));
+    double d = room_worst(logits, z->data, count_of(z));
     graft_infer_free(in);
     return d;
 }
