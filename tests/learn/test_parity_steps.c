@@ -58,7 +58,7 @@ static void read_recipe(golden_case *c) {
         .n_classes = (int64_t)k,
         .batch = soft->shape.dims[1],
         .micro_batch = soft->shape.dims[1],
-        .dtype = GRAFT_F32,
+        .dtype = GRAFT_PRECISION_FP32,
         .group = same_for_all,
         .user = c,
     };

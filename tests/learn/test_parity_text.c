@@ -76,7 +76,7 @@ static void read_recipe(golden_case *c) {
         .tokens = 64,
         .batch = n,
         .micro_batch = n,
-        .dtype = GRAFT_F32,
+        .dtype = GRAFT_PRECISION_FP32,
         .group = same_for_all,
         .user = c,
     };

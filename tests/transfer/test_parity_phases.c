@@ -49,7 +49,7 @@ static void read_recipe(golden_run *g) {
         .n_classes = (int64_t)n_classes,
         .batch = labels->shape.dims[1],
         .micro_batch = labels->shape.dims[1],
-        .dtype = GRAFT_F32,
+        .dtype = GRAFT_PRECISION_FP32,
         .group = group_of,
         .user = g,
     };

@@ -55,7 +55,7 @@ static int keep(graft_job *j, const graft_model_evidence *e, const char *plan, g
 }
 
 int graft_job_auto(const char **plan, graft_job *j, graft_err *err) {
-    const graft_evidence_options o = {.dtype = GRAFT_F32,
+    const graft_evidence_options o = {.dtype = GRAFT_PRECISION_FP32,
                                       .most = MOST,
                                       .use_cache = j->options.cache_variants >= 0,
                                       .model_path = j->model_path};
