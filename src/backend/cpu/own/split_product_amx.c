@@ -73,26 +73,24 @@ VEC_INLINE void pack_down(const graft_split_pack *p, size_t k, size_t column, ui
 }
 
 static void pack(const graft_split_pack *p, size_t group) {
-    const size_t steps = graft_split_steps(p->way, p->rows, p->columns), row = group * PANEL;
+    const size_t steps = graft_split_steps(p->way, p->rows, p->columns), n = (p->columns + PANEL - 1) / PANEL;
     const bool is_along = p->way == GRAFT_SPLIT_A || p->way == GRAFT_SPLIT_B_TURNED;
-    for (size_t at = 0; at < p->columns; at += PANEL) {
-        uint16_t *to = p->to + (is_along ? group * steps + at / PANEL : at / PANEL * steps + group) * STEP;
+    for (size_t i = 0; i < 2 * n; i++) {
+        const size_t half = i % 2 * TILE, row = group * PANEL, column = i / 2 * PANEL;
+        uint16_t *to =
+            p->to + (is_along ? group * steps + i / 2 : i / 2 * steps + group) * STEP + i % 2 * TILE_SIZE;
         switch (p->way) {
         case GRAFT_SPLIT_A:
-            pack_along(p, row, at, to, false);
-            pack_along(p, row + TILE, at, to + TILE_SIZE, false);
+            pack_along(p, row + half, column, to, false);
             break;
         case GRAFT_SPLIT_B_TURNED:
-            pack_along(p, row, at, to, true);
-            pack_along(p, row + TILE, at, to + TILE_SIZE, true);
+            pack_along(p, row + half, column, to, true);
             break;
         case GRAFT_SPLIT_A_TURNED:
-            pack_down(p, row, at, to, true);
-            pack_down(p, row, at + TILE, to + TILE_SIZE, true);
+            pack_down(p, row, column + half, to, true);
             break;
         default:
-            pack_down(p, row, at, to, false);
-            pack_down(p, row, at + TILE, to + TILE_SIZE, false);
+            pack_down(p, row, column + half, to, false);
         }
     }
 }
