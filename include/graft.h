@@ -92,7 +92,13 @@ GRAFT_API const char *graft_version(void);
  * model is named by its path (a folder of Transformers or timm, a config.json, a checkpoint), data by theirs.
  */
 
-typedef enum graft_precision { GRAFT_PRECISION_FP32, GRAFT_PRECISION_BF16 } graft_precision;
+/** Numbers to compute with; weights stay fp32. BF16X3: all is fp32, but linear layers are sums of three
+ * products of bf16, to 2^-16 of their terms. Where the processor is no faster with it, fp32 is taken. */
+typedef enum graft_precision {
+    GRAFT_PRECISION_FP32,
+    GRAFT_PRECISION_BF16,
+    GRAFT_PRECISION_BF16X3
+} graft_precision;
 
 /** How labelled data are read; shared by fit, eval, predict and embed. */
 typedef struct graft_data_choice {

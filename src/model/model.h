@@ -256,10 +256,10 @@ int graft_model_save(const graft_model *m, const graft_env *env, const char *dir
 
 typedef struct graft_infer_options {
     int64_t height, width; /* 0: the preprocessing's */
-    graft_dtype dtype;     /* F32, or BF16 where the processor has it */
+    graft_precision dtype; /* taken where the processor has it */
 } graft_infer_options;
 #define GRAFT_INFER_OPTIONS_INIT                                                                             \
-    { 0, 0, GRAFT_F32 }
+    { 0, 0, GRAFT_PRECISION_FP32 }
 
 /** A model folded, fused and compiled, one program a batch size, weights packed once. */
 typedef struct graft_infer graft_infer;

@@ -292,7 +292,7 @@ static int follow(graft_job *j, const char *plan, graft_err *err) {
     size_t n_outputs = 0;
     r->class_names = graft_model_labels(j->model, &n_outputs);
     r->n_classes = (int64_t)n_outputs;
-    r->dtype = o->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32;
+    r->dtype = graft_backend_precision(o->precision);
     r->seed = o->seed;
     r->eval_every = o->eval_every;
     r->early_stop = o->early_stop == 0  ? (learns_anew(j) && !head_only ? 30 : 10)
@@ -333,8 +333,9 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if (rc == 0) rc = graft_job_look(&plan, j, err);
     if (rc == 0) rc = follow(j, plan, err);
     if (rc < 0) return rc;
-    if (o->precision == GRAFT_PRECISION_BF16 && r->dtype == GRAFT_F32)
-        graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no bf16: computing in float32");
+    if (r->dtype != o->precision)
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no %s: computing in float32",
+                      o->precision == GRAFT_PRECISION_BF16 ? "bf16" : "AMX, which bf16x3 needs");
     if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
     char rate[48] = "a rate to be found";
     if (!(o->lr < 0)) snprintf(rate, sizeof rate, "%g", r->lr);

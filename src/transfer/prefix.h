@@ -31,12 +31,12 @@ typedef struct graft_prefix {
  * many samples the prefix runs at once, 0: as many as in all runs, so that rows are the same; `longest` the
  * most tokens of a text, 0 for pictures. */
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
-                       const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
+                       const graft_graph *graph, graft_precision dtype, int64_t batch, int64_t longest,
                        graft_err *err);
 /** The part of a graph that computes `values` [n], all of it frozen: a row holds them one after the other.
  * Which values they are is part of the hash. */
 int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft_graph *graph,
-                           const graft_value *values, size_t n, graft_dtype dtype, int64_t longest,
+                           const graft_value *values, size_t n, graft_precision dtype, int64_t longest,
                            graft_err *err);
 /** Whether the frozen prefix of a marked graph does enough of the work to be kept: not so where adapters
  * begin at the first layer, and what is frozen before them is four times as large as it is dear. */
@@ -71,7 +71,7 @@ int graft_seen_check(const graft_env *env, graft_data *d, graft_err *err);
 typedef struct graft_features graft_features;
 
 typedef struct graft_features_options {
-    graft_dtype dtype;
+    graft_precision dtype;
     int64_t variants; /* augmented variants of the train part beside the plain rows; 0: none */
     uint64_t seed;    /* of the variants */
     bool use_cache;

@@ -91,7 +91,8 @@ bool graft_phase_is_head_only(const graft_phase *phase, const graft_model *m);
 typedef struct graft_cache graft_cache;
 
 /** Key of one store: the prefix (structure and weights), preprocessing, dtype, augmentation variant. */
-graft_hash graft_cache_key(graft_hash prefix, graft_hash preprocessing, graft_dtype dtype, int64_t variant);
+graft_hash graft_cache_key(graft_hash prefix, graft_hash preprocessing, graft_precision dtype,
+                           int64_t variant);
 
 /** Opens or makes the store `key` whose rows are `row_size` bytes, in $GRAFT_CACHE, else
  * $XDG_CACHE_HOME/graft, else ~/.cache/graft. `limit` bytes for the whole cache; 0: what GRAFT_CACHE_LIMIT

@@ -24,7 +24,7 @@ static void the_best_epoch_is_kept_and_the_loss_falls(void **state) {
     graft_answers a;
     graft_metrics m;
     assert_ok(graft_evaluate(&a, r->arena, r->env, t.graph, t.state, &t.validation, GRAFT_TASK_CLASSES, NULL,
-                             GRAFT_F32, &err));
+                             GRAFT_PRECISION_FP32, &err));
     assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
     assert_int_equal(a.n, 21);
     assert_true(fabs(m.accuracy - g->best_score) < 1e-12);
@@ -38,7 +38,7 @@ static void judge(room *r, toy *t, double *accuracy, double *loss) {
     graft_metrics m;
     graft_err err = {0};
     assert_ok(graft_evaluate(&a, r->arena, r->env, t->graph, t->state, &t->validation, GRAFT_TASK_CLASSES,
-                             NULL, GRAFT_F32, &err));
+                             NULL, GRAFT_PRECISION_FP32, &err));
     assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
     *accuracy = m.accuracy;
     *loss = m.log_loss;
@@ -251,7 +251,7 @@ static void the_best_weights_are_kept_when_numbers_run_away(void **state) {
     graft_answers a;
     graft_metrics m;
     assert_ok(graft_evaluate(&a, r->arena, r->env, bad.graph, bad.state, &bad.validation, GRAFT_TASK_CLASSES,
-                             NULL, GRAFT_F32, &err));
+                             NULL, GRAFT_PRECISION_FP32, &err));
     assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
     assert_true(fabs(m.log_loss - bad.result.best_loss) < 1e-6);
     toy_done(&good);

@@ -24,9 +24,9 @@ static void taps_hold_the_features_that_the_head_reads(void **state) {
     graft_features *features = NULL;
     graft_use_rows rows;
     graft_use_options use = GRAFT_USE_OPTIONS_INIT;
-    graft_features_options o = {.dtype = GRAFT_F32, .check = true};
+    graft_features_options o = {.dtype = GRAFT_PRECISION_FP32, .check = true};
     use.no_cache = true;
-    assert_ok(graft_taps_open(&taps, r->env, m, NULL, true, GRAFT_F32, &err));
+    assert_ok(graft_taps_open(&taps, r->env, m, NULL, true, GRAFT_PRECISION_FP32, &err));
     assert_string_equal(taps.boundaries[0].plan, "head");
     assert_int_equal(taps.boundaries[0].first, 0);
     assert_int_equal(taps.boundaries[0].width, graft_model_feature_width(m));
@@ -54,14 +54,14 @@ static void boundaries_that_are_none_are_refused(void **state) {
     graft_err err = {0};
     graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
     graft_taps taps;
-    assert_error(graft_taps_open(&taps, r->env, m, "head,full", false, GRAFT_F32, &err), GRAFT_EUSAGE,
-                 "freezes nothing");
+    assert_error(graft_taps_open(&taps, r->env, m, "head,full", false, GRAFT_PRECISION_FP32, &err),
+                 GRAFT_EUSAGE, "freezes nothing");
     graft_taps_close(&taps);
-    assert_error(graft_taps_open(&taps, r->env, m, "head,,top:1", false, GRAFT_F32, &err), GRAFT_EUSAGE,
-                 "unknown plan");
+    assert_error(graft_taps_open(&taps, r->env, m, "head,,top:1", false, GRAFT_PRECISION_FP32, &err),
+                 GRAFT_EUSAGE, "unknown plan");
     graft_taps_close(&taps);
     assert_error(graft_taps_open(&taps, r->env, m, "head,head,head,head,head,head,head,head,head", false,
-                                 GRAFT_F32, &err),
+                                 GRAFT_PRECISION_FP32, &err),
                  GRAFT_EUSAGE, "at most 8");
     graft_taps_close(&taps);
     graft_model_close(m);
@@ -73,7 +73,7 @@ static void evidence_is_of_the_training_part(void **state) {
     graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
     graft_data *d = open_data(r, m);
     graft_model_evidence e;
-    const graft_evidence_options o = {.dtype = GRAFT_F32, .source = true};
+    const graft_evidence_options o = {.dtype = GRAFT_PRECISION_FP32, .source = true};
     int64_t n = 0;
     assert_ok(graft_evidence_gather(&e, r->arena, r->env, m, d, &o, &err));
     graft_data_members(d, GRAFT_TRAIN, &n);
@@ -99,7 +99,7 @@ static void few_samples_are_judged_of_many(void **state) {
     graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
     graft_data *d = open_data(r, m);
     graft_model_evidence e;
-    const graft_evidence_options o = {.dtype = GRAFT_F32, .most = 4};
+    const graft_evidence_options o = {.dtype = GRAFT_PRECISION_FP32, .most = 4};
     assert_ok(graft_evidence_gather(&e, r->arena, r->env, m, d, &o, &err));
     assert_true(e.n_used < e.n_train);
     assert_true(e.n_used <= 5 * e.n_classes);

@@ -257,7 +257,7 @@ static graft_state *one_step(room *r, graft_model *m, const char *text, bool sta
                                  .n_classes = (int64_t)k,
                                  .batch = 6,
                                  .micro_batch = 6,
-                                 .dtype = GRAFT_F32,
+                                 .dtype = GRAFT_PRECISION_FP32,
                                  .group = plain};
     graft_tensors batches;
     assert_ok(graft_safetensors_open(&batches, r->arena, GOLDEN "train/batches.safetensors", &err));

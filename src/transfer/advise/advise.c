@@ -72,13 +72,12 @@ static int reckon(graft_judged *m, graft_job *j, graft_env *quiet, double machin
 
 static int judge(graft_judged *m, const graft_candidates *c, graft_job *j, const graft_advise_options *o,
                  double machine, graft_err *err) {
-    graft_evidence_options eo = {
-        .boundaries = o->boundaries,
-        .dtype = o->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32,
-        .most = o->most,
-        .use_cache = !o->no_cache,
-        .source = true,
-        .model_path = j->model_path};
+    graft_evidence_options eo = {.boundaries = o->boundaries,
+                                 .dtype = graft_backend_precision(o->precision),
+                                 .most = o->most,
+                                 .use_cache = !o->no_cache,
+                                 .source = true,
+                                 .model_path = j->model_path};
     int rc = open_model(j, err);
     if (rc == 0) rc = open_data(j, err);
     if (rc < 0) return rc;

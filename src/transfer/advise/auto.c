@@ -83,7 +83,7 @@ static const char *choose(const graft_job *j, const graft_model_evidence *e, con
 }
 
 int graft_job_look(const char **plan, graft_job *j, graft_err *err) {
-    const graft_evidence_options o = {.dtype = GRAFT_F32,
+    const graft_evidence_options o = {.dtype = GRAFT_PRECISION_FP32,
                                       .most = MOST,
                                       .use_cache = j->options.cache_variants >= 0,
                                       .model_path = j->model_path};
