@@ -14,10 +14,19 @@
 typedef struct bench_options {
     const char *model, *train; /* train: head, top:1, full */
     int64_t batch, length;     /* samples; tokens of a text */
-    bool bf16, trace;
+    graft_precision dtype;
+    bool trace;
     double seconds;
     int threads;
 } bench_options;
+
+static const char *const bench_dtypes[] = {"fp32", "bf16", "bf16x3"};
+
+static inline graft_precision bench_dtype(const char *word) {
+    for (int i = GRAFT_PRECISION_BF16; i <= GRAFT_PRECISION_BF16X3; i++)
+        if (strcmp(word, bench_dtypes[i]) == 0) return (graft_precision)i;
+    return GRAFT_PRECISION_FP32;
+}
 
 enum { BENCH_MAX_STEPS = 100000, BENCH_WARM = 2 };
 
@@ -76,7 +85,7 @@ static inline void bench_print(const char *what, const bench_options *o, bench_c
            "%.1f, \"weights_mib\": %.1f, "
            "\"state_mib\": %.1f, \"peak_mib\": %.1f, \"kernels\": %zu, \"reorders\": %zu, \"references\": "
            "%zu}\n",
-           what, (long long)o->batch, o->bf16 ? "bf16" : "fp32", (double)o->batch / c->step[c->n / 2],
+           what, (long long)o->batch, bench_dtypes[o->dtype], (double)o->batch / c->step[c->n / 2],
            (double)o->batch / c->step[0], 1e3 * c->cpu[0] / (double)o->batch, c->n,
            (double)m->arena / 1048576.0, (double)m->weights / 1048576.0, (double)m->state / 1048576.0,
            (double)usage.ru_maxrss / 1024.0, m->n_steps, m->n_reorders, m->n_reference);
@@ -94,7 +103,7 @@ static inline int bench_main(int argc, char **argv, int (*run)(const bench_optio
         } else {
             if (strcmp(argv[i], "--batch") == 0) o.batch = strtoll(value, NULL, 10);
             if (strcmp(argv[i], "--length") == 0) o.length = strtoll(value, NULL, 10);
-            if (strcmp(argv[i], "--dtype") == 0) o.bf16 = strcmp(value, "bf16") == 0;
+            if (strcmp(argv[i], "--dtype") == 0) o.dtype = bench_dtype(value);
             if (strcmp(argv[i], "--seconds") == 0) o.seconds = strtod(value, NULL);
             if (strcmp(argv[i], "--threads") == 0) o.threads = (int)strtol(value, NULL, 10);
             if (strcmp(argv[i], "--train") == 0) o.train = value;
@@ -103,7 +112,8 @@ static inline int bench_main(int argc, char **argv, int (*run)(const bench_optio
     }
     if (!o.model) {
         fprintf(stderr,
-                "usage: %s MODEL [--batch N] [--length TOKENS] [--dtype fp32|bf16] [--seconds S] [--threads "
+                "usage: %s MODEL [--batch N] [--length TOKENS] [--dtype fp32|bf16|bf16x3] [--seconds S] "
+                "[--threads "
                 "T] [--trace]\n",
                 argv[0]);
         return 2;

@@ -1,21 +1,16 @@
 /* Where the time of a transformer's layer goes: one layer as BERT has it, traced kernel by kernel.
  *
- *     bench_encoder [--texts N] [--length L] [--width D] [--heads H] [--dtype fp32|bf16] [--threads T]
+ *     bench_encoder [--texts N] [--length L] [--width D] [--heads H] [--dtype fp32|bf16|bf16x3] [--threads T]
  *
  * Prints for each kernel its microseconds in the quietest of many runs, and their sum. */
-#include "backend/backend.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "bench.h"
 
 enum { RUNS = 60, MOST_LINES = 64 };
 
 typedef struct options {
     int64_t texts, length, width, heads;
     int threads;
-    bool bf16;
+    graft_precision dtype;
 } options;
 
 static graft_value dense(graft_graph *g, const char *name, graft_value x, int64_t in, int64_t out) {
@@ -111,7 +106,7 @@ static int run(const options *o, graft_err *err) {
     int rc = graft_env_new(&env, &eo, err);
     if (rc == 0) rc = graft_state_new(&state, env, err);
     if (rc == 0) rc = graft_graph_fuse(&fused, arena, layer(arena, o), err);
-    if (rc == 0) rc = graft_graph_precision(fused, o->bf16 ? GRAFT_BF16 : GRAFT_F32, err);
+    if (rc == 0) rc = graft_graph_precision(fused, o->dtype, err);
     if (rc == 0) rc = graft_program_compile(&p, fused, state, &co, err);
     if (rc == 0) rc = trace(p, o, err);
     graft_program_free(p);
@@ -130,7 +125,7 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--width") == 0) o.width = strtoll(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--heads") == 0) o.heads = strtoll(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--threads") == 0) o.threads = (int)strtol(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--dtype") == 0) o.bf16 = strcmp(argv[i + 1], "bf16") == 0;
+        if (strcmp(argv[i], "--dtype") == 0) o.dtype = bench_dtype(argv[i + 1]);
     }
     if (run(&o, &err) < 0) {
         fprintf(stderr, "%s\n", err.message);

@@ -1,7 +1,8 @@
 /* Samples a second of a model's forward pass, as graft runs frozen features and prediction: folded, fused,
  * packed.
  *
- *     bench_forward MODEL [--batch N] [--length TOKENS] [--dtype fp32|bf16] [--seconds S] [--threads T]
+ *     bench_forward MODEL [--batch N] [--length TOKENS] [--dtype fp32|bf16|bf16x3] [--seconds S] [--threads
+ * T]
  * [--trace]
  *
  * Prints one JSON object: images_per_second (best, median over rounds), arena and weights in MiB, peak_mib of
@@ -20,7 +21,7 @@ static int open_setup(setup *s, bench_inputs *x, const bench_options *o, graft_e
     graft_env_options eo = GRAFT_ENV_OPTIONS_INIT;
     graft_infer_options io = GRAFT_INFER_OPTIONS_INIT;
     eo.threads = o->threads;
-    io.dtype = o->bf16 ? GRAFT_BF16 : GRAFT_F32;
+    io.dtype = o->dtype;
     int rc = s->arena ? graft_env_new(&s->env, &eo, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_model_open(&s->model, s->env, o->model, NULL, err);
     if (rc == 0) rc = graft_infer_new(&s->infer, s->env, s->model, &io, err);

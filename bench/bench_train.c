@@ -1,6 +1,7 @@
 /* Training steps a second on noise: what a model's step costs, input pictures already in memory.
  *
- *     bench_train MODEL [--train head|top:N|full|lora:...] [--batch N] [--length TOKENS] [--dtype fp32|bf16]
+ *     bench_train MODEL [--train head|top:N|full|lora:...] [--batch N] [--length TOKENS] [--dtype
+ * fp32|bf16|bf16x3]
  * [--seconds S] [--threads T]
  * [--trace]
  *
@@ -53,7 +54,7 @@ static int open_setup(setup *s, const bench_options *o, graft_err *err) {
                                .n_classes = (int64_t)classes,
                                .batch = o->batch,
                                .micro_batch = o->batch,
-                               .dtype = o->bf16 ? GRAFT_BF16 : GRAFT_F32,
+                               .dtype = o->dtype,
                                .group = group_of};
     if (graft_model_modality(s->model) == GRAFT_TEXTS) s->recipe.tokens = o->batch * o->length;
     rc = graft_strategy_prepare(s->model, o->train, 0, err);

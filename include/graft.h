@@ -92,7 +92,13 @@ GRAFT_API const char *graft_version(void);
  * model is named by its path (a folder of Transformers or timm, a config.json, a checkpoint), data by theirs.
  */
 
-typedef enum graft_precision { GRAFT_PRECISION_FP32, GRAFT_PRECISION_BF16 } graft_precision;
+/** Numbers to compute with; weights stay fp32. BF16X3: all is fp32, but linear layers are sums of three
+ * products of bf16, to 2^-16 of their terms. Where the processor is no faster with it, fp32 is taken. */
+typedef enum graft_precision {
+    GRAFT_PRECISION_FP32,
+    GRAFT_PRECISION_BF16,
+    GRAFT_PRECISION_BF16X3
+} graft_precision;
 
 /** How labelled data are read; shared by fit, eval, predict and embed. */
 typedef struct graft_data_choice {
@@ -149,8 +155,8 @@ typedef struct graft_fit_options {
     double lr;           /* base rate; 0: the optimiser's for this plan; negative: found by a range test */
     double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
     double head_lr;      /* rate of the head; 0: lr */
-    double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
-                                  one, else 1 */
+    double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for pretrained
+                                  ones of texts, else 1 */
     double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */
     const char *optimizer;     /* "sgd", "adam", "adamw"; NULL: chosen */
     const char *schedule;      /* "constant", "linear", "cosine", "one_cycle"; NULL: cosine */
@@ -161,7 +167,7 @@ typedef struct graft_fit_options {
     const char *class_weights; /* "none", "auto"; NULL: none */
     const char *sampler;       /* "shuffle", "balanced"; NULL: shuffle */
     const char
-        *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
+        *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 8 */
     int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
     int64_t eval_every; /* epochs; 0: 1 */
     const char

@@ -89,6 +89,8 @@ graft_program_memory graft_program_needs(const graft_program *p);
 /** Runs once and writes one line a kernel: op, name, shapes, dtypes, implementation, microseconds. */
 int graft_program_trace(graft_program *p, graft_buf *out, graft_err *err);
 
+/** What is asked for, or FP32 where this processor is no faster with it. */
+graft_precision graft_backend_precision(graft_precision asked);
 /** Whether this machine computes bf16 faster than float32. */
 bool graft_backend_has_bf16(void);
 

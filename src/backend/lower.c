@@ -57,6 +57,20 @@ bool graft_lower_is_frozen(const graft_lowering *l, graft_value v) {
     return info->kind == GRAFT_PARAM && !info->trained;
 }
 
+bool graft_lower_is_packed(const graft_lowering *l, graft_value v, const graft_layout *layout) {
+    return graft_lower_is_frozen(l, v) && graft_state_find_packed(l->state, &l->values[v].info, layout);
+}
+
+bool graft_lower_is_read_by(const graft_lowering *l, graft_value v, const graft_op *op) {
+    size_t n = graft_graph_n_nodes(l->graph);
+    for (size_t i = 0; i < n; i++) {
+        const graft_node *node = graft_graph_node_at(l->graph, i);
+        for (size_t k = 0; node->op == op && k < node->n_in; k++)
+            if (node->in[k] == v) return true;
+    }
+    return false;
+}
+
 bool graft_lower_has(const graft_lowering *l, const graft_op *op) {
     size_t n = graft_graph_n_nodes(l->graph);
     for (size_t i = 0; i < n; i++)

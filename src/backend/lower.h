@@ -77,6 +77,10 @@ bool graft_lower_may_take(const graft_lowering *l, const graft_node *n, size_t o
 bool graft_lower_is_used(const graft_lowering *l, graft_value v);
 /** Whether v is a parameter that this graph does not change: packed once, in any layout. */
 bool graft_lower_is_frozen(const graft_lowering *l, graft_value v);
+/** Whether frozen v lies in `layout` in the state already, for this program or another. */
+bool graft_lower_is_packed(const graft_lowering *l, graft_value v, const graft_layout *layout);
+/** Whether a node of `op` reads v. */
+bool graft_lower_is_read_by(const graft_lowering *l, graft_value v, const graft_op *op);
 /** Whether the graph has a node of `op`. */
 bool graft_lower_has(const graft_lowering *l, const graft_op *op);
 /** A buffer that lives for the steps that name it. */
@@ -108,6 +112,9 @@ const graft_backend *graft_state_backend(const graft_state *s);
 void *graft_state_device(const graft_state *s);
 /** The slot of a changing value, or NULL. */
 graft_slot *graft_state_find(const graft_state *s, const char *name);
+/** The slot that holds frozen `info` in `layout`, or NULL. */
+graft_slot *graft_state_find_packed(const graft_state *s, const graft_value_info *info,
+                                    const graft_layout *layout);
 /** The slot that holds `info` in `layout`, made if need be (changing values: `layout` only counts when new).
  */
 int graft_state_slot(graft_state *s, graft_slot **out, const graft_value_info *info,

@@ -102,6 +102,18 @@ static bool same_source(const graft_source *a, const graft_source *b) {
            a->variance == b->variance && !(a->eps < b->eps) && !(a->eps > b->eps) && a->is_bias == b->is_bias;
 }
 
+graft_slot *graft_state_find_packed(const graft_state *s, const graft_value_info *info,
+                                    const graft_layout *layout) {
+    for (size_t i = 0; i < s->n_slots; i++) {
+        graft_slot *c = s->slots[i];
+        if (!c->changes && same_source(&c->source, &info->source) &&
+            graft_shape_equal(&c->shape, &info->shape) && strcmp(c->name, info->name) == 0 &&
+            s->backend->same(c->layout, layout))
+            return c;
+    }
+    return NULL;
+}
+
 int graft_state_slot(graft_state *s, graft_slot **out, const graft_value_info *info,
                      const graft_layout *layout, bool *is_new, graft_err *err) {
     bool changes = info->trained || info->kind == GRAFT_STATE;
@@ -114,13 +126,7 @@ int graft_state_slot(graft_state *s, graft_slot **out, const graft_value_info *i
                                  info->name);
         }
     } else {
-        for (size_t i = 0; i < s->n_slots && !slot; i++) {
-            graft_slot *c = s->slots[i];
-            if (!c->changes && same_source(&c->source, &info->source) &&
-                graft_shape_equal(&c->shape, &info->shape) && strcmp(c->name, info->name) == 0 &&
-                s->backend->same(c->layout, layout))
-                slot = c;
-        }
+        slot = graft_state_find_packed(s, info, layout);
     }
     if (!slot || !slot->layout) {
         graft_layout *copy = NULL; /* first: a slot is whole, or is not there */

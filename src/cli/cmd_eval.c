@@ -41,7 +41,7 @@ static const graft_opt own_options[] = {
     {.name = "dtype",
      .kind = GRAFT_OPT_CHOICE,
      .offset = AT(use.precision),
-     .value = "fp32|bf16",
+     .value = "fp32|bf16|bf16x3",
      .help = "numbers to compute with"},
     {.name = "no-cache",
      .kind = GRAFT_OPT_FLAG,
@@ -60,7 +60,7 @@ static const graft_opt own_options[] = {
 
 static const graft_opt_group groups[] = {
     {"What", own_options, GRAFT_COUNT(own_options), 0},
-    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data) - 3, AT(use.data)},
+    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(use.data)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
 

@@ -1,5 +1,6 @@
 /* Making a graph and looking at it. */
 #include "graph/core.h"
+#include "graph/op.h"
 
 #include <string.h>
 
@@ -39,6 +40,15 @@ graft_value_info *graft_graph_value_mut(graft_graph *g, graft_value v) {
 
 const graft_node *graft_graph_node_at(const graft_graph *g, size_t i) {
     return i < g->n_nodes ? &g->nodes[i] : NULL;
+}
+
+int graft_graph_node_set(graft_graph *g, size_t i, const void *attr, graft_err *err) {
+    const size_t size = g->nodes[i].op->attr_size;
+    void *copy = graft_arena_alloc(g->arena, size);
+    if (!copy) return graft_err_nomem(err);
+    memcpy(copy, attr, size);
+    g->nodes[i].attr = copy;
+    return 0;
 }
 
 size_t graft_graph_outputs(const graft_graph *g, const graft_output **out) {

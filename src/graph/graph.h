@@ -106,6 +106,8 @@ size_t graft_graph_n_nodes(const graft_graph *g);
 const graft_value_info *graft_graph_value(const graft_graph *g, graft_value v);
 graft_value_info *graft_graph_value_mut(graft_graph *g, graft_value v);
 const graft_node *graft_graph_node_at(const graft_graph *g, size_t i);
+/** Replaces the attributes of node i by a copy of `attr`. */
+int graft_graph_node_set(graft_graph *g, size_t i, const void *attr, graft_err *err);
 size_t graft_graph_outputs(const graft_graph *g, const graft_output **out);
 size_t graft_graph_assigns(const graft_graph *g, const graft_assign **out);
 /** By name among inputs, parameters, states and outputs; GRAFT_NONE when there is none. */
@@ -156,8 +158,9 @@ int graft_graph_rename_trained(graft_graph **out, graft_arena *arena, const graf
  * n_values of `from`, is what stands for v there, GRAFT_NONE where nothing reads it. Outputs and assigns are
  * left. append.c */
 int graft_graph_append(graft_graph *to, const graft_graph *from, graft_value *map, graft_err *err);
-/** Marks in place what may be computed in bf16: results of ops whose row allows it. precision.c */
-int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err);
+/** Marks in place what is computed in another precision than float32: results of ops whose row allows bf16;
+ * bf16x3: the products of linear layers. precision.c */
+int graft_graph_precision(graft_graph *g, graft_precision precision, graft_err *err);
 /** Adds the nodes that compute d(loss)/d(wrt[i]) into grads[i] (GRAFT_NONE when loss does not depend on it).
  * Reverse accumulation over the ops' gradient rules. grad.c */
 int graft_graph_grad(graft_graph *g, graft_value loss, const graft_value *wrt, size_t n_wrt,

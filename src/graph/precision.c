@@ -1,4 +1,9 @@
-/* Which results are bf16: those that the row of their op allows, but for what leaves the graph (outputs,
+/* What is computed in another precision than float32.
+ *
+ * bf16x3: the products of linear layers and of their gradients, with nodes' attributes saying so; all values
+ * stay float32.
+ *
+ * bf16: results are, those that the row of their op allows, but for what leaves the graph (outputs,
  * assigned values), what a loss reads as its logits, and the sums of what stays float32, so gradients of
  * parameters do too. A view has the type of what it shows. */
 #include "graph/graph.h"
@@ -33,13 +38,25 @@ static void mark_node(graft_graph *g, const graft_node *n, const bool *keep) {
     }
 }
 
-int graft_graph_precision(graft_graph *g, graft_dtype dtype, graft_err *err) {
+static int mark_products(graft_graph *g, graft_err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < graft_graph_n_nodes(g) && rc == 0; i++) {
+        const graft_node *n = graft_graph_node_at(g, i);
+        if (n->op != &graft_op_linear && n->op != &graft_op_linear_dx && n->op != &graft_op_linear_dw)
+            continue;
+        graft_linear_attr a = *(const graft_linear_attr *)n->attr;
+        a.bf16x3 = 1;
+        rc = graft_graph_node_set(g, i, &a, err);
+    }
+    return rc;
+}
+
+int graft_graph_precision(graft_graph *g, graft_precision precision, graft_err *err) {
     int rc = graft_graph_end(g, err);
-    if (rc < 0) return rc;
-    if (dtype == GRAFT_F32) return 0;
-    if (dtype != GRAFT_BF16)
-        return graft_err_set(err, GRAFT_EDTYPE, "activations can be F32 or BF16, not %s",
-                             graft_dtype_name(dtype));
+    if (rc < 0 || precision == GRAFT_PRECISION_FP32) return rc;
+    if (precision == GRAFT_PRECISION_BF16X3) return mark_products(g, err);
+    if (precision != GRAFT_PRECISION_BF16)
+        return graft_err_set(err, GRAFT_EUSAGE, "%d is no precision", (int)precision);
     graft_arena *scratch = graft_arena_new(NULL);
     bool *keep = scratch ? graft_arena_array(scratch, graft_graph_n_values(g), sizeof *keep) : NULL;
     if (keep) {

@@ -5,8 +5,8 @@
 
 /* Folded and fused where nothing is trained. All outputs go out: the logits, and what a head gives beside
  * them. */
-static int inference_graph(graft_graph **out, graft_arena *arena, const graft_graph *graph, graft_dtype dtype,
-                           graft_err *err) {
+static int inference_graph(graft_graph **out, graft_arena *arena, const graft_graph *graph,
+                           graft_precision dtype, graft_err *err) {
     graft_graph *part = NULL, *still = NULL, *folded = NULL;
     const graft_output *outputs;
     size_t n = graft_graph_outputs(graph, &outputs);
@@ -21,7 +21,7 @@ static int inference_graph(graft_graph **out, graft_arena *arena, const graft_gr
 }
 
 int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_task task,
-                         const char *const *class_names, graft_dtype dtype, graft_err *err) {
+                         const char *const *class_names, graft_precision dtype, graft_err *err) {
     graft_graph *g = NULL;
     *e = (graft_evaluator){.arena = graft_arena_new(NULL)};
     if (!e->arena) return graft_err_nomem(err);
@@ -147,7 +147,7 @@ static void *copy(graft_arena *arena, const void *from, size_t n, size_t size) {
 
 int graft_evaluate(graft_answers *out, graft_arena *arena, const graft_env *env, const graft_graph *graph,
                    graft_state *state, graft_batches *batches, graft_task task,
-                   const char *const *class_names, graft_dtype dtype, graft_err *err) {
+                   const char *const *class_names, graft_precision dtype, graft_err *err) {
     graft_evaluator e;
     int rc = graft_evaluator_init(&e, graph, state, task, class_names, dtype, err);
     if (rc == 0) rc = graft_evaluator_run(&e, env, batches, err);

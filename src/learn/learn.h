@@ -120,10 +120,10 @@ struct graft_recipe {
     int64_t batch;  /* effective batch: samples an update */
     int64_t micro_batch; /* samples a step of the program; divides or equals batch; the rest is accumulated */
     int segments;        /* recomputation of activations: 0 none, else number of segments */
-    graft_dtype dtype;   /* of activations */
-    uint64_t seed;       /* dropout */
-    int64_t eval_every;  /* epochs between evaluations; 0: 1 */
-    int64_t early_stop;  /* evaluations without improvement before stopping; 0: never */
+    graft_precision dtype;
+    uint64_t seed;      /* dropout */
+    int64_t eval_every; /* epochs between evaluations; 0: 1 */
+    int64_t early_stop; /* evaluations without improvement before stopping; 0: never */
     double ema; /* decay of the weights' exponential average, which is what is evaluated and kept; 0: none */
     double swa; /* share of the epochs, the last ones, whose weights are averaged and kept; 0: none */
     double r_drop, bss, delta; /* strengths of further terms (regulariser/); 0: none */
@@ -357,6 +357,6 @@ struct graft_answers {
  * class_names [k] are read where the head is a conditional random field. Arrays in the arena. */
 int graft_evaluate(graft_answers *out, graft_arena *arena, const graft_env *env, const graft_graph *graph,
                    graft_state *state, graft_batches *batches, graft_task task,
-                   const char *const *class_names, graft_dtype dtype, graft_err *err);
+                   const char *const *class_names, graft_precision dtype, graft_err *err);
 
 #endif

@@ -49,7 +49,7 @@ typedef struct graft_evaluator {
 } graft_evaluator;
 
 int graft_evaluator_init(graft_evaluator *e, const graft_graph *graph, graft_state *state, graft_task task,
-                         const char *const *class_names, graft_dtype dtype, graft_err *err);
+                         const char *const *class_names, graft_precision dtype, graft_err *err);
 /** One pass; the results stay in e->answers. */
 int graft_evaluator_run(graft_evaluator *e, const graft_env *env, graft_batches *batches, graft_err *err);
 void graft_evaluator_done(graft_evaluator *e);
@@ -140,7 +140,7 @@ typedef struct graft_average {
 } graft_average;
 
 /** After the step's programs were compiled, whose layouts it takes. */
-int graft_average_init(graft_average *a, const graft_graph *suffix, graft_state *state, graft_dtype dtype,
+int graft_average_init(graft_average *a, const graft_graph *suffix, graft_state *state, graft_precision dtype,
                        graft_err *err);
 void graft_average_done(graft_average *a);
 /** average <- (1 - share) average + share w; share 1 copies. */

@@ -69,7 +69,7 @@ static int find_statistics(graft_average *a, graft_err *err) {
     return a->room ? 0 : graft_err_nomem(err);
 }
 
-int graft_average_init(graft_average *a, const graft_graph *suffix, graft_state *state, graft_dtype dtype,
+int graft_average_init(graft_average *a, const graft_graph *suffix, graft_state *state, graft_precision dtype,
                        graft_err *err) {
     *a = (graft_average){.arena = graft_arena_new(NULL), .state = state};
     if (!a->arena) return graft_err_nomem(err);

@@ -19,7 +19,7 @@ struct graft_infer {
     graft_arena *arena;
     graft_graph *graph; /* folded and fused */
     graft_state *state;
-    graft_dtype dtype;
+    graft_precision dtype;
     int64_t height, width;
     const graft_program *last; /* the one that ran last */
     ready_program ready[N_PROGRAMS];
@@ -32,8 +32,7 @@ static int build(graft_infer *f, graft_err *err) {
     if ((rc = graft_model_graph(&plain, f->arena, f->m, f->height, f->width, err)) < 0) return rc;
     if ((rc = graft_graph_fold(&folded, f->arena, plain, err)) < 0) return rc;
     if ((rc = graft_graph_fuse(&f->graph, f->arena, folded, err)) < 0) return rc;
-    bool narrow = f->dtype == GRAFT_BF16 && graft_backend_has_bf16();
-    return narrow ? graft_graph_precision(f->graph, GRAFT_BF16, err) : 0;
+    return graft_graph_precision(f->graph, graft_backend_precision(f->dtype), err);
 }
 
 int graft_infer_new(graft_infer **out, const graft_env *env, const graft_model *m,

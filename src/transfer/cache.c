@@ -53,7 +53,8 @@ struct graft_cache {
     bool stays_in_memory; /* the file could not be grown */
 };
 
-graft_hash graft_cache_key(graft_hash prefix, graft_hash preprocessing, graft_dtype dtype, int64_t variant) {
+graft_hash graft_cache_key(graft_hash prefix, graft_hash preprocessing, graft_precision dtype,
+                           int64_t variant) {
     const uint64_t parts[] = {prefix.lo,       prefix.hi,         preprocessing.lo,   preprocessing.hi,
                               (uint64_t)dtype, (uint64_t)variant, GRAFT_CACHE_VERSION};
     return graft_hash_bytes(parts, sizeof parts);

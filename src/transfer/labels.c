@@ -105,7 +105,7 @@ static int knows_classes(bool *knows, graft_job *j, graft_err *err) {
     if (rc == 0) rc = graft_loader_open(&loader, j->data, &plain, &o, err);
     if (rc == 0)
         rc = graft_evaluate(&answers, arena, j->env, graph, state, &loader, GRAFT_TASK_CLASSES, NULL,
-                            GRAFT_F32, err);
+                            GRAFT_PRECISION_FP32, err);
     for (int64_t i = 0; i < answers.n && rc == 0; i++) {
         const float *z = answers.logits + i * answers.k;
         int64_t best = 0;

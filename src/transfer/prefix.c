@@ -43,7 +43,7 @@ static graft_value *boundary_values(const graft_prefix *p, const graft_graph *g,
 }
 
 static int compile_prefix(graft_prefix *p, const graft_env *env, const graft_graph *g,
-                          const graft_value *boundary, graft_dtype dtype, graft_err *err) {
+                          const graft_value *boundary, graft_precision dtype, graft_err *err) {
     graft_output *outputs = graft_arena_array(p->arena, p->n_values + 1, sizeof *outputs);
     graft_graph *part = NULL, *still = NULL, *folded = NULL, *fused = NULL;
     if (!outputs) return graft_err_nomem(err);
@@ -71,7 +71,7 @@ static size_t forward_outputs(graft_output *out, const graft_graph *g) {
 }
 
 static int split(graft_prefix *p, graft_graph **suffix, graft_arena *arena, const graft_env *env,
-                 const graft_graph *whole, graft_dtype dtype, graft_err *err) {
+                 const graft_graph *whole, graft_precision dtype, graft_err *err) {
     graft_plan plan;
     int rc = graft_plan_derive(&plan, p->arena, whole, err);
     if (rc == 0) rc = name_boundary(p, whole, &plan, err);
@@ -116,7 +116,7 @@ int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_grap
 }
 
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
-                       const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
+                       const graft_graph *graph, graft_precision dtype, int64_t batch, int64_t longest,
                        graft_err *err) {
     graft_graph *whole = NULL;
     graft_plan plan;
@@ -140,7 +140,7 @@ int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena 
 }
 
 int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft_graph *graph,
-                           const graft_value *values, size_t n, graft_dtype dtype, int64_t longest,
+                           const graft_value *values, size_t n, graft_precision dtype, int64_t longest,
                            graft_err *err) {
     graft_prefix *p = make_prefix(0, longest);
     *out = NULL;

@@ -31,12 +31,12 @@ typedef struct graft_prefix {
  * many samples the prefix runs at once, 0: as many as in all runs, so that rows are the same; `longest` the
  * most tokens of a text, 0 for pictures. */
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
-                       const graft_graph *graph, graft_dtype dtype, int64_t batch, int64_t longest,
+                       const graft_graph *graph, graft_precision dtype, int64_t batch, int64_t longest,
                        graft_err *err);
 /** The part of a graph that computes `values` [n], all of it frozen: a row holds them one after the other.
  * Which values they are is part of the hash. */
 int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft_graph *graph,
-                           const graft_value *values, size_t n, graft_dtype dtype, int64_t longest,
+                           const graft_value *values, size_t n, graft_precision dtype, int64_t longest,
                            graft_err *err);
 /** Whether the frozen prefix of a marked graph does enough of the work to be kept: not so where adapters
  * begin at the first layer, and what is frozen before them is four times as large as it is dear. */
@@ -63,15 +63,20 @@ void graft_row_tensors_done(graft_row_tensors *t);
 /** Puts rows[i], of the samples of *b, in place of b's inputs. `b` has spans where rows are by token. */
 int graft_row_tensors_put(graft_row_tensors *t, graft_batch *b, const float *const *rows, graft_err *err);
 
+/** Sees every sample that is not yet seen and settles the data, as graft_data_check does; what pictures look
+ * like is taken from the bottleneck cache and kept there. The contents have to be hashed. seen.c */
+int graft_seen_check(const graft_env *env, graft_data *d, graft_err *err);
+
 /** Rows of all samples of some data, filled once: from the cache where it has them, else computed. */
 typedef struct graft_features graft_features;
 
 typedef struct graft_features_options {
-    graft_dtype dtype;
+    graft_precision dtype;
     int64_t variants; /* augmented variants of the train part beside the plain rows; 0: none */
     uint64_t seed;    /* of the variants */
     bool use_cache;
-    bool check;             /* the plain pass sees every sample, then settles the data */
+    bool check;             /* the plain pass sees every sample, then settles the data; where that leaves
+                               samples out, it comes first, and these have no rows */
     bool partial;           /* with `samples`: nothing but these is read, and the data are not settled */
     const int64_t *samples; /* [n_samples] the samples whose plain rows are wanted; NULL: all */
     int64_t n_samples;

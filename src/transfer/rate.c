@@ -27,7 +27,7 @@ static int key_of(const graft_job *j, char *out, graft_err *err) {
     char *text = settings ? json_dumps(settings, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
     json_decref(settings);
     if (!text) return graft_err_nomem(err);
-    const graft_dtype dtype = j->recipe.dtype;
+    const graft_precision dtype = j->recipe.dtype;
     graft_hash parts[3] = {graft_hash_bytes(text, strlen(text)), j->source,
                            graft_hash_bytes(&dtype, sizeof dtype)};
     free(text);

@@ -13,7 +13,7 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path, c
 /** The one adapter of the options; EUSAGE when they name several. */
 int graft_use_one_adapter(const char **out, const graft_use_options *options, graft_err *err);
 /** The element type to compute in: bf16 only where asked for and the processor has it. */
-graft_dtype graft_use_dtype(const graft_use_options *options);
+graft_precision graft_use_dtype(const graft_use_options *options);
 /** Data options as a choice says, for samples of the model's kind without labels. */
 graft_data_options graft_use_data_options(const graft_data_choice *choice, const graft_model *m);
 /** What is to be answered, unlabelled, in its order: files, or the texts themselves where the options say so.

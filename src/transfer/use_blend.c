@@ -103,7 +103,7 @@ static int answer(graft_answers *out, blending *b, graft_part part, graft_arena 
     if (rc == 0) rc = graft_state_new(&state, b->env, err);
     if (rc == 0)
         rc = graft_evaluate(out, arena, b->env, rows.suffix, state, &batches, graft_model_task(m),
-                            graft_model_labels(m, &n_labels), GRAFT_F32, err);
+                            graft_model_labels(m, &n_labels), GRAFT_PRECISION_FP32, err);
     graft_batches_close(&batches);
     graft_state_free(state);
     graft_use_rows_close(&rows);

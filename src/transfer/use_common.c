@@ -27,8 +27,8 @@ int graft_use_model(graft_model **out, const graft_env *env, const char *path, c
     return rc;
 }
 
-graft_dtype graft_use_dtype(const graft_use_options *options) {
-    return options->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32;
+graft_precision graft_use_dtype(const graft_use_options *options) {
+    return graft_backend_precision(options->precision);
 }
 
 graft_data_options graft_use_data_options(const graft_data_choice *choice, const graft_model *m) {
@@ -61,7 +61,7 @@ int graft_use_inputs(graft_data **out, const graft_env *env, const graft_model *
 }
 
 /* Only the head is trained: all below it is the prefix. */
-static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, graft_dtype dtype,
+static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, graft_precision dtype,
                  graft_err *err) {
     const graft_evidence evidence = {0};
     graft_graph *graph = NULL;

@@ -88,7 +88,7 @@ static int measure(evaluation *e, graft_err *err) {
     if (rc == 0) rc = graft_state_new(&state, e->env, err);
     if (rc == 0)
         rc = graft_evaluate(&answers, e->arena, e->env, e->rows.suffix, state, &batches, task, labels,
-                            GRAFT_F32, err);
+                            GRAFT_PRECISION_FP32, err);
     if (rc == 0 && answers.n == 0)
         rc = graft_err_set(err, GRAFT_EDATA, "%s: no sample could be read", graft_data_path(e->data));
     if (rc == 0) rc = graft_decision_apply(&told, e->arena, &e->decision, &answers, err);

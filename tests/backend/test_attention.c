@@ -248,7 +248,9 @@ static results run_program(bench *b, graft_dtype dtype, graft_attention_attr att
     graft_graph_node(g, &graft_op_attention_grad, &attr,
                      (graft_value[]){of[0], of[1], of[2], s, r, node[0], node[1], of[3]}, 8, out + 1);
     for (size_t i = 0; i < 4; i++) graft_graph_output(g, outputs[i], out[i]);
-    if (graft_graph_precision(g, dtype, &b->err) < 0) fail_msg("%s", b->err.message);
+    if (graft_graph_precision(g, dtype == GRAFT_BF16 ? GRAFT_PRECISION_BF16 : GRAFT_PRECISION_FP32, &b->err) <
+        0)
+        fail_msg("%s", b->err.message);
     graft_program *p = NULL;
     graft_compile_options options = {.batch = SAMPLES, .tokens = TOKENS};
     if (graft_program_compile(&p, g, b->state, &options, &b->err) < 0) fail_msg("%s", b->err.message);

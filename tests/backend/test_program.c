@@ -321,6 +321,42 @@ static void a_frozen_weight_is_packed_once(void **unused) {
     bench_free(&b);
 }
 
+/* What LoRA trains: something before a layer that is frozen. */
+static void a_frozen_layer_is_held_once_for_forward_gradient_and_inference(void **unused) {
+    (void)unused;
+    enum { IN = 40, OUT = 48 };
+    bench b = bench_new(2);
+    const float *values = bench_random(&b, IN * OUT, -1, 1, 1);
+    graft_tensor frozen = {.name = "w",
+                           .dtype = GRAFT_F32,
+                           .shape = {2, {OUT, IN}},
+                           .data = values,
+                           .size = sizeof(float) * IN * OUT};
+    graft_graph *graphs[2];
+    for (int i = 0; i < 2; i++) {
+        graft_graph *g = graphs[i] = graft_graph_new(b.arena);
+        graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, IN}});
+        graft_value a = graft_graph_param(g, "a", NULL, (graft_shape){2, {IN, IN}}), da;
+        graft_value w = graft_graph_param(g, "w", &frozen, frozen.shape);
+        graft_graph_value_mut(g, a)->trained = true;
+        graft_value y = graft_linear(g, graft_linear(g, x, a, GRAFT_NONE), w, GRAFT_NONE);
+        graft_graph_output(g, "y", y);
+        if (i == 1) continue;
+        graft_value t = graft_graph_input(g, "t", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, OUT}});
+        graft_value c = graft_graph_input(g, "c", GRAFT_F32, (graft_shape){1, {GRAFT_DIM_BATCH}});
+        graft_value loss = graft_cross_entropy(g, y, t, c);
+        assert_int_equal(graft_graph_grad(g, loss, &a, 1, &da, &b.err), 0);
+        graft_graph_output(g, "da", da);
+    }
+    graft_program *step = bench_compile(&b, graphs[0], b.state, 8),
+                  *look = bench_compile(&b, graphs[1], b.state, 9);
+    assert_int_equal(graft_program_needs(step).weights, sizeof(float) * IN * OUT);
+    assert_int_equal(graft_program_needs(look).weights, 0);
+    graft_program_free(step);
+    graft_program_free(look);
+    bench_free(&b);
+}
+
 static void a_trace_has_a_line_for_every_step(void **unused) {
     (void)unused;
     bench b = bench_new(1);
@@ -352,6 +388,7 @@ int main(void) {
         cmocka_unit_test(the_same_seed_and_threads_give_the_same_bits),
         cmocka_unit_test(an_inference_run_between_two_steps_changes_no_bit),
         cmocka_unit_test(a_frozen_weight_is_packed_once),
+        cmocka_unit_test(a_frozen_layer_is_held_once_for_forward_gradient_and_inference),
         cmocka_unit_test(a_trace_has_a_line_for_every_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,7 +158,7 @@ typedef struct room {
     graft_program *program;
 } room;
 
-static room open_room(network *net, int threads, graft_dtype dtype) {
+static room open_room(network *net, int threads, graft_precision dtype) {
     room r = {.arena = net->arena};
     graft_env_options o = GRAFT_ENV_OPTIONS_INIT;
     graft_err err = {0};
@@ -236,7 +236,7 @@ static void compare_outputs(const network *net, const room *r, const evaluation 
 
 /* ---- What is promised --------------------------------------------------------------------------------------- */
 
-static void check(bool trained, graft_dtype dtype, double tolerance) {
+static void check(bool trained, graft_precision dtype, double tolerance) {
     graft_arena *arena = graft_arena_new(NULL);
     network net = build(arena, trained);
     if (trained) add_gradients(&net);
@@ -253,12 +253,12 @@ static void check(bool trained, graft_dtype dtype, double tolerance) {
 
 static void gradients_of_a_text_network_equal_the_references(void **state) {
     (void)state;
-    check(true, GRAFT_F32, 1e-4);
+    check(true, GRAFT_PRECISION_FP32, 1e-4);
 }
 
 static void inference_with_frozen_weights_equals_the_references(void **state) {
     (void)state;
-    check(false, GRAFT_F32, 1e-5);
+    check(false, GRAFT_PRECISION_FP32, 1e-5);
 }
 
 static void in_bf16_they_are_near(void **state) {
@@ -267,8 +267,8 @@ static void in_bf16_they_are_near(void **state) {
         print_message("skipped: this processor has no bf16\n");
         skip();
     }
-    check(true, GRAFT_BF16, 0.1);
-    check(false, GRAFT_BF16, 0.05);
+    check(true, GRAFT_PRECISION_BF16, 0.1);
+    check(false, GRAFT_PRECISION_BF16, 0.05);
 }
 
 static void what_padding_holds_and_how_many_threads_run_changes_no_bit(void **state) {
@@ -276,7 +276,7 @@ static void what_padding_holds_and_how_many_threads_run_changes_no_bit(void **st
     graft_arena *arena = graft_arena_new(NULL);
     network net = build(arena, true);
     add_gradients(&net);
-    room a = open_room(&net, 1, GRAFT_F32), b = open_room(&net, 2, GRAFT_F32);
+    room a = open_room(&net, 1, GRAFT_PRECISION_FP32), b = open_room(&net, 2, GRAFT_PRECISION_FP32);
     inputs in = make_inputs(0), other = make_inputs(WORDS - 1);
     run(&a, &in);
     run(&b, &other);
@@ -296,7 +296,7 @@ static void a_batch_of_absent_samples_has_no_gradient(void **state) {
     graft_arena *arena = graft_arena_new(NULL);
     network net = build(arena, true);
     add_gradients(&net);
-    room r = open_room(&net, 2, GRAFT_F32);
+    room r = open_room(&net, 2, GRAFT_PRECISION_FP32);
     inputs in = make_inputs(0);
     memset(in.weight, 0, sizeof in.weight);
     run(&r, &in);

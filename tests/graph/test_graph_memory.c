@@ -77,7 +77,7 @@ static int all_passes(const graft_graph *g, graft_err *err) {
         rc = graft_graph_grad(fused, graft_graph_find(fused, "loss"), &wrt, 1, &d, err);
         if (rc == 0) rc = graft_graph_recompute(&again, arenas[6], fused, n_forward, 3, err);
     }
-    if (rc == 0) rc = graft_graph_precision(again, GRAFT_BF16, err);
+    if (rc == 0) rc = graft_graph_precision(again, GRAFT_PRECISION_BF16, err);
     if (rc == 0) {
         graft_graph_print(again, &text);
         if (text.failed) rc = GRAFT_ENOMEM;

@@ -39,7 +39,7 @@ static int setup(void **state) {
     for (size_t i = 0; i < f->n_gradients; i++)
         graft_sgd(f->g, wrt[i], f->gradients[i], lr, GRAFT_NONE,
                   (graft_sgd_attr){.momentum = 0.9, .lr_scale = 1});
-    return graft_graph_precision(f->g, GRAFT_BF16, NULL);
+    return graft_graph_precision(f->g, GRAFT_PRECISION_BF16, NULL);
 }
 
 static int teardown(void **state) {
@@ -110,7 +110,7 @@ static void a_view_has_the_type_of_what_it_shows(void **state) {
     graft_value last = graft_relu(g, x), of_last = graft_flatten(g, last);
     graft_graph_output(g, "z", of_last);
     graft_graph_output(g, "i", of_input);
-    assert_int_equal(graft_graph_precision(g, GRAFT_BF16, NULL), 0);
+    assert_int_equal(graft_graph_precision(g, GRAFT_PRECISION_BF16, NULL), 0);
     assert_int_equal(type_of(g, of_input), GRAFT_F32);
     assert_int_equal(type_of(g, inner), GRAFT_BF16);
     assert_int_equal(type_of(g, of_result), GRAFT_BF16);
@@ -118,9 +118,34 @@ static void a_view_has_the_type_of_what_it_shows(void **state) {
     assert_int_equal(type_of(g, last), GRAFT_F32);
 }
 
-static void float16_is_refused(void **state) {
+static void another_precision_is_refused(void **state) {
     const fixture *f = *state;
-    assert_int_equal(graft_graph_precision(f->g, GRAFT_F16, NULL), GRAFT_EDTYPE);
+    assert_int_equal(graft_graph_precision(f->g, (graft_precision)7, NULL), GRAFT_EUSAGE);
+}
+
+static void bf16x3_marks_products_and_changes_no_type(void **state) {
+    const fixture *f = *state;
+    graft_graph *g = graft_graph_new(f->arena);
+    graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, 3}}), d;
+    graft_value w = graft_graph_param(g, "w", NULL, (graft_shape){2, {3, 3}});
+    graft_value y = graft_linear(g, graft_relu(g, x), w, GRAFT_NONE);
+    graft_value loss =
+        graft_mse(g, y, graft_graph_input(g, "t", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, 3}}),
+                  graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {GRAFT_DIM_BATCH}}));
+    assert_int_equal(graft_graph_grad(g, loss, &w, 1, &d, NULL), 0);
+    graft_hash before, after;
+    assert_int_equal(graft_graph_hash(g, &before, NULL), 0);
+    assert_int_equal(graft_graph_precision(g, GRAFT_PRECISION_BF16X3, NULL), 0);
+    size_t n_marked = 0;
+    for (size_t i = 0; i < graft_graph_n_nodes(g); i++) {
+        const graft_node *n = graft_graph_node_at(g, i);
+        assert_int_equal(type_of(g, n->out[0]), GRAFT_F32);
+        if (n->op == &graft_op_linear || n->op == &graft_op_linear_dw)
+            n_marked += ((const graft_linear_attr *)n->attr)->bf16x3 == 1;
+    }
+    assert_int_equal(n_marked, 2);
+    assert_int_equal(graft_graph_hash(g, &after, NULL), 0);
+    assert_false(graft_hash_equal(before, after)); /* features of one are not those of the other */
 }
 
 int main(void) {
@@ -131,7 +156,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(logits_and_outputs_stay_float32, setup, teardown),
         cmocka_unit_test_setup_teardown(gradients_summed_from_bf16_are_bf16, setup, teardown),
         cmocka_unit_test_setup_teardown(a_view_has_the_type_of_what_it_shows, setup, teardown),
-        cmocka_unit_test_setup_teardown(float16_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_precision_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(bf16x3_marks_products_and_changes_no_type, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

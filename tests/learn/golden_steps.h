@@ -30,7 +30,7 @@ static inline graft_recipe golden_recipe(const json_t *json, int64_t n) {
         .epochs = 1,
         .batch = n,
         .micro_batch = n,
-        .dtype = GRAFT_F32,
+        .dtype = GRAFT_PRECISION_FP32,
     };
     assert_non_null(out.optimiser);
     return out;

@@ -100,7 +100,7 @@ static inline graft_recipe toy_recipe(void) {
                           .n_classes = SMALL_NET_CLASSES,
                           .batch = TOY_BATCH,
                           .micro_batch = TOY_BATCH,
-                          .dtype = GRAFT_F32,
+                          .dtype = GRAFT_PRECISION_FP32,
                           .seed = 3,
                           .group = toy_group};
 }

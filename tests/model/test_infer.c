@@ -1,6 +1,6 @@
 #include "model_room.h"
 
-static void replay(room *r, const char *folder, graft_dtype dtype, double tolerance) {
+static void replay(room *r, const char *folder, graft_precision dtype, double tolerance) {
     graft_err err = {0};
     graft_tensors gold;
     assert_ok(graft_safetensors_open(&gold, r->arena, file_of(r, folder, "golden.safetensors"), &err));
@@ -21,7 +21,7 @@ static void replay(room *r, const char *folder, graft_dtype dtype, double tolera
 
 static void outputs_equal_those_of_transformers_and_timm(void **state) {
     for (size_t i = 0; i < GRAFT_COUNT(golden_folders); i++)
-        replay(*state, golden(*state, golden_folders[i]), GRAFT_F32, 1e-5);
+        replay(*state, golden(*state, golden_folders[i]), GRAFT_PRECISION_FP32, 1e-5);
 }
 
 static void full_size_outputs_equal_those_of_transformers_and_timm(void **state) {
@@ -33,11 +33,11 @@ static void full_size_outputs_equal_those_of_transformers_and_timm(void **state)
         skip();
     }
     for (size_t i = 0; i < GRAFT_COUNT(folders); i++)
-        replay(r, file_of(r, root, folders[i]), GRAFT_F32, 1e-4);
+        replay(r, file_of(r, root, folders[i]), GRAFT_PRECISION_FP32, 1e-4);
 }
 
 static void bf16_stays_near(void **state) {
-    replay(*state, golden(*state, "hf_basic"), GRAFT_BF16, 0.05);
+    replay(*state, golden(*state, "hf_basic"), GRAFT_PRECISION_BF16, 0.05);
 }
 
 static void fill(float *x, size_t n) {

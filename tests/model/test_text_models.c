@@ -24,7 +24,8 @@ static void answer_for_tokens(graft_model *m) {
 }
 
 /* `folder`: another place of the golden model's files; NULL: their own. */
-static void replay_in(room *r, const char *name, const char *folder, graft_dtype dtype, double tolerance) {
+static void replay_in(room *r, const char *name, const char *folder, graft_precision dtype,
+                      double tolerance) {
     graft_err err = {0};
     if (!folder) folder = text_golden(r, name);
     graft_tensors gold = gold_of(r, text_golden(r, name));
@@ -58,17 +59,19 @@ static void replay_in(room *r, const char *name, const char *folder, graft_dtype
         if (!(d[i] < tolerance)) fail_msg("%s: %.2e", name, d[i]);
 }
 
-static void replay(room *r, const char *name, graft_dtype dtype, double tolerance) {
+static void replay(room *r, const char *name, graft_precision dtype, double tolerance) {
     replay_in(r, name, NULL, dtype, tolerance);
 }
 
 static void outputs_equal_those_of_transformers_and_sentence_transformers(void **state) {
-    for (size_t i = 0; i < GRAFT_COUNT(text_folders); i++) replay(*state, text_folders[i], GRAFT_F32, 1e-5);
+    for (size_t i = 0; i < GRAFT_COUNT(text_folders); i++)
+        replay(*state, text_folders[i], GRAFT_PRECISION_FP32, 1e-5);
 }
 
 static void bf16_stays_near(void **state) {
     if (!graft_backend_has_bf16()) skip();
-    for (size_t i = 0; i < GRAFT_COUNT(text_folders); i++) replay(*state, text_folders[i], GRAFT_BF16, 0.04);
+    for (size_t i = 0; i < GRAFT_COUNT(text_folders); i++)
+        replay(*state, text_folders[i], GRAFT_PRECISION_BF16, 0.04);
 }
 
 /* The texts of a feed in the order that `order` gives; *rows says which token each row was. */
@@ -261,7 +264,7 @@ static void a_transformer_in_a_folder_of_its_own_is_found(void **state) {
     assert_ok(graft_file_write(file_of(r, old, "modules.json"), modules, strlen(modules), &err));
     static const char length[] = "{\"max_seq_length\": 17}";
     assert_ok(graft_file_write(file_of(r, inner, "sentence_bert_config.json"), length, strlen(length), &err));
-    replay_in(r, "sentence_mean_unit", old, GRAFT_F32, 1e-5);
+    replay_in(r, "sentence_mean_unit", old, GRAFT_PRECISION_FP32, 1e-5);
     graft_model *m = open_model(r, old, NULL);
     const graft_tokenizer *t;
     assert_int_equal(graft_model_text(m)->max_length, 17);

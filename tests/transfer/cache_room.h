@@ -63,7 +63,7 @@ static inline int room_teardown(void **state) {
 }
 
 static inline graft_hash key_of(uint64_t i) {
-    return graft_cache_key((graft_hash){i, 1}, (graft_hash){2, 3}, GRAFT_F32, -1);
+    return graft_cache_key((graft_hash){i, 1}, (graft_hash){2, 3}, GRAFT_PRECISION_FP32, -1);
 }
 
 static inline graft_hash content_of(uint64_t i) {

@@ -53,15 +53,15 @@ static void every_content_is_one_even_zero(void **state) {
 static void a_key_differs_when_anything_differs(void **state) {
     (void)state;
     const graft_hash a = {1, 2}, b = {3, 4}, other[] = {{9, 2}, {1, 9}};
-    const graft_hash key = graft_cache_key(a, b, GRAFT_F32, -1);
-    assert_true(graft_hash_equal(key, graft_cache_key(a, b, GRAFT_F32, -1)));
+    const graft_hash key = graft_cache_key(a, b, GRAFT_PRECISION_FP32, -1);
+    assert_true(graft_hash_equal(key, graft_cache_key(a, b, GRAFT_PRECISION_FP32, -1)));
     for (int i = 0; i < 2; i++) {
-        assert_false(graft_hash_equal(key, graft_cache_key(other[i], b, GRAFT_F32, -1)));
-        assert_false(graft_hash_equal(key, graft_cache_key(a, other[i], GRAFT_F32, -1)));
+        assert_false(graft_hash_equal(key, graft_cache_key(other[i], b, GRAFT_PRECISION_FP32, -1)));
+        assert_false(graft_hash_equal(key, graft_cache_key(a, other[i], GRAFT_PRECISION_FP32, -1)));
     }
-    assert_false(graft_hash_equal(key, graft_cache_key(b, a, GRAFT_F32, -1)));
-    assert_false(graft_hash_equal(key, graft_cache_key(a, b, GRAFT_BF16, -1)));
-    assert_false(graft_hash_equal(key, graft_cache_key(a, b, GRAFT_F32, 0)));
+    assert_false(graft_hash_equal(key, graft_cache_key(b, a, GRAFT_PRECISION_FP32, -1)));
+    assert_false(graft_hash_equal(key, graft_cache_key(a, b, GRAFT_PRECISION_BF16, -1)));
+    assert_false(graft_hash_equal(key, graft_cache_key(a, b, GRAFT_PRECISION_FP32, 0)));
 }
 
 /* ---- Damage ---------------------------------------------------------------------------------------------- */

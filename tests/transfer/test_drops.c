@@ -195,7 +195,7 @@ static int three_updates(room *r, double dropout, double r_drop, int64_t micro_b
                                  .batch = b.n,
                                  .micro_batch = micro_batch ? micro_batch : b.n,
                                  .r_drop = r_drop,
-                                 .dtype = GRAFT_F32,
+                                 .dtype = GRAFT_PRECISION_FP32,
                                  .seed = 5,
                                  .group = alike};
     int rc = graft_state_new(&state, r->env, err);

@@ -128,7 +128,7 @@ static void replay(room *r, const golden_set *gold, const json_t *json, int64_t 
     bool averages = first >= 0 || c.recipe.ema > 0;
     assert_ok(graft_state_new(&state, r->env, &err));
     assert_ok(graft_stepper_init(&s, c.graph, state, &c.recipe, &err));
-    if (averages) assert_ok(graft_average_init(&average, c.graph, state, GRAFT_F32, &err));
+    if (averages) assert_ok(graft_average_init(&average, c.graph, state, GRAFT_PRECISION_FP32, &err));
     for (int64_t i = 0; i < (int64_t)golden_number(json, "steps"); i++) {
         if (source_next(&from, &b, &err) == 0) {
             from.at = 0;

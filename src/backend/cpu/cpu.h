@@ -3,6 +3,7 @@
 #ifndef GRAFT_CPU_H
 #define GRAFT_CPU_H
 
+#include "backend/cpu/own/split_product.h"
 #include "backend/lower.h"
 #include <oneapi/dnnl/dnnl.h>
 
@@ -21,11 +22,13 @@ typedef struct graft_cpu {
     dnnl_primitive_attr_t attr; /* scratchpad given by the caller */
     int threads, threads_before;
     graft_cpu_isa isa; /* found when the device is opened */
+    bool splits;       /* linear layers may be split products (cpu_split.c) */
 } graft_cpu;
 
 struct graft_layout {
     dnnl_memory_desc_t md;
     graft_dtype dtype;
+    graft_split_way split; /* not NONE: an operand of split products made of the float32 matrix `md`; BF16 */
 };
 
 /** A row of the kernel table: the op, and how its steps are made. */
@@ -115,6 +118,34 @@ int graft_cpu_emit(graft_lowering *l, dnnl_primitive_desc_t pd, const graft_cpu_
                    graft_err *err);
 /** A descriptor of `pd`; borrowed. */
 const_dnnl_memory_desc_t graft_cpu_query(const_dnnl_primitive_desc_t pd, dnnl_query_t what, int index);
+
+/* ---- Split products (cpu_split.c)
+ * ------------------------------------------------------------------------------------------------ */
+
+/** Whether the processor has what they need, and oneDNN has not been told to do without it. */
+bool graft_cpu_has_splits(void);
+/** Whether a product (m, k) (k, n) for a node that asks for bf16x3 gains by it here. */
+bool graft_cpu_split_pays(const graft_lowering *l, int64_t m, int64_t n, int64_t k);
+/** Whether v, a matrix, can become an operand: it lies in C order as float32, or has no place yet. */
+bool graft_cpu_can_split(graft_lowering *l, graft_value v);
+/** Wants v as an operand: frozen weights are packed once, all else once a step for all its readers. */
+int graft_cpu_want_split(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
+                         graft_err *err);
+
+/** c (m, n) = act(a b + bias + residual): operands, then float32 in C order; GRAFT_NONE: there is none. */
+typedef struct graft_cpu_split {
+    graft_buffer a, b, bias, residual, c; /* residual may be c */
+    int64_t m, n, k;
+    int32_t act;
+} graft_cpu_split;
+int graft_cpu_emit_split(graft_lowering *l, const graft_cpu_split *product, graft_err *err);
+
+/** Bytes of the operand that `layout` is. */
+size_t graft_cpu_split_size(const graft_layout *layout);
+/** Emits the packing of the float32 matrix in `from`; the same at once. */
+int graft_cpu_emit_pack(graft_lowering *l, graft_buffer from, const graft_layout *layout, graft_buffer to,
+                        graft_err *err);
+int graft_cpu_pack_now(const float *from, const graft_layout *layout, void *to, graft_err *err);
 
 /* ---- Own kernels
  * ------------------------------------------------------------------------------------------------- */

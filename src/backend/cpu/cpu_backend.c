@@ -28,6 +28,7 @@ static int open_device(void **device, graft_arena *arena, int threads, graft_err
     if (!cpu || graft_arena_defer(arena, close_device, cpu) < 0) return graft_err_nomem(err);
     cpu->threads = threads;
     cpu->isa = graft_cpu_find_isa();
+    cpu->splits = graft_cpu_has_splits();
     int rc = graft_cpu_status(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0), "an engine", err);
     if (rc == 0) {
         rc = graft_cpu_status(dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags),
@@ -58,16 +59,17 @@ static int clone(graft_layout **out, graft_arena *arena, const graft_layout *fro
     graft_layout *layout = graft_arena_alloc(arena, sizeof *layout);
     if (!layout) return graft_err_nomem(err);
     layout->dtype = from->dtype;
+    layout->split = from->split;
     *out = layout;
     return graft_cpu_md_clone(&layout->md, arena, from->md, err);
 }
 
 static bool same(const graft_layout *a, const graft_layout *b) {
-    return dnnl_memory_desc_equal(a->md, b->md) != 0;
+    return a->split == b->split && dnnl_memory_desc_equal(a->md, b->md) != 0;
 }
 
 static size_t size(const graft_layout *layout) {
-    return dnnl_memory_desc_get_size(layout->md);
+    return layout->split ? graft_cpu_split_size(layout) : dnnl_memory_desc_get_size(layout->md);
 }
 
 static graft_dtype dtype(const graft_layout *layout) {
@@ -95,6 +97,7 @@ static int reorder(graft_lowering *l, graft_buffer from, const graft_layout *fro
     const graft_cpu *cpu = graft_lower_device(l);
     dnnl_memory_desc_t a = from_layout->md, b = to_layout->md;
     dnnl_primitive_desc_t pd = NULL;
+    if (to_layout->split) return graft_cpu_emit_pack(l, from, to_layout, to, err);
     int rc = match_rank(&a, &b, graft_lower_arena(l), from_layout->dtype, to_layout->dtype, err);
     if (rc < 0) return rc;
     rc = graft_cpu_status(dnnl_reorder_primitive_desc_create(&pd, a, cpu->engine, b, cpu->engine, cpu->attr),
@@ -107,6 +110,7 @@ static int reorder(graft_lowering *l, graft_buffer from, const graft_layout *fro
 static int convert(void *device, const void *from, const graft_layout *from_layout, void *to,
                    const graft_layout *to_layout, graft_err *err) {
     const graft_cpu *cpu = device;
+    if (to_layout->split) return graft_cpu_pack_now(from, to_layout, to, err);
     graft_arena *arena = graft_arena_new(NULL);
     if (!arena) return graft_err_nomem(err);
     dnnl_memory_desc_t a = from_layout->md, b = to_layout->md;
@@ -165,6 +169,13 @@ const graft_backend graft_backend_cpu = {
     .run_begin = run_begin,
     .run_end = run_end,
 };
+
+graft_precision graft_backend_precision(graft_precision asked) {
+    bool has_it = asked == GRAFT_PRECISION_BF16     ? graft_backend_has_bf16()
+                  : asked == GRAFT_PRECISION_BF16X3 ? graft_cpu_has_splits()
+                                                    : false;
+    return has_it ? asked : GRAFT_PRECISION_FP32;
+}
 
 bool graft_backend_has_bf16(void) {
     dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();

@@ -40,12 +40,32 @@ static int make_packed(operand *out, graft_lowering *l, graft_dtype dtype, int64
     return graft_cpu_md(&out->md, graft_lower_arena(l), dtype, &shape, true, err);
 }
 
+/* Whether frozen weights stay as they are stored for the forward product and the input's gradient alike,
+ * which would pack them in two layouts. What they hold is halved, and where no side is long, float32 products
+ * lose three to six hundredths; with a side of 3072 it was ten. */
+static int is_shared(bool *out, graft_lowering *l, graft_value w, graft_dtype dtype, graft_err *err) {
+    enum { LONG = 1024 };
+    const graft_shape *s = graft_lower_shape(l, w);
+    dnnl_memory_desc_t md;
+    *out = false;
+    if (dtype != GRAFT_F32 || s->dims[0] >= LONG || s->dims[1] >= LONG) return 0;
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, s, false, err);
+    if (rc < 0) return rc;
+    const graft_layout stored = graft_cpu_layout(md, dtype);
+    *out = graft_lower_is_packed(l, w, &stored) || (graft_lower_is_read_by(l, w, &graft_op_linear) &&
+                                                    graft_lower_is_read_by(l, w, &graft_op_linear_dx));
+    return 0;
+}
+
 /* Weights (rows x columns) of a product: in any layout when they are frozen, else as they are stored. */
 static int make_weights(operand *out, graft_lowering *l, graft_value w, graft_dtype dtype, bool is_turned,
                         graft_err *err) {
     const graft_shape *s = graft_lower_shape(l, w);
     int64_t rows = s->dims[is_turned ? 1 : 0], columns = s->dims[is_turned ? 0 : 1];
-    bool packed = graft_lower_is_frozen(l, w) || (!is_turned && is_aliased(dtype, columns));
+    bool shared = false;
+    int rc = graft_lower_is_frozen(l, w) ? is_shared(&shared, l, w, dtype, err) : 0;
+    if (rc < 0) return rc;
+    bool packed = (graft_lower_is_frozen(l, w) && !shared) || (!is_turned && is_aliased(dtype, columns));
     return packed ? make_packed(out, l, dtype, rows, columns, err)
                   : make_operand(out, l, dtype, rows, columns, is_turned, err);
 }
@@ -69,6 +89,13 @@ static int make_product(dnnl_primitive_desc_t *out, graft_lowering *l, const ope
                             "a linear layer", err);
 }
 
+/* Whether a layer's product (m, k) (k, n) of `left` and `right` is to be split, and can. */
+static bool is_split(graft_lowering *l, const graft_linear_attr *a, graft_value left, graft_value right,
+                     int64_t m, int64_t n, int64_t k) {
+    return a->bf16x3 && graft_lower_dtype(l, left) == GRAFT_F32 && graft_lower_dtype(l, right) == GRAFT_F32 &&
+           graft_cpu_split_pays(l, m, n, k) && graft_cpu_can_split(l, left) && graft_cpu_can_split(l, right);
+}
+
 /* ---- Forward ---------------------------------------------------------------------------------------------- */
 
 /* Where the result goes. A residual is summed onto in its own place when that may be overwritten, else read
@@ -88,10 +115,31 @@ static int place_result(graft_lowering *l, const graft_node *n, const operand *y
     return 0;
 }
 
+static int split_forward(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_linear_attr *a = n->attr;
+    const graft_shape *xs = graft_lower_shape(l, n->in[0]), *ys = graft_lower_shape(l, n->out[0]);
+    graft_cpu_split p = {.bias = GRAFT_NONE,
+                         .residual = GRAFT_NONE,
+                         .m = xs->dims[0],
+                         .n = ys->dims[1],
+                         .k = xs->dims[1],
+                         .act = a->act};
+    int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
+    if (rc == 0)
+        rc = graft_cpu_want_split(l, n->in[1], a->in_out ? GRAFT_SPLIT_B : GRAFT_SPLIT_B_TURNED, &p.b, err);
+    if (rc == 0 && n->in[2] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[2], &p.bias, err);
+    if (rc == 0 && n->in[3] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[3], &p.residual, err);
+    if (rc == 0 && n->in[3] != GRAFT_NONE)
+        rc = graft_cpu_take_rows(l, n, 0, p.residual, GRAFT_F32, &p.c, err);
+    if (rc == 0 && n->in[3] == GRAFT_NONE) rc = graft_cpu_new_plain(l, n->out[0], &p.c, err);
+    return rc < 0 ? rc : graft_cpu_emit_split(l, &p, err);
+}
+
 int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value x = n->in[0], w = n->in[1], b = n->in[2], y = n->out[0];
     const graft_shape *xs = graft_lower_shape(l, x), *ys = graft_lower_shape(l, y);
+    if (is_split(l, a, x, w, xs->dims[0], ys->dims[1], xs->dims[1])) return split_forward(l, n, err);
     const graft_shape row = {2, {1, ys->dims[1]}};
     const bool is_turned = !a->in_out;
     graft_dtype dtype = graft_cpu_compute_dtype(l, x, y);
@@ -128,12 +176,35 @@ int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
 
 /* ---- Gradients -------------------------------------------------------------------------------------------- */
 
+static int split_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_linear_attr *a = n->attr;
+    const graft_shape *dys = graft_lower_shape(l, n->in[0]), *dxs = graft_lower_shape(l, n->out[0]);
+    graft_cpu_split p = {
+        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = dys->dims[0], .n = dxs->dims[1], .k = dys->dims[1]};
+    int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
+    if (rc == 0)
+        rc = graft_cpu_want_split(l, n->in[1], a->in_out ? GRAFT_SPLIT_B_TURNED : GRAFT_SPLIT_B, &p.b, err);
+    if (rc == 0) rc = graft_cpu_new_plain(l, n->out[0], &p.c, err);
+    return rc < 0 ? rc : graft_cpu_emit_split(l, &p, err);
+}
+
+static int split_dw(graft_lowering *l, graft_value left, graft_value right, graft_value dw, graft_err *err) {
+    const graft_shape *ls = graft_lower_shape(l, left), *rs = graft_lower_shape(l, right);
+    graft_cpu_split p = {
+        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = ls->dims[1], .n = rs->dims[1], .k = ls->dims[0]};
+    int rc = graft_cpu_want_split(l, left, GRAFT_SPLIT_A_TURNED, &p.a, err);
+    if (rc == 0) rc = graft_cpu_want_split(l, right, GRAFT_SPLIT_B, &p.b, err);
+    if (rc == 0) rc = graft_cpu_new_plain(l, dw, &p.c, err);
+    return rc < 0 ? rc : graft_cpu_emit_split(l, &p, err);
+}
+
 /* dx (N,I) = dy (N,O) w (O,I) */
 int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value dy = n->in[0], w = n->in[1], dx = n->out[0];
     const graft_shape *dys = graft_lower_shape(l, dy), *dxs = graft_lower_shape(l, dx);
     const bool is_turned = a->in_out != 0;
+    if (is_split(l, a, dy, w, dys->dims[0], dxs->dims[1], dys->dims[1])) return split_dx(l, n, err);
     graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
     operand dyo, wo, dxo;
     dnnl_primitive_desc_t pd = NULL;
@@ -173,6 +244,8 @@ int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) 
                                             dbb, err);
     }
     if (rc < 0 || !graft_lower_is_used(l, dw)) return rc;
+    if (is_split(l, a, left, right, ls->dims[1], rs->dims[1], ls->dims[0]))
+        return split_dw(l, left, right, dw, err);
     rc = make_operand(&lo, l, dtype, ls->dims[1], ls->dims[0], true, err);
     bool packed = is_aliased(dtype, rs->dims[1]);
     if (rc == 0)

@@ -194,6 +194,15 @@ static const graft_op_case linear_cases[] = {
      .attr = &in_out,
      .n_in = 4,
      .in = {{2, {9, 32}}, {2, {32, 16}}, NO_INPUT, {2, {9, 16}}}},
+    {.name = "large", .attr = &plain, .n_in = 4, .in = {{2, {90, 70}}, {2, {100, 70}}, {1, {100}}, NO_INPUT}},
+    {.name = "large, with gelu and a residual",
+     .attr = ACT(GRAFT_ACT_GELU),
+     .n_in = 4,
+     .in = {{2, {65, 300}}, {2, {64, 300}}, {1, {64}}, {2, {65, 64}}}},
+    {.name = "large, in_out with relu",
+     .attr = &(const graft_linear_attr){.act = GRAFT_ACT_RELU, .in_out = 1},
+     .n_in = 4,
+     .in = {{2, {90, 70}}, {2, {70, 100}}, NO_INPUT, NO_INPUT}},
 };
 const graft_op graft_op_linear = {
     .name = "linear",
@@ -214,6 +223,8 @@ static const graft_op_case linear_dx_cases[] = {
     {.name = "one output", .attr = &plain, .n_in = 2, .in = {{2, {9, 1}}, {2, {1, 16}}}},
     {.name = "in_out", .attr = &in_out, .n_in = 2, .in = {{2, {3, 5}}, {2, {7, 5}}}},
     {.name = "in_out, whole vectors", .attr = &in_out, .n_in = 2, .in = {{2, {33, 48}}, {2, {64, 48}}}},
+    {.name = "large", .attr = &plain, .n_in = 2, .in = {{2, {90, 100}}, {2, {100, 70}}}},
+    {.name = "large, in_out", .attr = &in_out, .n_in = 2, .in = {{2, {90, 100}}, {2, {70, 100}}}},
 };
 const graft_op graft_op_linear_dx = {
     .name = "linear_dx",
@@ -233,6 +244,8 @@ static const graft_op_case linear_dw_cases[] = {
     {.name = "one output", .attr = &plain, .n_in = 2, .in = {{2, {9, 16}}, {2, {9, 1}}}},
     {.name = "in_out", .attr = &in_out, .n_in = 2, .in = {{2, {3, 7}}, {2, {3, 5}}}},
     {.name = "in_out, whole vectors", .attr = &in_out, .n_in = 2, .in = {{2, {65, 48}}, {2, {65, 64}}}},
+    {.name = "large", .attr = &plain, .n_in = 2, .in = {{2, {90, 70}}, {2, {90, 100}}}},
+    {.name = "large, in_out", .attr = &in_out, .n_in = 2, .in = {{2, {300, 70}}, {2, {300, 100}}}},
 };
 const graft_op graft_op_linear_dw = {
     .name = "linear_dw",

@@ -34,6 +34,7 @@ typedef enum graft_act {
 typedef struct graft_linear_attr {
     int32_t act;    /* a graft_act, fused by fuse.c */
     int32_t in_out; /* w is (I, O) */
+    int32_t bf16x3; /* set by precision.c: three products of bf16, where the processor is faster with them */
 } graft_linear_attr;
 
 typedef struct graft_add_attr {

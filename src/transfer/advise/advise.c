@@ -59,9 +59,11 @@ static int reckon(graft_judged *m, graft_job *j, graft_env *quiet, double machin
     int rc = graft_job_head(j, err);
     /* taking over the model's order of classes has opened the data anew; only their numbers are asked for */
     if (rc == 0) rc = graft_data_settle(j->data, err);
+    j->looked = true;
     if (rc == 0) rc = graft_plan_cost_of(&probe, j, "head", machine, err);
     if (rc == 0) m->forward = probe.forward;
     double rate = rate_of(m, machine);
+    j->evidence.is_foreign = graft_data_are_foreign(&m->evidence);
     for (size_t i = 0; i < m->n_plans && rc == 0; i++)
         rc = graft_plan_cost_of(&m->costs[i], j, m->plans[i], rate, err);
     j->env = env;
@@ -70,13 +72,12 @@ static int reckon(graft_judged *m, graft_job *j, graft_env *quiet, double machin
 
 static int judge(graft_judged *m, const graft_candidates *c, graft_job *j, const graft_advise_options *o,
                  double machine, graft_err *err) {
-    graft_evidence_options eo = {
-        .boundaries = o->boundaries,
-        .dtype = o->precision == GRAFT_PRECISION_BF16 && graft_backend_has_bf16() ? GRAFT_BF16 : GRAFT_F32,
-        .most = o->most,
-        .use_cache = !o->no_cache,
-        .source = true,
-        .model_path = j->model_path};
+    graft_evidence_options eo = {.boundaries = o->boundaries,
+                                 .dtype = graft_backend_precision(o->precision),
+                                 .most = o->most,
+                                 .use_cache = !o->no_cache,
+                                 .source = true,
+                                 .model_path = j->model_path};
     int rc = open_model(j, err);
     if (rc == 0) rc = open_data(j, err);
     if (rc < 0) return rc;

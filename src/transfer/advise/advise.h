@@ -33,7 +33,7 @@ typedef struct graft_taps {
  * averaged over their places, tokens over their text. With `source` the old head's answers are kept too.
  * EUSAGE: a plan that this model has not or that freezes nothing, more than GRAFT_MOST_BOUNDARIES. */
 int graft_taps_open(graft_taps *out, const graft_env *env, const graft_model *m, const char *boundaries,
-                    bool source, graft_dtype dtype, graft_err *err);
+                    bool source, graft_precision dtype, graft_err *err);
 void graft_taps_close(graft_taps *t);
 
 /* ---- Evidence. evidence.c ---- */
@@ -71,7 +71,7 @@ typedef struct graft_model_evidence {
 
 typedef struct graft_evidence_options {
     const char *boundaries; /* as graft_taps_open has them */
-    graft_dtype dtype;
+    graft_precision dtype;
     int64_t most; /* samples looked at; 0: 1000 */
     bool use_cache, source;
     const char *model_path; /* where the reference lies */
@@ -113,6 +113,9 @@ double graft_expected_accuracy(const graft_model_evidence *e, const char *plan);
 /** The plan to take among `plans` (n), cheapest first: the head alone where nothing more is expected to gain
  * half a standard error of the probe (half a point at least), else the first that is about the best. */
 size_t graft_choose_plan(const graft_model_evidence *e, const char *const *plans, size_t n);
+/** Pictures of which the features say hardly more than the pixels do: the layers have to learn them anew,
+ * from where they stand. */
+bool graft_data_are_foreign(const graft_model_evidence *e);
 /** Transfer has nothing to give: no boundary holds more of the task than the input itself. */
 bool graft_transfer_is_useless(const graft_model_evidence *e);
 

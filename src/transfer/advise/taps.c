@@ -135,7 +135,7 @@ static int add_logits(building *b, graft_err *err) {
 }
 
 int graft_taps_open(graft_taps *out, const graft_env *env, const graft_model *m, const char *boundaries,
-                    bool source, graft_dtype dtype, graft_err *err) {
+                    bool source, graft_precision dtype, graft_err *err) {
     *out = (graft_taps){.arena = graft_arena_new(NULL)};
     if (!out->arena) return graft_err_nomem(err);
     building b = {.taps = out, .m = m};
