@@ -17,6 +17,7 @@ static void take_means(double *mean, const float *x, size_t n, size_t d) {
 static void sum_products(const graft_vectors_map *m, const float *x, const float *y, size_t n, double *xx,
                          double *xy, int threads) {
     const size_t d = m->d, width = m->width;
+    (void)threads; /* of the thread sanitizer's build, which has no OpenMP */
 #pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
     for (size_t a = 0; a < d; a++)
         for (size_t i = 0; i < n; i++) {
