@@ -43,6 +43,7 @@ demo: build
 test: build
 	@ctest --preset release
 
+test-long: export GRAFT_LONG = 1
 test-long: test asan tsan clang fuzz
 
 asan tsan: setup

@@ -10,11 +10,9 @@ add_library(graft_libraries INTERFACE)
 target_link_libraries(graft_libraries INTERFACE PkgConfig::JANSSON PkgConfig::ZLIB PkgConfig::LIBZIP PkgConfig::LIBXXHASH
   PkgConfig::LIBJPEG PkgConfig::SPNG PkgConfig::LIBWEBP PkgConfig::LIBUTF8PROC PkgConfig::LIBPCRE2-8 PkgConfig::SQLITE3 Threads::Threads m)
 
-# Linear algebra of transfer/advise. Debian's libopenblas-openmp-dev runs on OpenMP's threads, as graft's own loops do:
-# the two never compete, and inside a parallel region it stays on one. Another OpenBLAS works too.
-pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
-pkg_check_modules(LAPACKE REQUIRED IMPORTED_TARGET lapacke)
-target_link_libraries(graft_libraries INTERFACE PkgConfig::LAPACKE PkgConfig::OPENBLAS)
+# OpenBLAS, the linear algebra of transfer/advise, is loaded when it is needed: nothing is linked, and a machine
+# without it runs everything else.
+target_link_libraries(graft_libraries INTERFACE ${CMAKE_DL_LIBS})
 
 find_package(OpenMP REQUIRED COMPONENTS C)
 if(GRAFT_SANITIZE MATCHES "thread")

@@ -155,8 +155,8 @@ typedef struct graft_fit_options {
     double lr;           /* base rate; 0: the optimiser's for this plan; negative: found by a range test */
     double lr_scale;     /* rates as multiples of those that would be chosen; 0: 1 */
     double head_lr;      /* rate of the head; 0: lr */
-    double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for a pretrained
-                                  one, else 1 */
+    double backbone_lr_scale;  /* rate of trained backbone layers as a share of lr; 0: 0.1 for pretrained
+                                  ones of texts, else 1 */
     double weight_decay;       /* negative: the optimiser's default; norms and biases never decay */
     const char *optimizer;     /* "sgd", "adam", "adamw"; NULL: chosen */
     const char *schedule;      /* "constant", "linear", "cosine", "one_cycle"; NULL: cosine */
@@ -167,7 +167,7 @@ typedef struct graft_fit_options {
     const char *class_weights; /* "none", "auto"; NULL: none */
     const char *sampler;       /* "shuffle", "balanced"; NULL: shuffle */
     const char
-        *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 16 */
+        *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 8 */
     int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
     int64_t eval_every; /* epochs; 0: 1 */
     const char

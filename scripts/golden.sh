@@ -1,5 +1,5 @@
 #!/bin/bash
-# Writes the golden files of tests/parity and tests/golden again, with PyTorch, Transformers and timm in the versions that
+# Writes the golden files of tests/parity and tests/golden again, with PyTorch and its kin in the versions that
 # tests/parity/requirements.txt names, and shows what changed. PYTHON names an interpreter that has them already; else
 # a virtual environment is made in build/golden-venv (several GB).
 set -euo pipefail
@@ -14,6 +14,9 @@ if [ -z "${PYTHON:-}" ] && [ ! -e build/golden-venv/complete ]; then
     "$python" -m pip install --quiet -r tests/parity/requirements.txt
     touch build/golden-venv/complete
 fi
-for script in tests/parity/*/make.py tests/golden/make_*_golden.py; do "$python" "$script"; done
+# What others begin from comes first: lora/ and regular/ go on from the models of text/ and resnet/.
+first=(tests/parity/resnet/make.py tests/parity/resnet/phases.py tests/parity/text/make.py)
+others=$(printf '%s\n' tests/parity/*/make.py tests/golden/make_*_golden.py | grep -vxF "$(printf '%s\n' "${first[@]}")")
+for script in "${first[@]}" $others; do "$python" "$script"; done
 if [ -f ../shared/data/cifar_resnet20.th ]; then "$python" tests/parity/resnet/make.py --cifar ../shared/data; fi
 git status --short -- tests/parity tests/golden

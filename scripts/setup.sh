@@ -24,7 +24,7 @@ packages_of() {
     case $1 in
     base) echo gcc libc6-dev make cmake ninja-build pkg-config zlib1g-dev libjansson-dev libspng-dev libwebp-dev \
         libzip-dev libjpeg62-turbo-dev libxxhash-dev libutf8proc-dev libpcre2-dev libsqlite3-dev libcmocka-dev \
-        libopenblas-openmp-dev liblapacke-dev ;;
+        libopenblas0-openmp ;;
     clang) echo clang libomp-dev ;;
     lint) echo clang clang-tidy clang-format cppcheck libomp-dev ;;
     fuzz) echo clang libclang-rt-14-dev libomp-dev llvm ;;

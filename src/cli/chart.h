@@ -15,9 +15,21 @@ typedef struct graft_chart_curve {
     size_t n;
 } graft_chart_curve;
 
-/** Prints curves over x; y is a share, told in per cent. `log_x`: equal factors of x lie equally far apart (x
- * > 0). What comes first lies on top. */
-void graft_print_chart(FILE *f, const char *title, const char *x_name, const graft_chart_curve *curves,
-                       size_t n_curves, bool log_x);
+/** How a chart looks. Zero: the default. */
+typedef struct graft_chart_style {
+    const char *title, *x_name;
+    int width, height; /* places of the drawing itself, axes apart; 65 and 15, which are the most */
+    bool log_x;        /* equal factors of x lie equally far apart (x > 0) */
+    bool plain;        /* y is any number, else a share, told in per cent */
+    bool coloured;     /* for a terminal */
+} graft_chart_style;
+
+/** Prints curves over x; what comes first lies on top. Nothing where there are no points. */
+void graft_print_chart(FILE *f, const graft_chart_style *style, const graft_chart_curve *curves,
+                       size_t n_curves);
+
+/** Draws loss and score over the epochs on stderr out of a run's graft.json, as wide as the terminal.
+ * fit_curves.c */
+void graft_print_fit_curves(const char *folder);
 
 #endif

@@ -43,7 +43,7 @@ typedef struct graft_opt {
 
 /** Options that fill one struct, which lies `offset` bytes into the command's. */
 typedef struct graft_opt_group {
-    const char *title;
+    const char *title; /* NULL: it goes on with the group before */
     const graft_opt *rows;
     size_t n_rows, offset;
 } graft_opt_group;
@@ -83,10 +83,12 @@ typedef struct graft_command {
 const graft_command *const *graft_commands(size_t *n);
 const graft_command *graft_command_find(const char *name); /* NULL: none of that name */
 
-/** The groups that commands share: --json, -q, --threads (a graft_common) and how data are read (a
- * graft_data_choice). */
+/** The groups that commands share: --json, -q, --threads (a graft_common); how data are read, the parts that
+ * are made of them, and how many of a class are used (a graft_data_choice). */
 extern const graft_opt graft_opts_common[4];
-extern const graft_opt graft_opts_data[12];
+extern const graft_opt graft_opts_data[9];
+extern const graft_opt graft_opts_parts[2];
+extern const graft_opt graft_opts_per_class[1];
 /** Of graft_fit_options: what is read of the model; what the machine gives. */
 extern const graft_opt graft_opts_reading[6];
 extern const graft_opt graft_opts_machine[3];
@@ -130,6 +132,10 @@ typedef struct graft_console {
     double told, begun;
 } graft_console;
 
+/** Is stderr a terminal that can draw over what it shows? */
+bool graft_console_is_terminal(void);
+/** Its width; 80 where that is not known. */
+int graft_console_columns(void);
 void graft_console_init(graft_console *c, bool quiet);
 void graft_console_log(void *console, graft_log_level level, const char *line);
 void graft_console_progress(void *console, const graft_progress *p);

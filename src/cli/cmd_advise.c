@@ -62,6 +62,8 @@ static const graft_opt own_options[] = {
 static const graft_opt_group groups[] = {
     {"What", own_options, GRAFT_COUNT(own_options), 0},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(advise.data)},
+    {NULL, graft_opts_parts, GRAFT_COUNT(graft_opts_parts), AT(advise.data)},
+    {NULL, graft_opts_per_class, GRAFT_COUNT(graft_opts_per_class), AT(advise.data)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
 
@@ -115,13 +117,14 @@ static void print_ranking(const json_t *o) {
     bool probed = real(o, "probe_seconds") > 0;
     char expected[32], measured[32], bytes[32];
     printf("\n  %-28s %-8s %8s %7s%s %10s %10s\n", "model", "plan", "expected", "gain",
-           probed ? "  probed" : "", "seconds", "memory");
+           probed ? "   probed" : "", "seconds", "memory");
     json_array_foreach(json_object_get(o, "ranking"), i, row) {
         const char *path = graft_print_text(row, "model");
         size_t n = strlen(path);
         printf("  %-28s %-8s %8s %+7.1f", n > 28 ? path + n - 28 : path, graft_print_text(row, "plan"),
                percent(row, "expected", expected, sizeof expected), 100 * real(row, "gain"));
-        if (probed) printf(" %7s", percent(row, "measured", measured, sizeof measured));
+        bool lost = json_is_string(json_object_get(row, "diverged"));
+        if (probed) printf(" %8s", lost ? "diverged" : percent(row, "measured", measured, sizeof measured));
         printf(" %10.1f %10s\n", real(row, "seconds"),
                graft_print_bytes(real(row, "memory"), bytes, sizeof bytes));
     }

@@ -46,6 +46,8 @@ static const graft_opt own_options[] = {
 static const graft_opt_group groups[] = {
     {"What", own_options, GRAFT_COUNT(own_options), 0},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(blend.data)},
+    {NULL, graft_opts_parts, GRAFT_COUNT(graft_opts_parts), AT(blend.data)},
+    {NULL, graft_opts_per_class, GRAFT_COUNT(graft_opts_per_class), AT(blend.data)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
 

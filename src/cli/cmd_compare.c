@@ -26,8 +26,9 @@ static const graft_opt main_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(compare.plans),
      .value = "LIST",
-     .help = "what is compared: scratch and plans as fit --train has them, ; between those that have commas; "
-             "scratch,head,top:1,full,lora"},
+     .help =
+         "what is compared: scratch, and plans as fit --train has them, with commas or semicolons between "
+         "them; scratch,head,top:1,full,lora"},
     {.name = "per-class",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(compare.per_class),
@@ -99,7 +100,8 @@ static const graft_opt_group groups[] = {
     {"What", main_options, GRAFT_COUNT(main_options), 0},
     {"Model", graft_opts_reading, GRAFT_COUNT(graft_opts_reading), AT(compare.fit)},
     {"Training", training_options, GRAFT_COUNT(training_options), 0},
-    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data) - 1, AT(compare.fit.data)},
+    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(compare.fit.data)},
+    {NULL, graft_opts_parts, GRAFT_COUNT(graft_opts_parts), AT(compare.fit.data)},
     {"Machine", graft_opts_machine, GRAFT_COUNT(graft_opts_machine), AT(compare.fit)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
@@ -164,7 +166,8 @@ static void print_plan(const json_t *plan, const char *best) {
     if (!isnan(number(plan, "seconds_to_best")))
         snprintf(seconds, sizeof seconds, "%.2f", number(plan, "seconds_to_best"));
     printf("%-12s", graft_print_text(plan, "plan"));
-    cell(score_text(json_object_get(plan, "score"), score, sizeof score), 12);
+    bool is_lost = json_is_string(json_object_get(plan, "diverged"));
+    cell(is_lost ? "diverged" : score_text(json_object_get(plan, "score"), score, sizeof score), 12);
     cell(gap, 8);
     cell(seconds, 12);
     cell(graft_print_bytes(number(plan, "memory"), memory, sizeof memory), 10);
@@ -178,6 +181,21 @@ static int by_score(const void *x, const void *y) {
     double a = mean_of(*(const json_t *const *)x, "score"), b = mean_of(*(const json_t *const *)y, "score");
     if (isnan(a) || isnan(b)) return isnan(a) - isnan(b);
     return a > b ? -1 : a < b;
+}
+
+/* Why a plan has no score, or none at some size. */
+static void print_lost(const json_t *plan) {
+    const json_t *all = json_object_get(plan, "diverged"), *size;
+    size_t i;
+    if (json_is_string(all)) {
+        printf("left out: %s: %s\n", graft_print_text(plan, "plan"), json_string_value(all));
+        return;
+    }
+    json_array_foreach(json_object_get(plan, "sizes"), i, size) {
+        if (json_is_string(json_object_get(size, "diverged")))
+            printf("left out: %s with %.0f labels a class: %s\n", graft_print_text(plan, "plan"),
+                   number(size, "per_class"), graft_print_text(size, "diverged"));
+    }
 }
 
 static void print_table(const json_t *o, const json_t **plans, size_t n) {
@@ -194,6 +212,7 @@ static void print_table(const json_t *o, const json_t **plans, size_t n) {
     cell("against the best", 18);
     putchar('\n');
     for (size_t i = 0; i < n; i++) print_plan(plans[i], best);
+    for (size_t i = 0; i < n; i++) print_lost(plans[i]);
 }
 
 /* ---- The curves ---- */
@@ -251,12 +270,12 @@ static void print_chart(const json_t *o, const json_t **plans, size_t n, bool ov
         snprintf(title, sizeof title, "validation %s against seconds of training", score);
     else
         snprintf(title, sizeof title, "%s against labels%s", score, by_class ? " a class" : "");
-    if (ok)
-        graft_print_chart(stdout, title,
-                          over_seconds ? "s"
-                          : by_class   ? "labels a class"
-                                       : "labels",
-                          curves, n, true);
+    const graft_chart_style style = {.title = title,
+                                     .x_name = over_seconds ? "s"
+                                               : by_class   ? "labels a class"
+                                                            : "labels",
+                                     .log_x = true};
+    if (ok) graft_print_chart(stdout, &style, curves, n);
     graft_arena_free(arena);
 }
 

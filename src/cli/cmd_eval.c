@@ -60,7 +60,7 @@ static const graft_opt own_options[] = {
 
 static const graft_opt_group groups[] = {
     {"What", own_options, GRAFT_COUNT(own_options), 0},
-    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data) - 3, AT(use.data)},
+    {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(use.data)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
 

@@ -1,6 +1,7 @@
-#include "cli/cli.h"
+#include "cli/chart.h"
 
 #include <stddef.h>
+#include <string.h>
 
 typedef struct arguments {
     graft_common common;
@@ -87,7 +88,8 @@ static const graft_opt training_options[] = {
      .value = "SHARE",
      .least = 1e-12,
      .most = 1e6,
-     .help = "rate of trained layers below the head, as a share of --lr; 0.1 when pretrained, else 1"},
+     .help = "rate of trained layers below the head, as a share of --lr; 0.1 in pretrained models of "
+             "texts, else 1"},
     {.name = "weight-decay",
      .kind = GRAFT_OPT_REAL,
      .offset = AT(fit.weight_decay),
@@ -166,7 +168,8 @@ static const graft_opt training_options[] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(fit.norm),
      .value = "NAME",
-     .help = "statistics of batch norms that are trained: train or frozen"},
+     .help = "statistics of batch norms that are trained: train or frozen; frozen in batches of fewer "
+             "than eight"},
     {.name = "early-stop",
      .kind = GRAFT_OPT_INT,
      .offset = AT(fit.early_stop),
@@ -214,6 +217,8 @@ static const graft_opt_group groups[] = {
     {"Training", training_options, GRAFT_COUNT(training_options), 0},
     {"Regularisation", graft_opts_regular, GRAFT_COUNT(graft_opts_regular), AT(fit.regular)},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(fit.data)},
+    {NULL, graft_opts_parts, GRAFT_COUNT(graft_opts_parts), AT(fit.data)},
+    {NULL, graft_opts_per_class, GRAFT_COUNT(graft_opts_per_class), AT(fit.data)},
     {"Machine", graft_opts_machine, GRAFT_COUNT(graft_opts_machine), AT(fit)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };
@@ -226,7 +231,9 @@ static void human_dry(const json_t *o) {
     char bytes[32];
     for (size_t i = 0; i < GRAFT_COUNT(keys); i++) {
         const json_t *value = json_object_get(o, keys[i]);
-        if (json_is_string(value))
+        if (strcmp(graft_print_text(o, keys[i]), "find") == 0)
+            printf("%-16s find: it is searched for before the first epoch\n", keys[i]);
+        else if (json_is_string(value))
             printf("%-16s %s\n", keys[i], json_string_value(value));
         else
             printf("%-16s %g\n", keys[i], json_number_value(value));
@@ -240,6 +247,15 @@ static void print_calibration(const json_t *calibration) {
     char t[32], ece[2][32], loss[2][32];
     const json_t *test = json_object_get(calibration, "test"), *of = test ? test : calibration;
     if (!json_is_object(calibration)) return;
+    if (json_is_true(json_object_get(calibration, "refused"))) {
+        printf("calibration: temperature 1: a gain of log loss of %s, cross-validated over %s validation "
+               "samples, "
+               "is not beyond its standard error, %s\n",
+               graft_print_number(calibration, "gain", loss[0], sizeof loss[0]),
+               graft_print_number(calibration, "n", t, sizeof t),
+               graft_print_number(calibration, "gain_error", loss[1], sizeof loss[1]));
+        return;
+    }
     printf("calibration: temperature %s%s, ece %s -> %s, log loss %s -> %s on %s\n",
            graft_print_number(calibration, "temperature", t, sizeof t),
            json_is_true(json_object_get(calibration, "folded")) ? " (folded into the head)" : "",
@@ -294,6 +310,10 @@ static int run(graft_env *env, const void *options, graft_err *err) {
         return graft_err_set(err, rc, "interrupted; the same command goes on where it stopped");
     if (rc < 0) return rc;
     if (!a->no_report && !a->fit.dry_run) write_report(env, out, a->fit.cache_variants < 0);
+    if (!a->common.quiet && !a->fit.dry_run && graft_console_is_terminal()) {
+        fputs("\r\033[K", stderr); /* what is left of a bar */
+        graft_print_fit_curves(out);
+    }
     return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);
 }
 

@@ -65,6 +65,8 @@ static const graft_opt_group groups[] = {
     {"What", own_options, GRAFT_COUNT(own_options), 0},
     {"Model", graft_opts_reading, GRAFT_COUNT(graft_opts_reading), AT(tune.fit)},
     {"Data", graft_opts_data, GRAFT_COUNT(graft_opts_data), AT(tune.fit.data)},
+    {NULL, graft_opts_parts, GRAFT_COUNT(graft_opts_parts), AT(tune.fit.data)},
+    {NULL, graft_opts_per_class, GRAFT_COUNT(graft_opts_per_class), AT(tune.fit.data)},
     {"Machine", graft_opts_machine, GRAFT_COUNT(graft_opts_machine), AT(tune.fit)},
     {"Every command", graft_opts_common, GRAFT_COUNT(graft_opts_common), AT(common)},
 };

@@ -32,7 +32,7 @@ void graft_help_command(FILE *f, const graft_command *c) {
     fprintf(f, "%s\n%s\n\nUsage: graft %s %s\n", c->examples, c->summary, c->name, c->arguments);
     if (c->details) fprintf(f, "\n%s", c->details);
     for (size_t g = 0; g < c->n_groups; g++) {
-        fprintf(f, "\n%s\n", c->groups[g].title);
+        if (c->groups[g].title) fprintf(f, "\n%s\n", c->groups[g].title);
         for (size_t i = 0; i < c->groups[g].n_rows; i++)
             if (c->groups[g].rows[i].name) print_option(f, &c->groups[g].rows[i]);
     }
@@ -122,6 +122,8 @@ void graft_help_man(FILE *f) {
         "else ~/.cache/graft.\n.TP\n.B GRAFT_CACHE_LIMIT\nhow large it may grow, such as 500M or 20G; else a "
         "tenth of what the disk has free, 20 GB at most.\n.TP\n.B HF_HUB_CACHE, HF_HOME\nwhere the base "
         "models "
-        "of adapters are looked for.\n",
+        "of adapters are looked for.\n.TP\n.B GRAFT_OPENBLAS\nthe file of OpenBLAS, which advise and fit "
+        "without "
+        "\\-\\-train load; else libopenblas.so.0 of the system.\n",
         f);
 }

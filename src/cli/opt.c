@@ -28,7 +28,7 @@ const graft_opt graft_opts_common[4] = {
 };
 
 #define DATA(field) offsetof(graft_data_choice, field)
-const graft_opt graft_opts_data[12] = {
+const graft_opt graft_opts_data[9] = {
     {.name = "input",
      .kind = GRAFT_OPT_TEXT,
      .offset = DATA(input_column),
@@ -76,6 +76,9 @@ const graft_opt graft_opts_data[12] = {
      .kind = GRAFT_OPT_FLAG,
      .offset = DATA(strict),
      .help = "the first unreadable sample is an error"},
+};
+
+const graft_opt graft_opts_parts[2] = {
     {.name = "validation",
      .kind = GRAFT_OPT_REAL,
      .offset = DATA(validation),
@@ -91,6 +94,9 @@ const graft_opt graft_opts_data[12] = {
      .least = 0,
      .most = 0.95,
      .help = "share kept for a test where the data have no such part, the same for every seed; none"},
+};
+
+const graft_opt graft_opts_per_class[1] = {
     {.name = "per-class",
      .kind = GRAFT_OPT_INT,
      .offset = DATA(per_class),

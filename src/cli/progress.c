@@ -9,10 +9,13 @@
 
 enum { BAR = 20 };
 
-void graft_console_init(graft_console *c, bool quiet) {
-    *c = (graft_console){.quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1};
+bool graft_console_is_terminal(void) {
     const char *term = getenv("TERM");
-    if (term && strcmp(term, "dumb") == 0) c->terminal = false;
+    return isatty(STDERR_FILENO) == 1 && !(term && strcmp(term, "dumb") == 0);
+}
+
+void graft_console_init(graft_console *c, bool quiet) {
+    *c = (graft_console){.quiet = quiet, .terminal = graft_console_is_terminal()};
 }
 
 void graft_console_clear(graft_console *c) {
@@ -39,7 +42,7 @@ void graft_console_log(void *console, graft_log_level level, const char *line) {
     funlockfile(stderr);
 }
 
-static int columns(void) {
+int graft_console_columns(void) {
     struct winsize size;
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
@@ -67,7 +70,7 @@ static void print_state(char *out, size_t size, const graft_progress *p) {
 /* Phase, bar and state in one line; the bar gives way where the line is short. */
 static void draw_bar(graft_console *c, const graft_progress *p, const char *state) {
     char line[600], bar[BAR + 3] = "";
-    int room = columns() - 1, width = room - (int)strlen(p->phase) - (int)strlen(state) - 4;
+    int room = graft_console_columns() - 1, width = room - (int)strlen(p->phase) - (int)strlen(state) - 4;
     if (width > BAR) width = BAR;
     if (p->total > 0 && width >= 5) {
         int full = p->done < p->total ? (int)(p->done * width / p->total) : width;

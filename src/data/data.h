@@ -197,6 +197,8 @@ int graft_data_note_seen(graft_data *d, int64_t i, const graft_likeness *likenes
 /** Ends the pass: bad samples listed and counted against max_bad, parts made or judged, duplicates across
  * parts and imbalance reported through env's log. Idempotent. Unseen samples are taken to be good. */
 int graft_data_settle(graft_data *d, graft_err *err);
+/** Will settling leave samples out of the training part, which has more of a class than `per_class`? */
+bool graft_data_leaves_out(const graft_data *d);
 
 /** Content or near content on both sides of a split that the data gave; after settle. Near are pictures that
  * look the same, and texts that differ only in case (of ASCII letters) and blanks. */

@@ -95,7 +95,9 @@ int graft_data_see(graft_data *d, int64_t i, bool decode, graft_eye *eye, graft_
 int graft_data_note_bad(graft_data *d, int64_t i, const graft_err *why, graft_err *err);
 /** How many samples may be bad. */
 int64_t graft_data_bad_allowed(const graft_data *d);
-/** EDATA, naming one, when more are bad by now than may be. No thread may be noting bad ones meanwhile. */
+/** Whether more are bad by now than may be. */
+bool graft_data_is_too_bad(graft_data *d);
+/** EDATA, naming one, when it is so. No thread may be seeing samples meanwhile. */
 int graft_data_judge_so_far(graft_data *d, graft_err *err);
 
 /** Samples of a batch of a loader of n samples, and those samples, in the arena. EDATA when there are none.

@@ -259,11 +259,12 @@ static void report_stall(const loader *l, double waited) {
                           l->d->samples[l->workers[t].sample].origin);
 }
 
-/* In a checking pass, bad pictures beyond the limit end it at once rather than hours later. */
+/* In a checking pass, bad pictures beyond the limit end it at once rather than hours later. Which one the
+ * message names is looked up when no worker notes any. */
 static int judge_count(loader *l, graft_err *err) {
-    int rc = l->o.check ? graft_data_judge_so_far(l->d, err) : 0;
-    if (rc < 0) stop_work(l);
-    return rc;
+    if (!l->o.check || !graft_data_is_too_bad(l->d)) return 0;
+    stop_work(l);
+    return graft_data_judge_so_far(l->d, err);
 }
 
 static int await(loader *l, slot *s, graft_err *err) {

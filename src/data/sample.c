@@ -81,18 +81,22 @@ int64_t graft_data_bad_allowed(const graft_data *d) {
     return (int64_t)(d->max_bad * (double)d->n + 1e-9);
 }
 
-int graft_data_judge_so_far(graft_data *d, graft_err *err) {
+bool graft_data_is_too_bad(graft_data *d) {
     pthread_mutex_lock(&d->lock);
     int64_t bad = d->n_bad;
     pthread_mutex_unlock(&d->lock);
-    if (bad <= graft_data_bad_allowed(d)) return 0;
+    return bad > graft_data_bad_allowed(d);
+}
+
+int graft_data_judge_so_far(graft_data *d, graft_err *err) {
+    if (!graft_data_is_too_bad(d)) return 0;
     for (int64_t i = 0; i < d->n; i++)
         if (d->samples[i].state == GRAFT_BAD)
             return graft_err_set(
                 err, GRAFT_EDATA,
                 "%lld of %lld %s cannot be used so far, more than the %.3g%% of --max-bad; one: %s: %s",
-                (long long)bad, (long long)d->n, graft_data_noun(d), d->max_bad * 100, d->samples[i].origin,
-                d->samples[i].reason);
+                (long long)d->n_bad, (long long)d->n, graft_data_noun(d), d->max_bad * 100,
+                d->samples[i].origin, d->samples[i].reason);
     return 0;
 }
 

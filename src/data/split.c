@@ -173,6 +173,16 @@ static int by_key(const void *x, const void *y) {
     return a->sample < b->sample ? -1 : a->sample > b->sample;
 }
 
+bool graft_data_leaves_out(const graft_data *d) {
+    if (d->settled || d->per_class == 0 || !d->has_labels) return false;
+    int64_t *n = calloc(d->task == GRAFT_TASK_CLASSES ? (size_t)d->n_classes + 1 : 1, sizeof *n);
+    bool more = !n; /* without memory for a count: there may be */
+    for (int64_t i = 0; i < d->n_members[GRAFT_TRAIN] && !more; i++)
+        more = ++n[graft_data_stratum(d, d->members[GRAFT_TRAIN][i])] > d->per_class;
+    free(n);
+    return more;
+}
+
 int graft_split_limit(graft_data *d, graft_err *err) {
     size_t k = d->task == GRAFT_TASK_CLASSES ? (size_t)d->n_classes : 1;
     int64_t n = d->n_members[GRAFT_TRAIN], n_spare = 0, n_short = 0;

@@ -5,6 +5,8 @@
 #include "learn/learn.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { BINS = 15, MOST_ITERATIONS = 100 };
 static const double least_temperature = 0.01, most_temperature = 100.0;
@@ -148,8 +150,81 @@ graft_calibration graft_calibrate(const graft_answers *a, graft_task task) {
     return c;
 }
 
+/* ---- Whether it helps ---- */
+
+enum { FOLDS = 5 };
+
+/* Labelled answer number i of all is one of fold i modulo FOLDS: `in` takes those, or all others. */
+static void take_rows(graft_answers *out, const graft_answers *a, graft_task task, int64_t fold, bool in) {
+    int64_t seen = 0;
+    out->n = 0;
+    for (int64_t i = 0; i < a->n; i++) {
+        if (!has_truth(a, task, i) || (seen++ % FOLDS == fold) != in) continue;
+        size_t row = (size_t)(out->n * a->k), size = (size_t)a->k * sizeof *a->logits;
+        memcpy(out->logits + row, a->logits + i * a->k, size);
+        if (is_sigmoid(task))
+            memcpy(out->targets + row, a->targets + i * a->k, size);
+        else
+            out->labels[out->n] = a->labels[i];
+        out->n++;
+    }
+}
+
+/* Gains of the answers [n] that are held out, one by one: a mean and how sure it is. */
+static void add_gains(double *sum, double *squares, const graft_answers *held, graft_task task,
+                      double temperature) {
+    for (int64_t i = 0; i < held->n; i++) {
+        graft_answers one = *held;
+        one.n = 1;
+        one.logits += i * held->k;
+        one.labels = one.labels ? one.labels + i : NULL;
+        one.targets = one.targets ? one.targets + i * held->k : NULL;
+        double gain = graft_answers_reliability(&one, task, 1.0).log_loss -
+                      graft_answers_reliability(&one, task, temperature).log_loss;
+        *sum += gain;
+        *squares += gain * gain;
+    }
+}
+
+int graft_calibration_check(graft_calibration *c, const graft_answers *a, graft_task task, graft_err *err) {
+    graft_answers some = *a;
+    size_t room = (size_t)(a->n * a->k) + 1;
+    double sum = 0.0, squares = 0.0, n = (double)c->n;
+    if (c->n == 0) return 0;
+    some.logits = malloc(room * sizeof *some.logits);
+    some.targets = is_sigmoid(task) ? malloc(room * sizeof *some.targets) : NULL;
+    some.labels = is_sigmoid(task) ? NULL : malloc(((size_t)a->n + 1) * sizeof *some.labels);
+    bool ok = some.logits && (some.targets || some.labels);
+    for (int64_t fold = 0; ok && fold < FOLDS && fold < c->n; fold++) {
+        take_rows(&some, a, task, fold, false);
+        double temperature = graft_calibrate(&some, task).temperature;
+        take_rows(&some, a, task, fold, true);
+        add_gains(&sum, &squares, &some, task, temperature);
+    }
+    free(some.logits);
+    free(some.targets);
+    free(some.labels);
+    if (!ok) return graft_err_nomem(err);
+    c->checked = true;
+    c->gain = sum / n;
+    c->error = c->n > 1 ? sqrt(fmax(squares / n - c->gain * c->gain, 0.0) / (n - 1.0)) : INFINITY;
+    c->refused = !(c->gain > c->error);
+    if (!c->refused) return 0;
+    c->temperature = 1.0;
+    c->after = c->before;
+    return 0;
+}
+
 json_t *graft_calibration_json(const graft_calibration *c) {
-    return json_pack("{s:f,s:I,s:f,s:f,s:f,s:f}", "temperature", c->temperature, "n", (json_int_t)c->n,
-                     "log_loss_before", c->before.log_loss, "log_loss_after", c->after.log_loss, "ece_before",
-                     c->before.ece, "ece_after", c->after.ece);
+    json_t *o = json_pack("{s:f,s:I,s:f,s:f,s:f,s:f}", "temperature", c->temperature, "n", (json_int_t)c->n,
+                          "log_loss_before", c->before.log_loss, "log_loss_after", c->after.log_loss,
+                          "ece_before", c->before.ece, "ece_after", c->after.ece);
+    if (!o || !c->checked) return o;
+    bool ok =
+        json_object_set_new(o, "gain", isfinite(c->gain) ? json_real(c->gain) : json_null()) == 0 &&
+        json_object_set_new(o, "gain_error", isfinite(c->error) ? json_real(c->error) : json_null()) == 0 &&
+        json_object_set_new(o, "refused", json_boolean(c->refused)) == 0;
+    if (ok) return o;
+    json_decref(o);
+    return NULL;
 }

@@ -215,8 +215,11 @@ static int train_epoch(trainer *t, graft_err *err) {
     return rc;
 }
 
-/* Better is: the higher score, and among equal ones the lower loss. */
-static bool is_better(const graft_training *so_far, const graft_epoch *e) {
+/* Better is: the higher score, and among equal ones the lower loss. With SWA the first average is better than
+ * whatever stands before it, which is only kept for the case that there is none. */
+static bool is_better(const graft_training *so_far, const graft_epoch *e, const graft_recipe *r) {
+    int64_t first = r->swa > 0.0 ? graft_recipe_first_averaged(r) : 0;
+    if (so_far->best_epoch <= first && e->epoch > first) return true;
     if (so_far->best_epoch == 0 || e->score > so_far->best_score) return true;
     return !(e->score < so_far->best_score) && e->loss < so_far->best_loss;
 }
@@ -246,7 +249,7 @@ static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
         return diverged(t, "outputs for the validation part are", NULL, err);
     if ((rc = measure(t, e, err)) < 0) return rc;
     t->run.stale++;
-    if (!is_better(r, e)) return 0;
+    if (!is_better(r, e, t->recipe)) return 0;
     t->run.stale = 0;
     r->best_epoch = e->epoch;
     r->best_score = e->score;
@@ -264,7 +267,7 @@ static int average_epoch(trainer *t, graft_err *err) {
     if (r->averaged <= r->epoch) {
         rc = graft_average_add(&t->average, n > 1 ? 1.0 / (double)n : 1.0, err);
         r->averaged = r->epoch + 1;
-        if (n == 1) r->result.best_epoch = r->stale = 0; /* the best is one of the averages */
+        if (n == 1) r->stale = 0; /* the best is one of the averages */
     }
     if (rc < 0 || n < 2) return rc;
     return graft_average_measure(&t->average, t->io->env, t->io->train, r->epoch, t->recipe->micro_batch,

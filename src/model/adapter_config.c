@@ -252,3 +252,15 @@ int graft_adapter_config_make(json_t **out, graft_arena *arena, const graft_mode
     json_decref(o);
     return graft_err_nomem(err);
 }
+
+int graft_adapter_labels(const char *const **names, size_t *n, graft_arena *arena, const char *dir,
+                         graft_err *err) {
+    json_t *config = NULL;
+    graft_labels labels = {0};
+    char *path = graft_path_join(arena, dir, GRAFT_ADAPTER_CONFIG);
+    int rc = path ? graft_json_read(&config, arena, path, err) : graft_err_nomem(err);
+    if (rc == 0) rc = graft_config_id2label(&labels, arena, config, path, err);
+    *names = labels.names;
+    *n = labels.names ? labels.n : 0;
+    return rc;
+}

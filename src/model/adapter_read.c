@@ -278,7 +278,7 @@ static int merge_pair(graft_model *m, const graft_site *s, const pair *p, double
         graft_lora_merge(w, s, a, b, p->a->shape.dims[0], scale);
         if (p->magnitude) rc = weigh_rows(w, s, m->adapter_files, p->magnitude, scratch, err);
     }
-    if (rc == 0) rc = graft_model_set(m, s->weight, w, graft_init_count(&s->shape), err);
+    if (rc == 0) rc = graft_model_begin_at(m, s->weight, w, graft_init_count(&s->shape), err);
     graft_arena_free(scratch);
     return rc;
 }

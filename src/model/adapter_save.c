@@ -7,7 +7,7 @@
 /* The head of a sentence-transformers folder lies in a module of its own. */
 static bool is_saved(const graft_model *m, const graft_param_slot *s) {
     if (s->param.head) return !m->text.sentence;
-    return s->param.adapter || s->own;
+    return s->param.adapter || s->own || s->merged;
 }
 
 int graft_adapter_save(const graft_model *m, const char *dir, graft_err *err) {

@@ -114,6 +114,7 @@ static void keep_join(graft_model *m, const old_head *old) {
         if (!graft_shape_equal(&to->param.shape, &from->param.shape)) continue;
         to->param.tensor = from->param.tensor;
         to->own = from->own;
+        to->read = from->read;
     }
 }
 

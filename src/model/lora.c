@@ -174,7 +174,7 @@ static int merge_one(graft_model *m, const graft_sites *sites, const graft_adapt
     if (rc == 0) rc = values_of(&b, m, ad->b, scratch, err);
     if (rc == 0) {
         graft_lora_merge(w, site, a, b, ad->r, ad->scale);
-        rc = graft_model_set(m, ad->weight, w, graft_init_count(&site->shape), err);
+        rc = graft_model_begin_at(m, ad->weight, w, graft_init_count(&site->shape), err);
     }
     graft_arena_free(scratch);
     return rc;

@@ -152,12 +152,19 @@ int64_t graft_model_param_index(const graft_model *m, const char *name);
 /** Index of the stage of a parameter; -1 when there is no such parameter. */
 int graft_model_param_stage(const graft_model *m, const char *name);
 
-/** The value that the model's file has for a parameter, whatever training made of it; NULL: it has none. */
+/** The classes that an adapter's folder has, without its base: names in the arena, n 0 where there are none.
+ * EIO, EFORMAT. */
+int graft_adapter_labels(const char *const **names, size_t *n, graft_arena *arena, const char *dir,
+                         graft_err *err);
+
+/** The value that training begins with, whatever it made of it since: that of the model's file, into which
+ * adapters were merged; NULL: the file has none. */
 const graft_tensor *graft_model_pretrained(const graft_model *m, const char *name);
 /** Replaces a parameter's value (training's result). `count` must be its element count (ESHAPE); EUSAGE when
  * there is none of that name. Graphs made before see the new value when they are compiled after. */
 int graft_model_set(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);
-/** Whether the value is that of the file, byte for byte, in the file's own element type. */
+/** Whether the value is that of the file, byte for byte, in the file's own element type; or that with
+ * adapters merged into it. */
 bool graft_model_is_read(const graft_model *m, const char *name);
 /** Takes the file's value again; false when the file has none. */
 bool graft_model_restore(graft_model *m, const char *name);

@@ -9,7 +9,9 @@
 typedef struct graft_param_slot {
     graft_param param;
     float *own;        /* in the model's arena; NULL: param.tensor is mapped or has no data yet */
-    graft_tensor read; /* the file's value, where `own` took its place */
+    graft_tensor read; /* the value that training began with, where `own` took its place: the file's, with
+                          adapters merged into it */
+    bool merged;       /* adapters were merged into its value, which is none of the file */
     int64_t batches;   /* of a running mean: seen since the model was opened */
 } graft_param_slot;
 
@@ -112,6 +114,8 @@ bool graft_model_keeps(const graft_model *m, const char *extra);
 const graft_tensor *graft_model_source(const graft_model *m, const char *published);
 /** Makes (or finds) the model's own copy of a slot's value, for writing. NULL: out of memory. */
 float *graft_slot_own(const graft_model *m, graft_param_slot *s);
+/** As graft_model_set; from here on the value is what training begins with, as if it had been read. */
+int graft_model_begin_at(graft_model *m, const char *name, const float *values, size_t count, graft_err *err);
 /** Initialises the slots without a value. */
 int graft_model_initialise(graft_model *m, uint64_t seed, graft_err *err);
 

@@ -52,9 +52,10 @@ static int bind_slot(graft_model *m, graft_param_slot *s, graft_err *err) {
 }
 
 const graft_tensor *graft_model_pretrained(const graft_model *m, const char *name) {
-    const graft_param *p = graft_model_find_param(m, name);
-    const graft_tensor *t = p ? graft_model_source(m, name) : NULL;
-    return t && is_float(t->dtype) && graft_shape_equal(&t->shape, &p->shape) ? t : NULL;
+    int64_t i = graft_map_get_str(m->index, name);
+    const graft_param_slot *s = i >= 0 ? m->slots[i] : NULL;
+    const graft_tensor *t = !s ? NULL : s->own ? &s->read : &s->param.tensor;
+    return t && t->data && !s->param.adapter ? t : NULL;
 }
 
 static int misfit(const graft_model *m, const graft_param *p, bool missing, graft_err *err) {
@@ -269,6 +270,16 @@ int graft_model_set(graft_model *m, const char *name, const float *values, size_
     if (!own) return graft_err_nomem(err);
     memcpy(own, values, count * sizeof *own);
     if (s->param.head) m->head_is_new = false;
+    return 0;
+}
+
+int graft_model_begin_at(graft_model *m, const char *name, const float *values, size_t count,
+                         graft_err *err) {
+    int rc = graft_model_set(m, name, values, count, err);
+    if (rc < 0) return rc;
+    graft_param_slot *s = m->slots[graft_map_get_str(m->index, name)];
+    s->own = NULL; /* the tensor's memory stays; training makes one of its own */
+    s->merged = true;
     return 0;
 }
 

@@ -32,7 +32,7 @@ static int check_contents(graft_story *s, graft_err *err) {
     return rc;
 }
 
-static int open_data(graft_story *s, graft_err *err) {
+static int open_data_as(graft_story *s, graft_modality modality, graft_err *err) {
     const json_t *c = json_object_get(s->record, "choices"),
                  *settings = json_object_get(s->record, "settings");
     double seed = graft_story_number(settings, "seed");
@@ -45,15 +45,24 @@ static int open_data(graft_story *s, graft_err *err) {
         .labels_file = or_null(graft_story_text(c, "labels")),
         .task = graft_story_text(settings, "task")[0] ? graft_story_text(settings, "task") : NULL,
         .validation = -1};
-    int rc = graft_data_open_choice(&s->data, s->env, graft_story_text(s->record, "data"), &choice,
-                                    graft_model_modality(s->model), GRAFT_LABELS_NEEDED, NULL, 0,
-                                    seed > 0 ? (uint64_t)seed : 0, err);
-    if (rc == 0) rc = graft_data_cut(s->data, s->model, err);
+    int rc = graft_data_open_choice(&s->data, s->env, graft_story_text(s->record, "data"), &choice, modality,
+                                    GRAFT_LABELS_NEEDED, NULL, 0, seed > 0 ? (uint64_t)seed : 0, err);
+    if (rc == 0 && s->model) rc = graft_data_cut(s->data, s->model, err);
     if (rc == 0 && graft_data_n_samples(s->data) != s->kept.n_parts)
         rc = graft_err_set(err, GRAFT_EDATA,
                            "the data have changed since the run: %lld samples in place of %lld",
                            (long long)graft_data_n_samples(s->data), (long long)s->kept.n_parts);
     return rc == 0 ? check_contents(s, err) : rc;
+}
+
+/* Without a model the data are what they can be read as: their contents say whether they are the run's. */
+static int open_data(graft_story *s, graft_err *err) {
+    if (s->model) return open_data_as(s, graft_model_modality(s->model), err);
+    int rc = open_data_as(s, GRAFT_TEXTS, err);
+    if (rc == 0 || rc == GRAFT_ENOMEM || rc == GRAFT_EINTERRUPTED) return rc;
+    graft_data_close(s->data);
+    s->data = NULL;
+    return open_data_as(s, GRAFT_PICTURES, err);
 }
 
 /* ---- Features ------------------------------------------------------------------------------------------- */
@@ -172,7 +181,7 @@ int graft_story_look(graft_story *s, graft_err *err) {
         graft_story_miss(s, "Examples, the maps, label errors of training samples", why.message);
         return ends_all(rc) ? graft_err_set(err, rc, "%s", why.message) : graft_env_check(s->env, err);
     }
-    if (s->task == GRAFT_TASK_TAGGING) return graft_env_check(s->env, err);
+    if (s->task == GRAFT_TASK_TAGGING || !s->model) return graft_env_check(s->env, err);
     rc = choose_drawn(s, &samples, err);
     if (rc == 0) rc = graft_env_check(s->env, err);
     if (rc < 0) return rc;

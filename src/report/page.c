@@ -92,7 +92,7 @@ static void put_facts(graft_buf *out, const graft_story *s) {
     graft_buf_text(out, "<dl class=\"facts\">\n<div><dt>model</dt><dd>");
     put_name(out, graft_story_text(s->record, "model"));
     graft_buf_text(out, " <small>");
-    graft_html_text(out, graft_model_description(s->model));
+    graft_html_text(out, s->model ? graft_model_description(s->model) : "an adapter whose base is gone");
     graft_buf_text(out, "</small></dd></div>\n<div><dt>data</dt><dd>");
     put_name(out, graft_story_text(s->record, "data"));
     if (train > 0.0 && train < 1e15) {

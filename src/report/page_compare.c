@@ -71,6 +71,8 @@ static void put_plan(graft_buf *out, const comparison *c, size_t i) {
         graft_html_number(out, holm);
         graft_buf_text(out,
                        json_is_true(json_object_get(against, "differs")) ? " differs" : " may be chance");
+    } else if (json_is_string(json_object_get(p, "diverged"))) {
+        graft_buf_text(out, "diverged");
     } else {
         graft_buf_text(out, "the best");
     }
@@ -81,6 +83,27 @@ static void put_plan(graft_buf *out, const comparison *c, size_t i) {
     graft_buf_text(out, "<td>");
     graft_html_text(out, graft_story_text(p, "about"));
     graft_buf_text(out, "</td></tr>\n");
+}
+
+/* Why a plan has no score, or none at some size. */
+static void put_lost(graft_buf *out, const json_t *plan) {
+    const json_t *all = json_object_get(plan, "diverged"), *sizes = json_object_get(plan, "sizes");
+    for (size_t i = 0; i < (json_is_string(all) ? 1 : json_array_size(sizes)); i++) {
+        const json_t *size = json_array_get(sizes, i),
+                     *why = json_is_string(all) ? all : json_object_get(size, "diverged");
+        if (!json_is_string(why)) continue;
+        graft_buf_text(out, "<p class=\"about\">Left out, since it diverged: <b>");
+        graft_html_text(out, graft_story_text(plan, "plan"));
+        graft_buf_text(out, "</b>");
+        if (why != all) {
+            graft_buf_text(out, " with ");
+            graft_html_number(out, graft_story_number(size, "per_class"));
+            graft_buf_text(out, " labels a class");
+        }
+        graft_buf_text(out, ": ");
+        graft_html_text(out, json_string_value(why));
+        graft_buf_text(out, "</p>\n");
+    }
 }
 
 static void put_plans(graft_buf *out, const comparison *c) {
@@ -94,8 +117,10 @@ static void put_plans(graft_buf *out, const comparison *c) {
              "<th scope=\"col\">time</th><th scope=\"col\">memory</th><th scope=\"col\">trained</th><th "
              "scope=\"col\" class=\"t\">what it is</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < c->n; i++) put_plan(out, c, i);
+    graft_buf_text(out, "</tbody></table></div>\n");
+    for (size_t i = 0; i < c->n; i++) put_lost(out, plan_of(c, i));
     graft_buf_text(
-        out, "</tbody></table></div>\n<p class=\"about\">The interval is over the seeds, or, with one seed, "
+        out, "<p class=\"about\">The interval is over the seeds, or, with one seed, "
              "of the test samples. Overfitting is the score on the training part less that of the test. p is "
              "McNemar's test, corrected for the number of plans.</p></section>\n");
 }

@@ -43,7 +43,7 @@ static void put_row(graft_buf *out, const graft_story *s, const graft_span *x, s
     graft_buf_text(out, "</td>");
     put_number_cell(out, graft_story_number(s->metrics, "n"), graft_html_number);
     put_number_cell(out, trained, graft_html_millions);
-    put_number_cell(out, (double)s->n_moments, graft_html_number);
+    put_number_cell(out, (double)s->n_epochs, graft_html_number);
     put_number_cell(out, graft_story_number(s->record, "seconds"), graft_html_seconds);
     put_number_cell(out, graft_story_number(s->record, "peak_memory"), graft_html_memory);
     graft_buf_text(out, "<td>");
@@ -111,7 +111,9 @@ static int gather_curves(curves *c, const graft_story *runs, size_t n, graft_are
         double clock = 0.0;
         for (size_t m = 0; m < s->n_moments; m++) {
             clock += isfinite(s->moments[m].seconds) ? s->moments[m].seconds : 0.0;
-            epoch[m] = (double)m + 1.0;
+            epoch[m] = s->moments[m].epoch;
+            if (m && !(epoch[m] > epoch[m - 1])) epoch[m] = epoch[m - 1] + 1.0;
+            if (!isfinite(epoch[m])) epoch[m] = (double)m + 1.0;
             second[m] = clock;
             score[m] = s->moments[m].val_score;
             loss[m] = s->moments[m].loss;

@@ -1,11 +1,9 @@
-/* Reading a run's folder: graft.json, run.jsonl, the kept answers, the model's names. */
+/* Reading a run's folder: graft.json, the kept answers, the model's names. */
 #include "report/story.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MOST_LOG = 64 << 20 };
 
 const char *graft_story_text(const json_t *o, const char *key) {
     const char *text = json_string_value(json_object_get(o, key));
@@ -35,64 +33,6 @@ void graft_story_shares(double *out, const float *logits, int64_t k) {
     for (int64_t c = 1; c < k; c++) top = fmax(top, (double)logits[c]);
     for (int64_t c = 0; c < k; c++) sum += out[c] = exp((double)logits[c] - top);
     for (int64_t c = 0; c < k; c++) out[c] /= sum;
-}
-
-/* ---- Epochs --------------------------------------------------------------------------------------------- */
-
-static graft_moment moment_of(const graft_story *s, const json_t *o) {
-    char name[64];
-    snprintf(name, sizeof name, "val_%s", s->score_name);
-    return (graft_moment){.epoch = graft_story_number(o, "epoch"),
-                          .seconds = graft_story_number(o, "seconds"),
-                          .lr = graft_story_number(o, "lr"),
-                          .loss = graft_story_number(o, "loss"),
-                          .accuracy = graft_story_number(o, "accuracy"),
-                          .val_loss = graft_story_number(o, "val_loss"),
-                          .val_score = graft_story_number(o, name)};
-}
-
-/* The log has every epoch of every phase; a line that is no epoch, or no JSON, is passed over. */
-static int read_log(graft_story *s, graft_err *err) {
-    char *path = graft_path_join(s->arena, s->folder, "run.jsonl"), *text = NULL;
-    size_t size = 0, n = 0;
-    if (!path) return graft_err_nomem(err);
-    if (graft_file_read(&text, &size, s->arena, path, MOST_LOG, NULL) < 0) return 0;
-    for (size_t i = 0; i < size; i++) n += text[i] == '\n';
-    s->moments = graft_arena_array(s->arena, n + 1, sizeof *s->moments);
-    if (!s->moments) return graft_err_nomem(err);
-    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-        json_t *o = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
-        if (o && strcmp(graft_story_text(o, "event"), "epoch") == 0)
-            s->moments[s->n_moments++] = moment_of(s, o);
-        json_decref(o);
-    }
-    return 0;
-}
-
-static int read_history(graft_story *s, const json_t *history, graft_err *err) {
-    s->n_moments = json_array_size(history);
-    s->moments = graft_arena_array(s->arena, s->n_moments + 1, sizeof *s->moments);
-    if (!s->moments) return graft_err_nomem(err);
-    for (size_t i = 0; i < s->n_moments; i++) s->moments[i] = moment_of(s, json_array_get(history, i));
-    return 0;
-}
-
-/* What was told is the time since the phase began. */
-static void take_differences(graft_story *s) {
-    double before = 0.0;
-    for (size_t i = 0; i < s->n_moments; i++) {
-        double now = s->moments[i].seconds;
-        s->moments[i].seconds = now >= before ? now - before : now;
-        before = now;
-    }
-}
-
-static int read_epochs(graft_story *s, graft_err *err) {
-    const json_t *history = json_object_get(s->record, "history");
-    int rc = read_log(s, err);
-    if (rc == 0 && s->n_moments < json_array_size(history)) rc = read_history(s, history, err);
-    if (rc == 0) take_differences(s);
-    return rc;
 }
 
 /* ---- Answers -------------------------------------------------------------------------------------------- */
@@ -238,9 +178,32 @@ static void choose_metrics(graft_story *s) {
     s->part = s->metrics == test ? "test" : "validation";
 }
 
+/* An adapter's base may be gone: what the run was is told all the same. */
+static int do_without_model(graft_story *s, const graft_err *why, graft_err *err) {
+    graft_err reason = {0};
+    const char *task = graft_story_text(json_object_get(s->record, "settings"), "task");
+    char *adapter = graft_path_join(s->arena, s->folder, "adapter_config.json");
+    if (!adapter) return graft_err_nomem(err);
+    bool is_without = graft_path_is_file(adapter) && why->code != GRAFT_ENOMEM &&
+                      graft_task_find(&s->task, task, &reason) == 0 &&
+                      graft_adapter_labels(&s->labels, &s->n_labels, s->arena, s->folder, &reason) == 0;
+    if (!is_without) return graft_err_set(err, why->code, "%s", why->message);
+    graft_story_miss(s, "The model's description, the maps, label errors of training samples", why->message);
+    return 0;
+}
+
+static int open_model(graft_story *s, graft_err *err) {
+    static const graft_model_options plain = GRAFT_MODEL_OPTIONS_INIT;
+    graft_err why = {0};
+    if (graft_model_open(&s->model, s->env, s->folder, &plain, &why) < 0)
+        return do_without_model(s, &why, err);
+    s->labels = graft_model_labels(s->model, &s->n_labels);
+    s->task = graft_model_task(s->model);
+    return 0;
+}
+
 int graft_story_open(graft_story *s, const graft_env *env, const char *folder, const graft_report_options *o,
                      graft_err *err) {
-    static const graft_model_options plain = GRAFT_MODEL_OPTIONS_INIT;
     *s = (graft_story){.arena = graft_arena_new(NULL), .env = env, .folder = folder, .options = *o};
     if (!s->arena) return graft_err_nomem(err);
     size_t size = strlen(folder);
@@ -249,13 +212,11 @@ int graft_story_open(graft_story *s, const graft_env *env, const char *folder, c
     if (!trimmed) return graft_err_nomem(err);
     s->name = graft_path_name(trimmed);
     int rc = read_record(s, err);
-    if (rc == 0) rc = graft_model_open(&s->model, env, folder, &plain, err);
+    if (rc == 0) rc = open_model(s, err);
     if (rc < 0) return rc;
-    s->labels = graft_model_labels(s->model, &s->n_labels);
-    s->task = graft_model_task(s->model);
     s->score_name = graft_score_name(s->task);
     choose_metrics(s);
-    rc = read_epochs(s, err);
+    rc = graft_story_epochs(s, err);
     return rc == 0 ? read_answers(s, err) : rc;
 }
 

@@ -6,7 +6,8 @@
 #include "report/maths.h"
 #include "transfer/transfer.h"
 
-/** One epoch, with the seconds that it took itself; what was not measured is NaN. */
+/** One epoch, with the seconds that it took itself (with those left out before it); what was not measured is
+ * NaN. */
 typedef struct graft_moment {
     double epoch, seconds, lr, loss, accuracy, val_loss, val_score;
 } graft_moment;
@@ -46,11 +47,11 @@ typedef struct graft_story {
     json_t *record; /* graft.json */
     graft_task task;
     const char *score_name;
-    graft_model *model;
+    graft_model *model; /* NULL: its base is gone */
     const char *const *labels;
     size_t n_labels;
-    graft_moment *moments; /* [n_moments] */
-    size_t n_moments;
+    graft_moment *moments; /* [n_moments] of the epochs, of very many every so many-th */
+    size_t n_moments, n_epochs;
     const json_t *metrics; /* of the part that the run is judged by; NULL: none */
     const char *part;
     graft_kept_answers kept; /* n_samples 0: none */
@@ -72,6 +73,8 @@ typedef struct graft_story {
 /** Reads the folder. Errors: EIO, EFORMAT: it is none that graft_fit wrote; ENOMEM. */
 int graft_story_open(graft_story *s, const graft_env *env, const char *folder, const graft_report_options *o,
                      graft_err *err);
+/** The epochs of run.jsonl, else of graft.json. Errors: ENOMEM. epochs.c */
+int graft_story_epochs(graft_story *s, graft_err *err);
 /** Opens the data and runs the models for features; what cannot be had becomes a gap. Errors: ENOMEM,
  * EINTERRUPTED. look.c */
 int graft_story_look(graft_story *s, graft_err *err);

@@ -48,6 +48,9 @@ int graft_decision_make(graft_decision *d, graft_arena *arena, const graft_fit_o
     /* the scores of a conditional random field's words are no probabilities of tags */
     bool tempers = !is(o->calibrate, "none") && !is(graft_model_head_name(m), "crf");
     if (tempers) d->calibration = graft_calibrate(validation, task);
+    if (d->calibration.n > 0 && d->calibration.n < GRAFT_CALIBRATION_FEW &&
+        graft_calibration_check(&d->calibration, validation, task, err) < 0)
+        return GRAFT_ENOMEM;
     if (d->calibration.n > 0) d->temperature = d->calibration.temperature;
     if (!wants_thresholds(o, task) || validation->n == 0) return 0;
     graft_arena *scratch = graft_arena_new(NULL);

@@ -1,4 +1,4 @@
-/* Rows of all samples: what the cache has is taken from it, the rest is decoded, run through the prefix and
+/* Rows of samples: what the cache has is taken from it, the rest is decoded, run through the prefix and
  * put there. Without a cache (not wanted, or not writable) rows lie in memory. */
 #include "transfer/prefix.h"
 
@@ -226,14 +226,41 @@ static int fill(graft_features *f, const int64_t *samples, int64_t n, int64_t va
 }
 
 /* The size of a text's row is known by its tokens: opening a loader makes them. */
-static int make_tokens(graft_features *f, const int64_t *samples, int64_t n, graft_err *err) {
+static int make_tokens(graft_features *f, const int64_t *samples, int64_t n, bool check, graft_err *err) {
     graft_batches loader = {0};
     graft_loader_options o = GRAFT_LOADER_OPTIONS_INIT;
     o.samples = samples;
     o.n_samples = n;
+    o.check = check;
     int rc = graft_loader_open(&loader, f->data, f->transform, &o, err);
     graft_batches_close(&loader);
     return rc;
+}
+
+/* Sees every sample and makes the parts, with what the cache has in place of decoding. */
+static int settle_first(graft_features *f, const int64_t *samples, int64_t n, graft_err *err) {
+    bool is_text = graft_data_modality(f->data) == GRAFT_TEXTS;
+    int64_t *missing = malloc(((size_t)n + 1) * sizeof *missing), n_missing = 0;
+    int rc = missing ? take_cached(f, -1, samples, n, true, missing, &n_missing, err) : graft_err_nomem(err);
+    /* a text of which no tokens can be made is none of any part */
+    if (rc == 0 && is_text && n_missing) rc = make_tokens(f, missing, n_missing, true, err);
+    if (rc == 0)
+        rc = f->options.use_cache ? graft_seen_check(f->env, f->data, err) : graft_data_check(f->data, err);
+    free(missing);
+    f->all = f->cached = 0;
+    return rc;
+}
+
+/* The samples that have a part in the run. */
+static int64_t list_used(int64_t *out, const graft_data *d) {
+    static const graft_part parts[] = {GRAFT_TRAIN, GRAFT_VAL, GRAFT_TEST};
+    int64_t n = 0;
+    for (size_t i = 0; i < GRAFT_COUNT(parts); i++) {
+        int64_t n_members = 0;
+        const int64_t *members = graft_data_members(d, parts[i], &n_members);
+        for (int64_t k = 0; k < n_members; k++) out[n++] = members[k];
+    }
+    return n;
 }
 
 static int fill_plain(graft_features *f, graft_err *err) {
@@ -247,9 +274,15 @@ static int fill_plain(graft_features *f, graft_err *err) {
     }
     int rc =
         f->options.partial ? graft_data_hash_some(f->data, samples, n, err) : graft_data_hash(f->data, err);
-    if (rc == 0 && f->prefix->by_token) rc = make_tokens(f, samples, n, err);
-    if (rc == 0) rc = fill(f, samples, n, -1, f->options.check, err);
-    if (rc == 0 && f->options.check && !f->options.partial) rc = graft_data_settle(f->data, err);
+    if (rc == 0 && f->prefix->by_token) rc = make_tokens(f, samples, n, false, err);
+    bool check = f->options.check;
+    if (rc == 0 && check && all && graft_data_leaves_out(f->data)) {
+        rc = settle_first(f, samples, n, err);
+        n = list_used(all, f->data);
+        check = false;
+    }
+    if (rc == 0) rc = fill(f, samples, n, -1, check, err);
+    if (rc == 0 && check && !f->options.partial) rc = graft_data_settle(f->data, err);
     free(all);
     return rc;
 }

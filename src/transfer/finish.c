@@ -165,10 +165,21 @@ static json_t *result_json(const graft_job *j, double difference) {
     return with_decision(o, j);
 }
 
+/* --lr find: rates that nothing was searched for yet are none. */
+static void tell_search(json_t *o) {
+    size_t i;
+    json_t *phase;
+    json_object_set_new(o, "lr", json_string("find"));
+    json_array_foreach(json_object_get(o, "phases"), i, phase) {
+        json_object_set_new(phase, "lr", json_string("find"));
+    }
+}
+
 int graft_job_describe(const graft_job *j, char **result, graft_err *err) {
     json_t *o = graft_job_settings(j);
     if (o) {
         json_object_del(o, "data_fingerprint"); /* nothing was read yet */
+        if (j->options.lr < 0) tell_search(o);
         json_object_set_new(o, "peak_memory", json_integer((json_int_t)j->peak_memory));
     }
     return graft_print_json(result, o, err);

@@ -74,6 +74,7 @@ typedef struct graft_job {
     bool head_only; /* nothing below the head trains in any phase */
     bool train_statistics;
     bool settled;        /* the data: every sample was seen */
+    bool looked;         /* evidence.is_foreign is known: nothing is looked at again */
     graft_hash source;   /* of the model as it was before training */
     graft_recipe recipe; /* of the phase under way */
     float *class_weights;
@@ -197,9 +198,5 @@ double graft_layer_factor(double decay, size_t n_stages, int stage);
 int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err *err);
 /** Hash of the model's structure and values into j->source. */
 int graft_job_hash(graft_job *j, graft_err *err);
-
-/** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
-const char *graft_task_name(graft_task task);
-int graft_task_find(graft_task *out, const char *name, graft_err *err);
 
 #endif

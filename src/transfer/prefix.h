@@ -63,6 +63,10 @@ void graft_row_tensors_done(graft_row_tensors *t);
 /** Puts rows[i], of the samples of *b, in place of b's inputs. `b` has spans where rows are by token. */
 int graft_row_tensors_put(graft_row_tensors *t, graft_batch *b, const float *const *rows, graft_err *err);
 
+/** Sees every sample that is not yet seen and settles the data, as graft_data_check does; what pictures look
+ * like is taken from the bottleneck cache and kept there. The contents have to be hashed. seen.c */
+int graft_seen_check(const graft_env *env, graft_data *d, graft_err *err);
+
 /** Rows of all samples of some data, filled once: from the cache where it has them, else computed. */
 typedef struct graft_features graft_features;
 
@@ -71,7 +75,8 @@ typedef struct graft_features_options {
     int64_t variants; /* augmented variants of the train part beside the plain rows; 0: none */
     uint64_t seed;    /* of the variants */
     bool use_cache;
-    bool check;             /* the plain pass sees every sample, then settles the data */
+    bool check;             /* the plain pass sees every sample, then settles the data; where that leaves
+                               samples out, it comes first, and these have no rows */
     bool partial;           /* with `samples`: nothing but these is read, and the data are not settled */
     const int64_t *samples; /* [n_samples] the samples whose plain rows are wanted; NULL: all */
     int64_t n_samples;

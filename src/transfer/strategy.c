@@ -27,16 +27,17 @@ static const char *choose_for_encoders(int64_t per_class) {
 static const char *choose(graft_arena *arena, const graft_model *m, const graft_evidence *e) {
     if (e->is_scratch) return "full";
     int64_t per_class = e->n_train / (e->n_classes > 0 ? e->n_classes : 1);
+    const bool head_will_do = per_class < 30 && !e->shapes_features;
     size_t first = graft_model_first_new(m);
     if (per_class < 200 && first + 1 < graft_model_n_stages(m))
         return graft_arena_printf(arena, "from:%s", graft_model_stage_name(m, first));
     /* Word vectors move with the words of the training texts alone, which leaves the others behind: on TREC
      * with fastText's vectors head and full were equal at 16 questions a class, full better from 80 on. */
     if (graft_model_modality(m) == GRAFT_TEXTS && graft_model_text(m)->words)
-        return per_class < 30 ? "head" : "full";
+        return head_will_do ? "head" : "full";
     if (graft_model_modality(m) == GRAFT_TEXTS && graft_model_n_stages(m) > 3)
         return choose_for_encoders(per_class);
-    if (per_class < 30) return "head";
+    if (head_will_do) return "head";
     return per_class < 200 ? "top:1" : "full";
 }
 
@@ -140,8 +141,9 @@ static int add_schedule(graft_phases *p, const char *plan, graft_err *err) {
     }
 }
 
-/* Asks the row of the plan `text`, which has no epochs; *is_asked when it wants something of the model. */
-static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *is_asked, graft_err *err) {
+/* The row that the plan `text`, which has no epochs, comes to in the end; *argument is what follows its
+ * colon. */
+static const graft_strategy *row_of(const char *text, const char **argument) {
     const char *colon = strchr(text, ':');
     const graft_strategy *s = find(text, colon ? (size_t)(colon - text) : strlen(text));
     while (s && s->nests && colon) {
@@ -149,9 +151,25 @@ static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *
         colon = strchr(text, ':');
         s = find(text, colon ? (size_t)(colon - text) : strlen(text));
     }
+    *argument = colon ? colon + 1 : NULL;
+    return s;
+}
+
+bool graft_strategy_goes_on(const char *before, const char *part) {
+    const char *last = strrchr(before, ','), *argument = NULL;
+    if (part[0] == '!' || strchr(last ? last : before, '@')) return true;
+    for (size_t at = 0, length; (length = entry(before, &at)) > at && before[length];) before += length + 1;
+    const graft_strategy *s = row_of(before, &argument);
+    return s && s->is_setting && argument ? s->is_setting(part) : strchr(part, '=') && !strchr(part, ':');
+}
+
+/* Asks the row of the plan `text`, which has no epochs; *is_asked when it wants something of the model. */
+static int prepare_entry(graft_model *m, const char *text, uint64_t seed, bool *is_asked, graft_err *err) {
+    const char *argument = NULL;
+    const graft_strategy *s = row_of(text, &argument);
     if (!s || !s->prepare) return 0;
     *is_asked = true;
-    return s->prepare(m, colon ? colon + 1 : NULL, seed, err);
+    return s->prepare(m, argument, seed, err);
 }
 
 int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err) {

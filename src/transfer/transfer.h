@@ -16,7 +16,9 @@
 /** What is known before choosing: strategies are functions of it. */
 typedef struct graft_evidence {
     int64_t n_train, n_classes;
-    bool is_scratch; /* the model has no pretrained weights */
+    bool is_scratch;      /* the model has no pretrained weights */
+    bool is_foreign;      /* its features say hardly more of the data than the pixels do; false: not asked */
+    bool shapes_features; /* an option asks for it, so that the head alone is no plan */
 } graft_evidence;
 
 /** One phase: which parameters train. */
@@ -46,12 +48,20 @@ typedef struct graft_strategy {
     /** What the model has to have before there are phases. NULL: layers as they are, so that adapters are
      * merged. */
     int (*prepare)(graft_model *m, const char *argument, uint64_t seed, graft_err *err);
+    /** Is this one of several settings that its argument may have, parted by commas? NULL: it has none. */
+    bool (*is_setting)(const char *text);
     bool nests; /* what follows the colon is a plan itself, which may want something of the model too */
 } graft_strategy;
 
 /** Makes a model ready for graft_strategy_phases of the same plan (NULL: one that will be chosen): adapters
  * are put beside its layers, or merged into them. It comes after the head is there. */
 int graft_strategy_prepare(graft_model *m, const char *plan, uint64_t seed, graft_err *err);
+
+/** In a list of plans parted by commas: does `part` go on with the plan before it? So do settings of an
+ * argument
+ * ("lora:r=8" and "rslora"), a pattern that takes away, and the phase after one that ends at an epoch
+ * ("head@3" and "full"). */
+bool graft_strategy_goes_on(const char *before, const char *part);
 
 /** Phases of a plan text; NULL: chosen from the evidence. *chosen is the plan's text in the arena.
  *
@@ -130,6 +140,10 @@ int graft_answers_keep(const char *dir, const graft_answers *a, graft_task task,
 void graft_answers_forget(const char *dir);
 /** Reads it; everything lives in the arena. EIO: the folder has none; EFORMAT: it is damaged. */
 int graft_answers_open(graft_kept_answers *out, graft_arena *arena, const char *dir, graft_err *err);
+
+/** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
+const char *graft_task_name(graft_task task);
+int graft_task_find(graft_task *out, const char *name, graft_err *err);
 
 /** Opens data as a choice says. `class_names` fixes the classes (NULL: from the data). */
 int graft_data_open_choice(graft_data **out, const graft_env *env, const char *path,

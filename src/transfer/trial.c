@@ -31,6 +31,8 @@ static int take(graft_trial *t, const graft_job *j, graft_err *err) {
                        .seconds = graft_now() - j->begun};
     graft_data_members(j->data, GRAFT_TRAIN, &t->n_train);
     int rc = t->settings ? keep_labels(t, j, err) : graft_err_nomem(err);
+    if (rc == 0 && j->diverged.code && !(t->diverged = graft_arena_strdup(j->arena, j->diverged.message)))
+        rc = graft_err_nomem(err);
     graft_answers *told[] = {&t->validation, &t->test, &t->unlabelled};
     for (size_t i = 0; i < GRAFT_COUNT(told) && rc == 0; i++) {
         const graft_answers raw = *told[i];

@@ -21,8 +21,9 @@ typedef struct graft_trial {
     graft_score train_score, validation_score, test_score;
     json_t *validation_metrics, *test_metrics; /* NULL: no such part */
     json_t *settings;                          /* what decides the run's bits */
-    size_t peak_memory;                        /* bytes */
-    double seconds;                            /* all of it: opening, features, training, measuring */
+    const char *diverged; /* NULL, or where it ran into numbers that are not finite, after the best epoch */
+    size_t peak_memory;   /* bytes */
+    double seconds;       /* all of it: opening, features, training, measuring */
 } graft_trial;
 
 /** Trains as graft_fit does with the same options, out of the same bottleneck cache, and keeps the

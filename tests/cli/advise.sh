@@ -40,8 +40,13 @@ holds "the evidence is kept" grep -q '"evidence": {' "$WORK/o/graft.json"
 holds "a reference is left" test -s "$WORK/o/graft_reference.safetensors"
 exits 0 fit $model $data -o "$WORK/o2" --train auto --epochs 2 -q
 holds "auto is the default" cmp -s "$WORK/o/model.safetensors" "$WORK/o2/model.safetensors"
-exits 0 fit $model $data -o "$WORK/o2" --restart --train top:1 --epochs 1 -q
-holds "a plan that is given needs no evidence" test "$(grep -c '"evidence": {' "$WORK/o2/graft.json")" = 0
+exits 0 fit $model $data -o "$WORK/o2" --restart --train top:1 --lr 0.01 --epochs 1 -q
+holds "a plan and a rate that are given need no evidence" test "$(grep -c '"evidence": {' "$WORK/o2/graft.json")" = 0
+exits 0 fit $model $data -o "$WORK/o2" --restart --train top:1 --dry-run
+holds "pictures of the model's kind: its layers are fine-tuned" grep -q ', sgd at 0.01 ' "$WORK/err"
+exits 0 fit tests/parity/resnet/hf_basic $data -o "$WORK/o2" --restart --train full --dry-run
+holds "foreign ones: they learn as new layers do" grep -q 'foreign to the model' "$WORK/err"
+holds "and faster" grep -q ', adamw at 0.002 ' "$WORK/err"
 
 # the model's own data are near, others far
 exits 0 advise "$WORK/o" --data $data --json -q
@@ -60,4 +65,12 @@ exits 0 advise tests/parity/resnet/hf_basic --data "$WORK/few" --json -q
 holds "a class of one example is told" grep -q '"classes_of_one_example": 1' "$WORK/out"
 says advise tests/parity/resnet/hf_basic --data tests/cli/odd -q
 
+
+# without OpenBLAS advise says what to install, and fit chooses by the numbers of samples
+export GRAFT_OPENBLAS=$WORK/none.so
+exits 3 advise $model --data $data -q
+holds "what to install is said" grep -q 'apt-get install libopenblas0-openmp' "$WORK/err"
+exits 0 fit $model $data -o "$WORK/table" --epochs 1 --no-report
+holds "fit warns" grep -q 'warning: .*the plan is chosen by the numbers of samples alone' "$WORK/err"
+unset GRAFT_OPENBLAS
 finish

@@ -12,7 +12,7 @@ export GRAFT_CACHE=$WORK/cache
 {
     echo 'text,label,split'
     for split in train val test; do
-        for i in 1 2 3; do
+        for i in 1 2 3 4 5; do
             for x in rose blood brick wine sea sky ink plum cup; do
                 echo "the $x is good $i,usual,$split"
                 echo "this $x was fine $i,usual,$split"
@@ -43,6 +43,16 @@ exits 0 predict "$WORK/t" --text "the rose is good 1" --json -q
 cp "$WORK/out" "$WORK/calibrated"
 exits 0 predict "$WORK/t" --text "the rose is good 1" --json -q --uncalibrated
 holds "predict's confidence is another without it" test "$(cut -f 2 "$WORK/out")" != "$(cut -f 2 "$WORK/calibrated")"
+
+# few answers have to prove that a temperature helps; which it is, is told
+awk -F , 'NR == 1 || $3 != "val" || NR % 4 == 0' "$WORK/two.csv" >"$WORK/few.csv"
+exits 0 fit "$model" "$WORK/few.csv" -o "$WORK/w" --train head --epochs 2 --no-report
+holds "the gain is cross-validated" grep -qE '"gain_error": [0-9]' "$WORK/w/graft.json"
+if grep -q '"refused": true' "$WORK/w/graft.json"; then
+    holds "without it the temperature is 1" grep -q 'calibration: temperature 1: a gain of log loss of .* is not beyond its' "$WORK/out"
+else
+    holds "with it the temperature is told" grep -qE 'calibration: temperature [0-9.]+, ece' "$WORK/out"
+fi
 
 # folded into the head, no tool has to know of it
 exits 0 fit "$model" "$WORK/two.csv" -o "$WORK/f" --train full --epochs 10 --lr 0.003 --backbone-lr-scale 1 --calibrate fold -q --json

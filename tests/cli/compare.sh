@@ -43,6 +43,16 @@ holds "what is compared may be less" grep -q "4 finished runs are taken from" "$
 holds "one seed has no interval, and that is said" grep -q "One seed:" <(tr '\n' ' ' <"$WORK/out")
 holds "nor is one printed" awk '/±/ {exit 1}' "$WORK/out"
 
+# a plan that diverged is left out, and that is said
+cp -r "$out" "$WORK/wild"
+sed -i -E 's/^.*"key":"([0-9a-f]+)".*"per_class":0,"plan":"scratch",.*"seed":0,.*$/{"event":"run","key":"\1","plan":"scratch","diverged":"the loss is not finite at epoch 1, batch 2","seconds":1.5}/' \
+    "$WORK/wild/runs.jsonl"
+compares 0 $model $digits -o "$WORK/wild" --plans scratch,head --per-class 3,all --seeds 1 -q
+holds "in its row of the table" grep -qE '^scratch +diverged ' "$WORK/out"
+holds "with the reason" grep -q '^left out: scratch: the loss is not finite at epoch 1, batch 2$' "$WORK/out"
+exits 0 report "$WORK/wild" -q
+holds "in the report too" grep -q 'since it diverged: <b>scratch</b>' "$WORK/wild/report.html"
+
 # within a budget the first run is made, and the others later
 exits 0 compare $model $digits -o "$WORK/small" --plans head,full --per-class 3,all --seeds 2 --epochs 2 --budget 1 --json
 holds "a budget leaves at least the first run" test "$(runs "$WORK/small")" -ge 1

@@ -13,19 +13,8 @@ as_whole() {
         diff <(sed -E 's/"seconds": *[0-9.e-]+//' "$WORK/whole/run.jsonl") <(sed -E 's/"seconds": *[0-9.e-]+//' "$1/run.jsonl")
 }
 
-# wait_for PID FILE TEXT: until FILE has TEXT, or the process is gone
-wait_for() {
-    while kill -0 "$1" 2>/dev/null && ! grep -q "$3" "$2" 2>/dev/null; do sleep 0.02; done
-}
-
-# stopped NAME SIGNAL TEXT: a run gets SIGNAL once its run.jsonl has TEXT
-stopped() {
-    "$GRAFT" "${arguments[@]}" -o "$WORK/$1" >"$WORK/out" 2>"$WORK/err" &
-    local pid=$!
-    wait_for $pid "$WORK/$1/run.jsonl" "$3"
-    kill -"$2" $pid 2>/dev/null
-    wait $pid
-}
+# stopped NAME SIGNAL TEXT
+stopped() { signalled "$WORK/$1" "$2" "$3" "${arguments[@]}"; }
 
 stopped interrupted INT '"epoch": *2'
 status=$?

@@ -95,4 +95,16 @@ holds "the head first, then adapters" test -s "$WORK/lp/adapter_model.safetensor
 says merge "$base" -o "$WORK/x"
 says merge "$WORK/there/l"
 says predict "$base" --adapter "$base" --text "the wine is red"
+# without its base an adapter's run is told all the same
+exits 0 report "$WORK/lp" -q
+holds "with it the page has maps" grep -q '<section id="map"' "$WORK/lp/report.html"
+mv "$base" "$WORK/gone"
+exits 3 verify "$WORK/lp"
+exits 0 report "$WORK/lp" --json -q
+holds "what needs the base is missing, and that is said" grep -q '"what": "The model' "$WORK/out"
+holds "on the page too" grep -q 'an adapter whose base is gone' "$WORK/lp/report.html"
+holds "maps need it" test "$(grep -c '<section id="map"' "$WORK/lp/report.html")" = 0
+for part in curves confusion examples cost; do
+    holds "$part do not" grep -q "<section id=\"$part\"" "$WORK/lp/report.html"
+done
 finish

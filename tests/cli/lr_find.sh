@@ -24,4 +24,10 @@ exits 0 verify "$WORK/two"
 
 says fit tests/parity/resnet/hf_basic tests/cli/pictures -o "$WORK/x" --lr search -q
 says fit tests/parity/resnet/hf_basic tests/cli/pictures -o "$WORK/x" --lr find --head-lr 0.1 -q
+# what is not yet found is not told as if it were
+exits 0 fit tests/parity/resnet/hf_basic tests/cli/pictures --lr find --train head --dry-run
+holds "a dry run says that it will be looked for" grep -qE '^lr +find: it is searched for' "$WORK/out"
+holds "in the log too" grep -q ' at a rate to be found (' "$WORK/err"
+exits 0 fit tests/parity/resnet/hf_basic tests/cli/pictures --lr find --train lp-ft --dry-run --json -q
+holds "and in JSON, for each phase" test "$(grep -c '"lr": "find"' "$WORK/out")" = 3
 finish

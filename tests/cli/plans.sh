@@ -32,13 +32,7 @@ holds "nothing is left behind" test ! -e "$WORK/none"
 digits=(fit tests/parity/resnet/hf_grey examples/digits/digits.npz --train 'head@2,top:1@2,full@3' --batch 10 --seed 3
     --threads 2 --norm train)
 exits 0 "${digits[@]}" -o "$WORK/whole" -q
-killed_at() {
-    "$GRAFT" "${digits[@]}" -o "$WORK/killed" -q >"$WORK/out" 2>"$WORK/err" &
-    local pid=$!
-    while kill -0 $pid 2>/dev/null && ! grep -q "$1" "$WORK/killed/run.jsonl" 2>/dev/null; do sleep 0.01; done
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
-}
+killed_at() { signalled "$WORK/killed" KILL "$1" "${digits[@]}" -q; }
 killed_at '"phase":2'
 killed_at '"epoch":4,'
 killed_at '"phase":3'

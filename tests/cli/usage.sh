@@ -50,4 +50,13 @@ done
 # what cannot be printed is an error
 "$GRAFT" --version >/dev/full 2>"$WORK/err"
 holds "a full stdout is an error" test $? -eq 1
+# options are where they mean something
+for command in fit advise blend tune; do
+    holds "$command has --per-class" grep -q '^  --per-class' <("$GRAFT" help $command)
+done
+holds "compare has its own, once" test "$("$GRAFT" help compare | grep -c '^  --per-class')" = 1
+holds "and makes a test part" grep -q '^  --test ' <("$GRAFT" help compare)
+for option in validation test per-class; do
+    holds "eval makes no parts: no --$option" test "$("$GRAFT" help eval | grep -c "^  --$option ")" = 0
+done
 finish

@@ -1,14 +1,9 @@
 /* Attention over packed texts: its row against PyTorch's scaled_dot_product_attention and its gradients in
  * double precision (tests/parity/attention), and what its builder does. */
-#include "graph/op.h"
-#include "support/evaluate.h"
+#include "golden_ops.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const double *read(graft_arena *arena, const graft_tensors *tensors, const char *name,
                           const char *role, graft_shape *shape) {
@@ -17,14 +12,8 @@ static const double *read(graft_arena *arena, const graft_tensors *tensors, cons
     snprintf(full, sizeof full, "%s/%s", name, role);
     const graft_tensor *tensor = graft_tensors_find(tensors, full);
     if (tensor == NULL) fail_msg("no %s", full);
-    assert_true(graft_shape_count(&tensor->shape, &count));
-    float *narrow = graft_arena_array(arena, (size_t)count, sizeof *narrow);
-    double *out = graft_arena_array(arena, (size_t)count, sizeof *out);
-    assert_true(narrow != NULL && out != NULL);
-    graft_tensor_to_f32(tensor, narrow);
-    for (int64_t i = 0; i < count; i++) out[i] = (double)narrow[i];
     *shape = tensor->shape;
-    return out;
+    return golden_values(arena, tensor, &count);
 }
 
 static const double *spans_of(graft_arena *arena, const json_t *list, size_t n) {
@@ -73,12 +62,7 @@ static void values_and_gradients_are_those_of_pytorch(void **state) {
     (void)state;
     graft_arena *arena = graft_arena_new(NULL);
     graft_tensors tensors;
-    graft_err err = {0};
-    json_t *file;
-    if (graft_safetensors_open(&tensors, arena, "tests/parity/attention/attention.safetensors", &err) < 0 ||
-        graft_json_read(&file, arena, "tests/parity/attention/attention.json", &err) < 0)
-        fail_msg("%s", err.message);
-    const json_t *cases = json_object_get(file, "cases");
+    const json_t *cases = golden_cases(arena, "tests/parity/attention/attention", &tensors);
     assert_true(json_array_size(cases) >= 6);
     for (size_t i = 0; i < json_array_size(cases); i++) check_case(arena, &tensors, json_array_get(cases, i));
     graft_arena_free(arena);

@@ -1,7 +1,6 @@
 /* Folded and fused graphs compute what the graph before them computed. */
 #include "graph/graph.h"
 #include "graph/op.h"
-#include "support/evaluate.h"
 #include "support/small_net.h"
 
 #include <setjmp.h>
@@ -322,9 +321,8 @@ static void sums_of_gradients_join_the_norm_that_reads_them(void **state) {
     assert_int_equal(count_ops(f, &graft_op_sum_into), 2);
     assert_int_equal(count_ops(joined, &graft_op_sum_into),
                      1); /* the other is read by a pooling's gradient */
-    evaluate_binding b[3] = {{"x", small_net_random(*state, BATCH * PICTURE, -1, 1, 9)},
-                             {"target", small_net_random(*state, BATCH * SMALL_NET_CLASSES, 0, 1, 2)},
-                             {"weight", small_net_random(*state, BATCH, 0.1, 0.5, 3)}};
+    evaluate_binding b[3];
+    small_net_bind(*state, BATCH, b);
     evaluation before = evaluate(*state, f, BATCH, b, 3), after = evaluate(*state, joined, BATCH, b, 3);
     int64_t count;
     const double *expected = evaluation_of(&before, f, "dw", &count);

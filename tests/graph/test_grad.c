@@ -1,7 +1,6 @@
 /* Gradients of a whole network against finite differences, and what reverse accumulation promises. */
 #include "graph/graph.h"
 #include "graph/op.h"
-#include "support/evaluate.h"
 #include "support/small_net.h"
 
 #include <math.h>
@@ -11,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { BATCH = 3, PICTURE = SMALL_NET_CHANNELS * SMALL_NET_SIDE * SMALL_NET_SIDE, MOST = 64 };
+enum { BATCH = 3, MOST = 64 };
 
 static int setup(void **state) {
     *state = graft_arena_new(NULL);
@@ -34,36 +33,6 @@ static size_t trained(const graft_graph *g, graft_value *out) {
     return n;
 }
 
-static size_t bind(graft_arena *arena, evaluate_binding *out) {
-    out[0] = (evaluate_binding){"x", small_net_random(arena, BATCH * PICTURE, -1, 1, 101)};
-    out[1] = (evaluate_binding){"target", small_net_random(arena, BATCH * SMALL_NET_CLASSES, 0, 1, 102)};
-    out[2] = (evaluate_binding){"weight", small_net_random(arena, BATCH, 0.1, 0.5, 103)};
-    return 3;
-}
-
-/* Moves every parameter of wrt by `step` along a fixed random direction and returns the loss there; the
- * directional derivative by `gradients` goes to *slope. */
-static double loss_along(graft_arena *arena, const graft_graph *g, const graft_value *wrt,
-                         const graft_value *gradients, size_t n, double step, double *slope) {
-    evaluate_binding bindings[3 + MOST];
-    size_t n_bindings = bind(arena, bindings);
-    evaluation start = evaluate(arena, g, BATCH, bindings, n_bindings);
-    *slope = 0;
-    for (size_t i = 0; i < n; i++) {
-        int64_t count = start.counts[wrt[i]];
-        const double *direction = small_net_random(arena, count, -1, 1, 500 + i),
-                     *from = start.values[wrt[i]];
-        double *moved = graft_arena_array(arena, (size_t)count, sizeof *moved);
-        for (int64_t k = 0; k < count; k++) {
-            moved[k] = from[k] + step * direction[k];
-            *slope += start.values[gradients[i]][k] * direction[k];
-        }
-        bindings[n_bindings++] = (evaluate_binding){graft_graph_value(g, wrt[i])->name, moved};
-    }
-    evaluation there = evaluate(arena, g, BATCH, bindings, n_bindings);
-    return *evaluation_of(&there, g, "loss", NULL);
-}
-
 static void check_gradient(graft_arena *arena, graft_graph *g) {
     graft_value wrt[MOST], gradients[MOST];
     size_t n = trained(g, wrt);
@@ -76,11 +45,7 @@ static void check_gradient(graft_arena *arena, graft_graph *g) {
         assert_true(graft_shape_equal(&graft_graph_value(g, wrt[i])->shape,
                                       &graft_graph_value(g, gradients[i])->shape));
     }
-    double slope, step = 1e-6;
-    double up = loss_along(arena, g, wrt, gradients, n, step, &slope);
-    double down = loss_along(arena, g, wrt, gradients, n, -step, &slope);
-    assert_true(fabs(slope) > 1e-3);
-    assert_true(fabs((up - down) / (2 * step) - slope) < 1e-6 * fabs(slope));
+    small_net_check_slope(arena, g, BATCH, wrt, gradients, n);
 }
 
 static void gradient_of_a_network_with_frozen_statistics_matches_finite_difference(void **state) {

@@ -1,10 +1,8 @@
 /* Adapters beside layers: what they compute, and their gradients against finite differences. */
 #include "graph/graph.h"
 #include "graph/op.h"
-#include "support/evaluate.h"
 #include "support/small_net.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -68,34 +66,6 @@ static graft_graph *adapt(graft_arena *arena, const graft_graph *g, const graft_
     return out;
 }
 
-static size_t bind(graft_arena *arena, evaluate_binding *out) {
-    out[0] = (evaluate_binding){"x", small_net_random(arena, BATCH * PICTURE, -1, 1, 101)};
-    out[1] = (evaluate_binding){"target", small_net_random(arena, BATCH * SMALL_NET_CLASSES, 0, 1, 102)};
-    out[2] = (evaluate_binding){"weight", small_net_random(arena, BATCH, 0.1, 0.5, 103)};
-    return 3;
-}
-
-static double loss_along(graft_arena *arena, const graft_graph *g, const graft_value *wrt,
-                         const graft_value *gradients, size_t n, double step, double *slope) {
-    evaluate_binding bindings[3 + MOST];
-    size_t n_bindings = bind(arena, bindings);
-    evaluation start = evaluate(arena, g, BATCH, bindings, n_bindings);
-    *slope = 0;
-    for (size_t i = 0; i < n; i++) {
-        int64_t count = start.counts[wrt[i]];
-        const double *direction = small_net_random(arena, count, -1, 1, 500 + i),
-                     *from = start.values[wrt[i]];
-        double *moved = graft_arena_array(arena, (size_t)count, sizeof *moved);
-        for (int64_t k = 0; k < count; k++) {
-            moved[k] = from[k] + step * direction[k];
-            *slope += start.values[gradients[i]][k] * direction[k];
-        }
-        bindings[n_bindings++] = (evaluate_binding){graft_graph_value(g, wrt[i])->name, moved};
-    }
-    evaluation there = evaluate(arena, g, BATCH, bindings, n_bindings);
-    return *evaluation_of(&there, g, "loss", NULL);
-}
-
 static void gradients_of_adapters_match_finite_differences(void **state) {
     graft_arena *arena = *state;
     graft_graph *plain = small_net_new(arena), *g = NULL;
@@ -120,11 +90,7 @@ static void gradients_of_adapters_match_finite_differences(void **state) {
             assert_true(graft_graph_value(g, node->out[0])->shape.dims[0] == RANK ||
                         graft_graph_value(g, node->out[0])->shape.dims[1] == RANK);
     }
-    double slope, step = 1e-6;
-    double up = loss_along(arena, g, wrt, gradients, n, step, &slope);
-    double down = loss_along(arena, g, wrt, gradients, n, -step, &slope);
-    assert_true(fabs(slope) > 1e-3);
-    assert_true(fabs((up - down) / (2 * step) - slope) < 1e-6 * fabs(slope));
+    small_net_check_slope(arena, g, BATCH, wrt, gradients, n);
 }
 
 /* w + scale b a in the place of the layer's weight, and no adapter. */

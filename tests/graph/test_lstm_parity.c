@@ -1,14 +1,9 @@
 /* Both directions of an LSTM layer and their gradients, from the builder of a graph, against torch.nn.LSTM in
  * double precision over packed texts (tests/parity/lstm). */
-#include "graph/op.h"
-#include "support/evaluate.h"
+#include "golden_ops.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 typedef struct layer {
     graft_arena *arena;
@@ -26,15 +21,9 @@ static const graft_tensor *find(const layer *l, const char *role, const char *su
 static double *read(const layer *l, const char *role, const char *suffix, graft_shape *shape) {
     const graft_tensor *t = find(l, role, suffix);
     if (!t) fail_msg("%s has no %s%s", l->name, role, suffix);
-    int64_t n = 0;
-    assert_true(graft_shape_count(&t->shape, &n));
-    float *narrow = graft_arena_array(l->arena, (size_t)n, sizeof *narrow);
-    double *out = graft_arena_array(l->arena, (size_t)n, sizeof *out);
-    assert_true(narrow && out);
-    graft_tensor_to_f32(t, narrow);
-    for (int64_t i = 0; i < n; i++) out[i] = (double)narrow[i];
+    int64_t n;
     *shape = t->shape;
-    return out;
+    return golden_values(l->arena, t, &n);
 }
 
 static graft_value given(layer *l, const char *role, const char *suffix) {

@@ -1,14 +1,9 @@
 /* Values and gradients of the ops of texts against PyTorch's in double precision (tests/parity/text_ops).
  * Both compute in double and the files hold float32, so what is left is the rounding of the files. */
-#include "graph/op.h"
-#include "support/evaluate.h"
+#include "golden_ops.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 enum { MAX_ROLES = 8 };
 static const double tolerance = 5e-7;
@@ -33,13 +28,7 @@ static const graft_tensor *find(const golden *t, const char *role) {
 static const double *read(const golden *t, const char *role, int64_t *count) {
     const graft_tensor *tensor = find(t, role);
     if (tensor == NULL) fail_msg("%s has no %s", t->name, role);
-    assert_true(graft_shape_count(&tensor->shape, count));
-    float *narrow = graft_arena_array(t->arena, (size_t)*count, sizeof *narrow);
-    double *out = graft_arena_array(t->arena, (size_t)*count, sizeof *out);
-    assert_true(narrow != NULL && out != NULL);
-    graft_tensor_to_f32(tensor, narrow);
-    for (int64_t i = 0; i < *count; i++) out[i] = (double)narrow[i];
-    return out;
+    return golden_values(t->arena, tensor, count);
 }
 
 /* A tensor of the file as an input; NONE when the case has none. */
@@ -145,12 +134,7 @@ static void values_and_gradients_are_those_of_pytorch(void **state) {
     (void)state;
     graft_arena *arena = graft_arena_new(NULL);
     graft_tensors tensors;
-    graft_err err = {0};
-    json_t *file;
-    if (graft_safetensors_open(&tensors, arena, "tests/parity/text_ops/text_ops.safetensors", &err) < 0 ||
-        graft_json_read(&file, arena, "tests/parity/text_ops/text_ops.json", &err) < 0)
-        fail_msg("%s", err.message);
-    const json_t *cases = json_object_get(file, "cases");
+    const json_t *cases = golden_cases(arena, "tests/parity/text_ops/text_ops", &tensors);
     assert_true(json_array_size(cases) >= 18);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         const json_t *one = json_array_get(cases, i);

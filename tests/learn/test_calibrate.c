@@ -75,6 +75,40 @@ static void temperatures_and_thresholds_equal_those_of_scipy_and_scikit_learn(vo
     assert_int_equal(json_object_size(all), 7);
 }
 
+/* Answers of two classes, `wrong` of them by a margin of `sure`, the others right by it. */
+static graft_answers two_classes(room *r, int64_t n, int64_t wrong, float sure) {
+    graft_answers a = {.n = n, .k = 2};
+    a.logits = graft_arena_array(r->arena, (size_t)n * 2, sizeof *a.logits);
+    a.labels = graft_arena_array(r->arena, (size_t)n, sizeof *a.labels);
+    for (int64_t i = 0; i < n; i++) {
+        a.labels[i] = (int32_t)(i & 1);
+        a.logits[2 * i + (i * wrong / n < (i + 1) * wrong / n ? !a.labels[i] : a.labels[i])] = sure;
+    }
+    return a;
+}
+
+static void a_temperature_of_few_answers_has_to_prove_itself(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    /* a quarter is wrong: the right margin is log 3, and 1.3 is not to be told from it by 20 answers */
+    graft_answers near_right = two_classes(r, 20, 5, 1.3F), far = two_classes(r, 60, 15, 9.0F);
+    graft_calibration c = graft_calibrate(&near_right, GRAFT_TASK_CLASSES);
+    assert_true(c.temperature > 1.01);
+    assert_ok(graft_calibration_check(&c, &near_right, GRAFT_TASK_CLASSES, &err));
+    assert_true(c.checked && c.refused && c.error > 0);
+    assert_true(fabs(c.temperature - 1.0) < 1e-12 && fabs(c.after.log_loss - c.before.log_loss) < 1e-12);
+    c = graft_calibrate(&far, GRAFT_TASK_CLASSES);
+    double temperature = c.temperature;
+    assert_ok(graft_calibration_check(&c, &far, GRAFT_TASK_CLASSES, &err));
+    assert_true(c.checked && !c.refused && c.gain > c.error);
+    assert_true(fabs(c.temperature - temperature) < 1e-12 && fabs(temperature - 9.0 / log(3.0)) < 1e-3);
+    /* one answer proves nothing */
+    graft_answers one = two_classes(r, 1, 0, 2.0F);
+    c = graft_calibrate(&one, GRAFT_TASK_CLASSES);
+    assert_ok(graft_calibration_check(&c, &one, GRAFT_TASK_CLASSES, &err));
+    assert_true(c.refused);
+}
+
 static void a_perfect_validation_part_does_not_make_the_model_certain(void **state) {
     (void)state;
     float z[] = {2, 0, 0, 2, 3, 1, 0, 1};
@@ -125,6 +159,7 @@ static void thresholds_are_for_two_classes_or_labels(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        room_test(a_temperature_of_few_answers_has_to_prove_itself),
         room_test(temperatures_and_thresholds_equal_those_of_scipy_and_scikit_learn),
         room_test(a_perfect_validation_part_does_not_make_the_model_certain),
         room_test(what_says_nothing_leaves_the_temperature_at_one),

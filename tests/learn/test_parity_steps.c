@@ -1,7 +1,6 @@
 /* Fine-tuning steps against PyTorch's in double precision (tests/parity/README.md): ten losses, and every
  * tensor that the first step changes; the same in micro-batches and with activations computed again. */
-#include "learn/run.h"
-#include "model/model_room.h"
+#include "golden_steps.h"
 
 typedef struct golden_case {
     room *r;
@@ -15,11 +14,6 @@ typedef struct golden_case {
     const char *targets;
     size_t n_trained;
 } golden_case;
-
-static double number(const json_t *o, const char *key, double absent) {
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : absent;
-}
 
 static graft_param_group same_for_all(void *user, const char *param) {
     (void)param;
@@ -37,32 +31,14 @@ static void mark(golden_case *c, bool with_statistics) {
 }
 
 static void read_recipe(golden_case *c) {
-    const json_t *o = json_object_get(c->json, "optimizer"), *betas = json_object_get(o, "betas"),
-                 *weights = json_object_get(c->json, "class_weights");
+    const json_t *weights = json_object_get(c->json, "class_weights");
     const graft_tensor *soft = tensor_named(&c->batches, "soft");
     size_t k = (size_t)soft->shape.dims[2];
-    c->weight_decay = number(o, "weight_decay", 0);
-    c->recipe = (graft_recipe){
-        .loss = graft_loss_find("cross_entropy"),
-        .optimiser = graft_optimiser_find(json_string_value(json_object_get(o, "kind"))),
-        .schedule = graft_schedule_find("constant"),
-        .lr = number(o, "lr", 0),
-        .momentum = number(o, "momentum", 0),
-        .nesterov = json_is_true(json_object_get(o, "nesterov")),
-        .beta1 = json_number_value(json_array_get(betas, 0)),
-        .beta2 = json_number_value(json_array_get(betas, 1)),
-        .eps = number(o, "eps", 0),
-        .clip_norm = number(c->json, "clip_norm", 0),
-        .label_smoothing = number(c->json, "label_smoothing", 0),
-        .epochs = 1,
-        .n_classes = (int64_t)k,
-        .batch = soft->shape.dims[1],
-        .micro_batch = soft->shape.dims[1],
-        .dtype = GRAFT_PRECISION_FP32,
-        .group = same_for_all,
-        .user = c,
-    };
-    assert_non_null(c->recipe.optimiser);
+    c->weight_decay = golden_decay(c->json);
+    c->recipe = golden_recipe(c->json, soft->shape.dims[1]);
+    c->recipe.n_classes = (int64_t)k;
+    c->recipe.group = same_for_all;
+    c->recipe.user = c;
     if (!json_is_array(weights)) return;
     float *w = graft_arena_array(c->r->arena, k, sizeof *w);
     for (size_t i = 0; i < k; i++) w[i] = (float)json_number_value(json_array_get(weights, i));
@@ -88,78 +64,15 @@ static void open_case(golden_case *c, room *r, const char *root, const char *nam
 
 /* Batch s of the case; everything lives in the arena. */
 static graft_batch batch_at(const golden_case *c, int64_t s) {
-    const graft_tensor *x = tensor_named(&c->batches, "inputs"), *l = tensor_named(&c->batches, "labels"),
-                       *soft = tensor_named(&c->batches, "soft");
-    int64_t n = x->shape.dims[1], k = soft->shape.dims[2], at = s % x->shape.dims[0];
-    size_t size = x->size / (size_t)x->shape.dims[0];
-    graft_tensor *input = graft_arena_alloc(c->r->arena, sizeof *input);
-    *input = (graft_tensor){.name = "pixel_values",
-                            .dtype = GRAFT_F32,
-                            .shape = {4, {n, x->shape.dims[2], x->shape.dims[3], x->shape.dims[4]}},
-                            .data = (const char *)x->data + (size_t)at * size,
-                            .size = size};
-    int32_t *labels = graft_arena_array(c->r->arena, (size_t)n, sizeof *labels);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t label;
-        memcpy(&label, (const char *)l->data + (size_t)(at * n + i) * sizeof label, sizeof label);
-        labels[i] = (int32_t)label;
-    }
+    const graft_tensor *soft = tensor_named(&c->batches, "soft");
+    int64_t n = soft->shape.dims[1], k = soft->shape.dims[2], at = s % soft->shape.dims[0];
+    graft_batch b = golden_pictures(c->r, &c->batches, s);
+    if (strcmp(c->targets, "soft") != 0) return b;
     float *targets = graft_arena_array(c->r->arena, (size_t)(n * k), sizeof *targets);
     memcpy(targets, (const char *)soft->data + (size_t)(at * n * k) * sizeof *targets,
            (size_t)(n * k) * sizeof *targets);
-    bool is_soft = !strcmp(c->targets, "soft");
-    return (graft_batch){
-        .n = n, .inputs = input, .n_inputs = 1, .labels = labels, .targets = is_soft ? targets : NULL};
-}
-
-/* Largest difference in units of the golden tensor's largest magnitude. */
-static double worst(const float *a, const void *golden, size_t n) {
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        float b;
-        memcpy(&b, (const char *)golden + i * sizeof b, sizeof b);
-        double d = fabs((double)a[i] - (double)b);
-        if (!(d <= difference)) difference = isnan(d) ? INFINITY : d;
-        scale = fmax(scale, fabs((double)b));
-    }
-    return scale > 0 ? difference / scale : difference;
-}
-
-static float *state_values(room *r, const graft_state *state, const char *name, size_t *count) {
-    graft_err err = {0};
-    int64_t n = 0;
-    const graft_shape *shape = graft_state_shape(state, name);
-    if (!shape || !graft_shape_count(shape, &n)) fail_msg("the state has no '%s'", name);
-    float *values = graft_arena_array(r->arena, (size_t)n + 1, sizeof *values);
-    assert_ok(graft_state_read(state, name, values, (size_t)n, &err));
-    *count = (size_t)n;
-    return values;
-}
-
-static bool is_counter(const char *name) {
-    const char *end = strrchr(name, '.');
-    return end && !strcmp(end, ".num_batches_tracked");
-}
-
-/* Every tensor that the first step changed; says each that is not right and counts it in *n_bad. */
-static double compare_weights(const golden_case *c, const graft_state *state, size_t *n_bad) {
-    double largest = 0;
-    size_t n_seen = 0;
-    for (size_t i = 0; i < c->gold.n_items; i++) {
-        const graft_tensor *t = &c->gold.items[i];
-        if (strncmp(t->name, "after.", 6) != 0 || is_counter(t->name)) continue;
-        size_t n = 0;
-        const float *values = state_values(c->r, state, t->name + 6, &n);
-        assert_int_equal(n * sizeof(float), t->size);
-        double d = worst(values, t->data, n);
-        n_seen++;
-        largest = fmax(largest, d);
-        if (d < 1e-4) continue;
-        ++*n_bad;
-        print_error("%s: %s differs by %.2e\n", c->name, t->name + 6, d);
-    }
-    assert_int_equal(n_seen, c->n_trained); /* all that is trained was compared */
-    return largest;
+    b.targets = targets;
+    return b;
 }
 
 static void compare_unchanged(const golden_case *c, const graft_state *state) {
@@ -187,10 +100,10 @@ static size_t replay(room *r, const char *root, const char *name) {
         graft_batch b = batch_at(&c, i);
         assert_ok(graft_stepper_run(&s, &b, i, n_steps, &err));
         losses[i] = (float)s.loss;
-        if (i == 0) weights = compare_weights(&c, state, &n_bad);
+        if (i == 0) weights = golden_compare(r, name, &c.gold, state, c.n_trained, &n_bad);
     }
     compare_unchanged(&c, state);
-    double d = worst(losses, gold->data, (size_t)n_steps);
+    double d = room_worst(losses, gold->data, (size_t)n_steps);
     print_message("%-28s weights after a step %.1e, losses of %lld steps %.1e\n", name, weights,
                   (long long)n_steps, d);
     graft_stepper_done(&s);
@@ -265,7 +178,7 @@ static outcome three_updates(room *r, const char *name, int64_t micro_batch, int
     for (size_t i = 0; i < n; i++) {
         if (is_gathered(names[i])) continue;
         kept[o.n] = graft_arena_strdup(r->arena, names[i]);
-        o.values[o.n] = state_values(r, state, names[i], &o.counts[o.n]);
+        o.values[o.n] = golden_state(r, state, names[i], &o.counts[o.n]);
         o.n++;
     }
     o.names = (const char *const *)kept;
@@ -298,7 +211,7 @@ static void micro_batches_gather_to_the_whole_batch(void **state) {
                 assert_true(fabs(parts.losses[i] - whole.losses[i]) <= 1e-5 * fabs(whole.losses[i]));
             for (size_t i = 0; i < whole.n; i++) {
                 const float *v = value_named(&parts, whole.names[i], whole.counts[i]);
-                double d = worst(v, whole.values[i], whole.counts[i]);
+                double d = room_worst(v, whole.values[i], whole.counts[i]);
                 if (d > 1e-5)
                     fail_msg("%s: micro-batch %d: %s %.2e", cases[k], (int)micro, whole.names[i], d);
                 largest = fmax(largest, d);

@@ -1,6 +1,6 @@
 /* Fine-tuning steps of text models against PyTorch's in double precision (tests/parity/README.md): ten
  * losses, and every tensor that the first step changes; the same in micro-batches. */
-#include "learn/run.h"
+#include "golden_steps.h"
 #include "model/text_room.h"
 
 #define TRAIN TEXT_GOLDEN "train/"
@@ -18,11 +18,6 @@ typedef struct golden_case {
     size_t n_trained;
     int64_t n_batches;
 } golden_case;
-
-static double number(const json_t *o, const char *key) {
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : 0.0;
-}
 
 static graft_param_group same_for_all(void *user, const char *param) {
     (void)param;
@@ -56,31 +51,16 @@ static const graft_tensor *of_batch(const golden_case *c, int64_t b, const char 
 }
 
 static void read_recipe(golden_case *c) {
-    const json_t *o = json_object_get(c->json, "optimizer"), *betas = json_object_get(o, "betas");
     size_t k = 0;
     graft_model_labels(c->model, &k);
-    int64_t n = of_batch(c, 0, "spans")->shape.dims[0];
-    c->weight_decay = number(o, "weight_decay");
-    c->recipe = (graft_recipe){
-        .loss = graft_loss_find(loss_of(graft_model_task(c->model))),
-        .optimiser = graft_optimiser_find(json_string_value(json_object_get(o, "kind"))),
-        .schedule = graft_schedule_find("constant"),
-        .lr = number(o, "lr"),
-        .beta1 = json_number_value(json_array_get(betas, 0)),
-        .beta2 = json_number_value(json_array_get(betas, 1)),
-        .eps = number(o, "eps"),
-        .clip_norm = number(c->json, "clip_norm"),
-        .epochs = 1,
-        .task = graft_model_task(c->model),
-        .n_classes = (int64_t)k,
-        .tokens = 64,
-        .batch = n,
-        .micro_batch = n,
-        .dtype = GRAFT_PRECISION_FP32,
-        .group = same_for_all,
-        .user = c,
-    };
-    assert_non_null(c->recipe.optimiser);
+    c->weight_decay = golden_decay(c->json);
+    c->recipe = golden_recipe(c->json, of_batch(c, 0, "spans")->shape.dims[0]);
+    c->recipe.task = graft_model_task(c->model);
+    c->recipe.loss = graft_loss_find(loss_of(c->recipe.task));
+    c->recipe.n_classes = (int64_t)k;
+    c->recipe.tokens = 64;
+    c->recipe.group = same_for_all;
+    c->recipe.user = c;
 }
 
 static void open_case(golden_case *c, room *r, const char *name) {
@@ -101,13 +81,7 @@ static void open_case(golden_case *c, room *r, const char *name) {
 
 static int32_t *labels_of(const golden_case *c, int64_t b) {
     const graft_tensor *t = of_batch(c, b, c->task);
-    int32_t *out = graft_arena_array(c->r->arena, (size_t)t->shape.dims[0], sizeof *out);
-    for (int64_t i = 0; i < t->shape.dims[0]; i++) {
-        int64_t label;
-        memcpy(&label, (const char *)t->data + (size_t)i * sizeof label, sizeof label);
-        out[i] = (int32_t)label;
-    }
-    return out;
+    return golden_labels(c->r, t, 0, t->shape.dims[0]);
 }
 
 /* Batch s of the case; everything lives in the arena. */
@@ -134,38 +108,6 @@ static graft_batch batch_at(const golden_case *c, int64_t s) {
     return out;
 }
 
-static float *state_values(room *r, const graft_state *state, const char *name, size_t *count) {
-    graft_err err = {0};
-    int64_t n = 0;
-    const graft_shape *shape = graft_state_shape(state, name);
-    if (!shape || !graft_shape_count(shape, &n)) fail_msg("the state has no '%s'", name);
-    float *values = graft_arena_array(r->arena, (size_t)n + 1, sizeof *values);
-    assert_ok(graft_state_read(state, name, values, (size_t)n, &err));
-    *count = (size_t)n;
-    return values;
-}
-
-/* Every tensor that the first step changed; says each that is not right and counts it in *n_bad. */
-static double compare_weights(const golden_case *c, const graft_state *state, size_t *n_bad) {
-    double largest = 0;
-    size_t n_seen = 0;
-    for (size_t i = 0; i < c->gold.n_items; i++) {
-        const graft_tensor *t = &c->gold.items[i];
-        if (strncmp(t->name, "after.", 6) != 0) continue;
-        size_t n = 0;
-        const float *values = state_values(c->r, state, t->name + 6, &n);
-        assert_int_equal(n * sizeof(float), t->size);
-        double d = text_worst(values, t->data, n);
-        n_seen++;
-        largest = fmax(largest, d);
-        if (d < 1e-4) continue;
-        ++*n_bad;
-        print_error("%s: %s differs by %.2e\n", c->name, t->name + 6, d);
-    }
-    assert_int_equal(n_seen, c->n_trained); /* all that is trained was compared */
-    return largest;
-}
-
 /* The number of tensors, or of loss curves, that differ. */
 static size_t replay(room *r, const char *name, int64_t micro_batch) {
     golden_case c;
@@ -186,9 +128,9 @@ static size_t replay(room *r, const char *name, int64_t micro_batch) {
         graft_batch b = batch_at(&c, i);
         assert_ok(graft_stepper_run(&s, &b, i, n_steps, &err));
         losses[i] = (float)s.loss;
-        if (i == 0) weights = compare_weights(&c, state, &n_bad);
+        if (i == 0) weights = golden_compare(r, name, &c.gold, state, c.n_trained, &n_bad);
     }
-    double d = text_worst(losses, gold->data, (size_t)n_steps);
+    double d = room_worst(losses, gold->data, (size_t)n_steps);
     print_message("%-24s micro-batch %d: weights after a step %.1e, losses of %d steps %.1e\n", name,
                   (int)c.recipe.micro_batch, weights, (int)n_steps, d);
     graft_stepper_done(&s);

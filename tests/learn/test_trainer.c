@@ -258,6 +258,36 @@ static void the_best_weights_are_kept_when_numbers_run_away(void **state) {
     toy_done(&bad);
 }
 
+/* The first of the averaged epochs is not evaluated, the second runs away. */
+static void a_run_that_diverges_while_it_averages_keeps_what_came_before(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.epochs = 6;
+    t.recipe.eval_every = 2;
+    t.recipe.swa = 4.0 / 6.0;
+    poisoned p = {.good = t.train, .from_epoch = 3};
+    t.train.self = &p;
+    t.train.begin = poisoned_begin;
+    t.train.next = poisoned_next;
+    assert_int_equal(graft_recipe_first_averaged(&t.recipe), 2);
+    assert_error(toy_run(&t, &err), GRAFT_EDIVERGED, "epoch 4");
+    assert_int_equal(t.result.best_epoch, 2);
+    toy_done(&t);
+}
+
+/* However good the epochs before: the best is one of the averages. */
+static void a_run_that_averages_ends_with_an_average(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.epochs = 6;
+    t.recipe.swa = 0.5;
+    assert_ok(toy_run(&t, &err));
+    assert_true(t.result.best_epoch > graft_recipe_first_averaged(&t.recipe));
+    toy_done(&t);
+}
+
 static void a_label_that_the_head_has_not_is_named(void **state) {
     room *r = *state;
     graft_err err;
@@ -437,6 +467,8 @@ int main(void) {
         room_test(a_loss_that_is_not_finite_names_epoch_batch_and_parameter),
         room_test(the_layer_where_numbers_run_away_is_named),
         room_test(the_best_weights_are_kept_when_numbers_run_away),
+        room_test(a_run_that_diverges_while_it_averages_keeps_what_came_before),
+        room_test(a_run_that_averages_ends_with_an_average),
         room_test(a_label_that_the_head_has_not_is_named),
         room_test(a_batch_of_classes_that_weigh_nothing_teaches_nothing),
         room_test(recipes_that_cannot_be_followed_are_refused),

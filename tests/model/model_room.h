@@ -168,4 +168,17 @@ static inline float *values_of(room *r, const graft_model *m, const char *name, 
     return out;
 }
 
+/* Largest difference in units of the second's largest magnitude. */
+static inline double room_worst(const float *a, const void *golden, size_t n) {
+    double difference = 0, scale = 0;
+    for (size_t i = 0; i < n; i++) {
+        float b;
+        memcpy(&b, (const char *)golden + i * sizeof b, sizeof b);
+        double d = fabs((double)a[i] - (double)b);
+        if (!(d <= difference)) difference = isnan(d) ? INFINITY : d;
+        scale = fmax(scale, fabs((double)b));
+    }
+    return scale > 0 ? difference / scale : difference;
+}
+
 #endif

@@ -1,16 +1,5 @@
 #include "model_room.h"
 
-/* Largest difference in units of the golden tensor's largest magnitude. */
-static double worst(const float *a, const float *b, size_t n) {
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= difference)) difference = isnan(d) ? INFINITY : d;
-        scale = fmax(scale, fabs((double)b[i]));
-    }
-    return difference / scale;
-}
-
 static void replay(room *r, const char *folder, graft_precision dtype, double tolerance) {
     graft_err err = {0};
     graft_tensors gold;
@@ -23,7 +12,7 @@ static void replay(room *r, const char *folder, graft_precision dtype, double to
     assert_ok(graft_infer_new(&in, r->env, m, &o, &err));
     float *features = graft_arena_alloc(r->arena, f->size), *logits = graft_arena_alloc(r->arena, z->size);
     assert_ok(graft_infer_run(in, x->data, x->shape.dims[0], features, logits, &err));
-    double d = worst(features, f->data, f->size / 4), k = worst(logits, z->data, z->size / 4);
+    double d = room_worst(features, f->data, f->size / 4), k = room_worst(logits, z->data, z->size / 4);
     print_message("%-40s pooled %.1e logits %.1e\n", folder, d, k);
     assert_true(d < tolerance && k < tolerance);
     graft_infer_free(in);
@@ -69,13 +58,13 @@ static void batches_of_every_size_agree(void **state) {
     assert_ok(graft_infer_run(in, x, N, NULL, all, &err));
     for (int i = 0; i < N; i++) {
         assert_ok(graft_infer_run(in, x + i * PIXELS, 1, NULL, one, &err));
-        assert_true(worst(one, all + i * CLASSES, CLASSES) < 1e-5);
+        assert_true(room_worst(one, all + i * CLASSES, CLASSES) < 1e-5);
     }
     /* More sizes than are kept ready, and the first again. */
     for (int n = 2; n <= 6; n++) {
         float *few = graft_arena_array(r->arena, (size_t)(n * CLASSES), sizeof *few);
         assert_ok(graft_infer_run(in, x, n, NULL, few, &err));
-        assert_true(worst(few, all, (size_t)(n * CLASSES)) < 1e-5);
+        assert_true(room_worst(few, all, (size_t)(n * CLASSES)) < 1e-5);
     }
     float again[N * CLASSES];
     assert_ok(graft_infer_run(in, x, N, NULL, again, &err));
@@ -86,7 +75,7 @@ static void batches_of_every_size_agree(void **state) {
     memcpy(place, x, 3 * PIXELS * sizeof *x);
     assert_ok(graft_infer_run_input(in, 3, &features, &logits, &err));
     memcpy(part, logits, sizeof part);
-    assert_true(worst(part, all, 3 * CLASSES) < 1e-5);
+    assert_true(room_worst(part, all, 3 * CLASSES) < 1e-5);
     assert_non_null(features);
     graft_program_memory needs;
     assert_ok(graft_infer_needs(in, 3, 0, &needs, &err));

@@ -46,7 +46,7 @@ static double far(room *r, const graft_model *m, const graft_tensors *gold) {
     if (feed.n_inputs) o.height = o.width = feed.inputs[0].shape.dims[2];
     assert_ok(graft_infer_new(&in, r->env, m, &o, &err));
     assert_ok(graft_infer_feed(in, &feed, 0, feed.n, feed.n, NULL, &logits, &err));
-    double d = text_worst(logits, z->data, count_of(z));
+    double d = room_worst(logits, z->data, count_of(z));
     graft_infer_free(in);
     return d;
 }
@@ -100,6 +100,33 @@ static void a_folder_that_is_written_answers_alike(void **state) {
         assert_true(far(r, m, &gold) < 1e-5);
         graft_model_close(m);
     }
+}
+
+/* The reference of L2-SP and DELTA is where fine-tuning starts (Li et al. 2018), not the base's file. */
+static void training_begins_at_what_was_merged(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    const char *name = "bert.encoder.layer.0.attention.self.query.weight";
+    graft_model *m = open_model(r, lora_golden(r, "bert_query_value"), NULL);
+    const graft_tensor *start = graft_model_pretrained(m, name);
+    assert_non_null(start);
+    size_t n = count_of(start), moved = 0;
+    float *base = graft_arena_array(r->arena, n, sizeof *base),
+          *at = graft_arena_array(r->arena, n, sizeof *at);
+    graft_tensor_to_f32(start, base);
+    assert_ok(graft_model_merge(m, &err));
+    start = graft_model_pretrained(m, name);
+    assert_non_null(start);
+    graft_tensor_to_f32(start, at);
+    for (size_t i = 0; i < n; i++) moved += at[i] > base[i] || at[i] < base[i];
+    assert_true(moved > 0);
+    assert_memory_equal(graft_model_find_param(m, name)->tensor.data, at, n * sizeof *at);
+    float *zero = graft_arena_array(r->arena, n, sizeof *zero);
+    assert_ok(graft_model_set(m, name, zero, n, &err));
+    assert_memory_equal(graft_model_pretrained(m, name)->data, at, n * sizeof *at);
+    assert_true(graft_model_restore(m, name));
+    assert_memory_equal(graft_model_find_param(m, name)->tensor.data, at, n * sizeof *at);
+    graft_model_close(m);
 }
 
 static size_t adapted(room *r, const char *base, const char *targets) {
@@ -312,6 +339,7 @@ static void a_base_of_the_hub_is_found_in_its_cache(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(folders_of_peft_answer_as_in_peft_merged_and_not),
+        room_test(training_begins_at_what_was_merged),
         room_test(a_folder_that_is_written_answers_alike),
         room_test(targets_are_roles_names_and_globs),
         room_test(new_adapters_change_no_answer),

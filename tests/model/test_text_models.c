@@ -44,12 +44,12 @@ static void replay_in(room *r, const char *name, const char *folder, graft_preci
         assert_ok(graft_infer_new(&in, r->env, m, &o, &err));
         assert_ok(graft_infer_feed(in, &feed, 0, feed.n, feed.n, &features, &logits, &err));
         const graft_tensor *f = states || tags ? want[0] : want[1];
-        d[states ? 0 : 1] = text_worst(features, f->data, count_of(f));
+        d[states ? 0 : 1] = room_worst(features, f->data, count_of(f));
         if (!states && want[2]) {
             size_t n = 0;
             graft_model_labels(m, &n);
             assert_int_equal(n, want[2]->shape.dims[1]);
-            d[2] = text_worst(logits, want[2]->data, count_of(want[2]));
+            d[2] = room_worst(logits, want[2]->data, count_of(want[2]));
         }
         graft_infer_free(in);
         graft_model_close(m);
@@ -121,7 +121,7 @@ static void the_order_of_texts_does_not_matter(void **state) {
         size_t width = (size_t)want->shape.dims[1];
         for (int64_t k = 0; k < want->shape.dims[0]; k++) {
             size_t row = (size_t)(tags ? rows[k] : order[k]);
-            double d = text_worst(features + (size_t)k * width,
+            double d = room_worst(features + (size_t)k * width,
                                   (const char *)want->data + row * width * sizeof(float), width);
             if (!(d < 1e-5)) fail_msg("%s: row %d differs by %.2e", text_folders[i], (int)k, d);
         }
@@ -164,7 +164,7 @@ static void rows_beyond_the_texts_change_nothing(void **state) {
         size_t n = 0, rows = (size_t)(tags ? o.tokens : o.batch);
         const float *features = graft_program_output(p, "features", &n);
         assert_int_equal(n, rows * (size_t)want->shape.dims[1]);
-        double d = text_worst(features, want->data, count_of(want));
+        double d = room_worst(features, want->data, count_of(want));
         if (!(d < 1e-5)) fail_msg("%s: %.2e", text_folders[i], d);
         for (size_t k = 0; k < n; k++) assert_true(isfinite(features[k]));
         graft_program_free(p);
@@ -189,7 +189,7 @@ static void parts_of_a_feed_answer_as_the_whole_does(void **state) {
             int64_t n = feed.n - first < size ? feed.n - first : size;
             const float *logits = NULL;
             assert_ok(graft_infer_feed(in, &feed, first, n, size, NULL, &logits, &err));
-            assert_true(text_worst(logits, (const float *)want->data + (size_t)first * k, (size_t)n * k) <
+            assert_true(room_worst(logits, (const float *)want->data + (size_t)first * k, (size_t)n * k) <
                         1e-5);
         }
     }

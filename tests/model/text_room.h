@@ -44,17 +44,4 @@ static inline graft_feed feed_of(room *r, const graft_tensors *ts, const char *p
                         .spans = copy};
 }
 
-/* Largest difference in units of the second's largest magnitude. */
-static inline double text_worst(const float *a, const void *golden, size_t n) {
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        float b;
-        memcpy(&b, (const char *)golden + i * sizeof b, sizeof b);
-        double d = fabs((double)a[i] - (double)b);
-        if (!(d <= difference)) difference = isnan(d) ? INFINITY : d;
-        scale = fmax(scale, fabs((double)b));
-    }
-    return scale > 0 ? difference / scale : difference;
-}
-
 #endif

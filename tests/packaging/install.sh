@@ -25,6 +25,7 @@ for file in "$root"/bin/* "$root"/lib/libgraft.so; do
     if [ -e "$root/lib/graft/libdnnl.so.3" ] && grep libdnnl "$scratch/ldd" | grep -vF "$root"; then
         fail "$file does not take oneDNN from the installed tree"
     fi
+    if grep -E 'openblas|lapack' "$scratch/ldd"; then fail "$file loads OpenBLAS at its start"; fi
     if readelf -d "$file" | grep -E 'R(UN)?PATH' | grep -F "$(pwd)"; then fail "$file points into the build"; fi
 done
 if [ -x "$root/bin/graft" ]; then

@@ -4,6 +4,9 @@
 
 #include "model/model_room.h"
 #include "report/html_check.h"
+#include "report/story.h"
+
+#include <sys/resource.h>
 
 #define MODEL    "tests/parity/resnet/hf_basic"
 #define TEXTS    "tests/parity/text/bert_bare"
@@ -316,6 +319,46 @@ static void epochs_that_are_absurd_are_drawn(void **state) {
     assert_says(report(r, out), "<section id=\"curves\"");
 }
 
+static size_t most_memory(void) {
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return (size_t)use.ru_maxrss * 1024;
+}
+
+static void a_long_log_is_thinned_and_an_empty_one_costs_nothing(void **state) {
+    enum { EPOCHS = 50000, BLANKS = 8 << 20 };
+    room *r = *state;
+    char *out = path_of(r, "run");
+    graft_err err = {0};
+    graft_story s;
+    graft_buf b;
+    const graft_report_options o = GRAFT_REPORT_OPTIONS_INIT;
+    double seconds = 0.0;
+    make_run(r, out, 20, 3);
+    graft_buf_init(&b, 0);
+    for (int i = 1; i <= EPOCHS; i++)
+        graft_buf_printf(&b, "{\"event\": \"epoch\", \"epoch\": %d, \"seconds\": %d, \"loss\": 1}\n", i,
+                         2 * i);
+    assert_int_equal(graft_file_write(path_of(r, "run/run.jsonl"), b.data, b.size, &err), 0);
+    graft_buf_done(&b);
+    assert_int_equal(graft_story_open(&s, r->env, out, &o, &err), 0);
+    assert_int_equal(s.n_epochs, EPOCHS);
+    assert_true(s.n_moments > 4000 && s.n_moments <= 1 << 14);
+    for (size_t i = 0; i < s.n_moments; i++) seconds += s.moments[i].seconds;
+    assert_true(fabs(seconds - 2.0 * EPOCHS) < 10.0); /* but for those past the last moment */
+    for (size_t i = 1; i < s.n_moments; i++) assert_true(s.moments[i].epoch > s.moments[i - 1].epoch);
+    graft_story_close(&s);
+    char *blank = malloc(BLANKS);
+    assert_non_null(blank);
+    memset(blank, '\n', BLANKS);
+    assert_int_equal(graft_file_write(path_of(r, "run/run.jsonl"), blank, BLANKS, &err), 0);
+    free(blank);
+    size_t before = most_memory();
+    assert_int_equal(graft_story_open(&s, r->env, out, &o, &err), 0);
+    graft_story_close(&s);
+    assert_true(most_memory() - before < (size_t)64 << 20);
+}
+
 static void a_comparison_has_a_page_of_its_own(void **state) {
     static const char text[] =
         "{\"score\": \"accuracy\", \"n_classes\": 2, \"n_test\": 80, \"seeds\": [0, 1], \"model\": \"m\", "
@@ -334,7 +377,9 @@ static void a_comparison_has_a_page_of_its_own(void **state) {
         "{\"plan\": \"full\", \"score\": {\"mean\": 0.7, \"low\": null, \"high\": null}, \"sampling\": "
         "{\"low\": 0.6, "
         "\"high\": 0.8}, \"against_best\": {\"p_holm\": 0.01, \"differs\": true}, \"sizes\": 3, \"curve\": "
-        "null}], "
+        "null}, {\"plan\": \"wild\", \"score\": {\"mean\": null}, \"against_best\": null, \"diverged\": \"at "
+        "<epoch> "
+        "1\"}], "
         "\"label_next\": {\"of\": \"unlabelled\", \"samples\": [{\"input\": \"x<y.png\", \"label\": null, "
         "\"predicted\": \"a\", \"doubt\": 0.9}]}}";
     room *r = *state;
@@ -346,6 +391,7 @@ static void a_comparison_has_a_page_of_its_own(void **state) {
     assert_says(page, "Score by labels a class");
     assert_says(page, "more labels a class would gain about");
     assert_says(page, "Label these next");
+    assert_says(page, "Left out, since it diverged: <b>wild</b>: at &lt;epoch&gt; 1");
     assert_does_not_say(page, "<script>alert");
     const char *folder = out;
     graft_err err = {0};
@@ -389,6 +435,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(thresholds_decide_on_the_page_too, enter, room_teardown),
         cmocka_unit_test_setup_teardown(answers_of_another_run_are_not_shown, enter, room_teardown),
         cmocka_unit_test_setup_teardown(epochs_that_are_absurd_are_drawn, enter, room_teardown),
+        cmocka_unit_test_setup_teardown(a_long_log_is_thinned_and_an_empty_one_costs_nothing, enter,
+                                        room_teardown),
         cmocka_unit_test_setup_teardown(a_comparison_has_a_page_of_its_own, enter, room_teardown),
         cmocka_unit_test_setup_teardown(what_is_no_run_is_an_error, enter, room_teardown),
     };

@@ -4,6 +4,8 @@
 #                         script are held against tests/cli/<script>.txt at its end
 #   exits STATUS ARG...   runs it and holds its exit status alone; output lies in $WORK/out and $WORK/err
 #   holds TEXT COMMAND    COMMAND has to succeed
+#   signalled FOLDER SIGNAL TEXT ARG...   runs graft ARG... -o FOLDER, which gets SIGNAL once FOLDER/run.jsonl has TEXT;
+#                         returns its exit status
 #
 # UPDATE=1 writes tests/cli/<script>.txt anew. What differs from machine to machine (the scratch folder, seconds, bytes
 # planned) is blanked out.
@@ -48,6 +50,32 @@ holds() {
     "$@" && return
     echo "not so: $text ($*)"
     failures=$((failures + 1))
+}
+
+# wait_for PID FILE TEXT: until FILE has TEXT, or the process is gone
+wait_for() {
+    while kill -0 "$1" 2>/dev/null && ! grep -q "$3" "$2" 2>/dev/null; do sleep 0.01; done
+}
+
+# On a busy machine the model may stand before the signal comes: then again, from what FOLDER held before.
+signalled() {
+    local folder=$1 signal=$2 text=$3 before=$WORK/before status=0 pid i
+    shift 3
+    rm -rf "$before"
+    if [ -e "$folder" ]; then cp -r "$folder" "$before"; fi
+    for ((i = 0; i < 20; i++)); do
+        "$GRAFT" "$@" -o "$folder" >"$WORK/out" 2>"$WORK/err" &
+        pid=$!
+        wait_for $pid "$folder/run.jsonl" "$text"
+        kill -"$signal" $pid 2>/dev/null
+        wait $pid 2>/dev/null
+        status=$?
+        [ -e "$folder/model.safetensors" ] || return $status
+        rm -rf "$folder"
+        if [ -e "$before" ]; then cp -r "$before" "$folder"; fi
+    done
+    echo "graft $*: wrote its model before $signal came, $i times"
+    return 0
 }
 
 finish() {

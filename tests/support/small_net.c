@@ -1,5 +1,6 @@
 #include "small_net.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -113,4 +114,46 @@ void small_net_mark(graft_graph *g, const char *prefix, bool with_statistics) {
         if (info->kind != GRAFT_PARAM || strncmp(info->name, prefix, strlen(prefix)) != 0) continue;
         info->trained = with_statistics || !strstr(info->name, "running_");
     }
+}
+
+size_t small_net_bind(graft_arena *arena, int64_t batch, evaluate_binding *out) {
+    enum { PICTURE = SMALL_NET_CHANNELS * SMALL_NET_SIDE * SMALL_NET_SIDE };
+    out[0] = (evaluate_binding){"x", small_net_random(arena, batch * PICTURE, -1, 1, 101)};
+    out[1] = (evaluate_binding){"target", small_net_random(arena, batch * SMALL_NET_CLASSES, 0, 1, 102)};
+    out[2] = (evaluate_binding){"weight", small_net_random(arena, batch, 0.1, 0.5, 103)};
+    return 3;
+}
+
+/* Moves every parameter of wrt by `step` along the direction and returns the loss there; the directional
+ * derivative by `gradients` goes to *slope. */
+static double loss_along(graft_arena *arena, const graft_graph *g, int64_t batch, const graft_value *wrt,
+                         const graft_value *gradients, size_t n, double step, double *slope) {
+    evaluate_binding *bindings = graft_arena_array(arena, 3 + n, sizeof *bindings);
+    assert_non_null(bindings);
+    size_t n_bindings = small_net_bind(arena, batch, bindings);
+    evaluation start = evaluate(arena, g, batch, bindings, n_bindings);
+    *slope = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t count = start.counts[wrt[i]];
+        const double *direction = small_net_random(arena, count, -1, 1, 500 + i),
+                     *from = start.values[wrt[i]];
+        double *moved = graft_arena_array(arena, (size_t)count, sizeof *moved);
+        assert_non_null(moved);
+        for (int64_t k = 0; k < count; k++) {
+            moved[k] = from[k] + step * direction[k];
+            *slope += start.values[gradients[i]][k] * direction[k];
+        }
+        bindings[n_bindings++] = (evaluate_binding){graft_graph_value(g, wrt[i])->name, moved};
+    }
+    evaluation there = evaluate(arena, g, batch, bindings, n_bindings);
+    return *evaluation_of(&there, g, "loss", NULL);
+}
+
+void small_net_check_slope(graft_arena *arena, const graft_graph *g, int64_t batch, const graft_value *wrt,
+                           const graft_value *gradients, size_t n) {
+    double slope, step = 1e-6;
+    double up = loss_along(arena, g, batch, wrt, gradients, n, step, &slope);
+    double down = loss_along(arena, g, batch, wrt, gradients, n, -step, &slope);
+    assert_true(fabs(slope) > 1e-3);
+    assert_true(fabs((up - down) / (2 * step) - slope) < 1e-6 * fabs(slope));
 }

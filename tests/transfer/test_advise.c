@@ -1,6 +1,7 @@
 /* Taps see what the model sees, and the judgement follows from the evidence alone. */
 #include "model/model_room.h"
 #include "transfer/advise/advise.h"
+#include "transfer/advise/candidates.h"
 #include "transfer/use.h"
 
 #define PICTURES "tests/cli/pictures"
@@ -157,6 +158,24 @@ static void transfer_is_useless_where_the_input_says_as_much(void **state) {
     assert_false(graft_transfer_is_useless(&e));
 }
 
+static void pictures_are_foreign_where_features_say_hardly_more_than_pixels(void **state) {
+    (void)state;
+    graft_model_evidence e = evidence(20, 0.65, 0.7, 0.72);
+    assert_true(graft_data_are_foreign(&e));
+    assert_false(graft_cell_of(&e).similar);
+    e = evidence(20, 0.9, 0.8, 0.8);
+    assert_false(graft_data_are_foreign(&e)); /* half the errors */
+    e = evidence(5, 0.4, 0.3, 0.3);
+    assert_false(graft_data_are_foreign(&e)); /* three times as much above chance, of a hard task */
+    e = evidence(20, 0.96, 0.9, 0.94);
+    assert_false(graft_data_are_foreign(&e)); /* an easy task */
+    e = evidence(20, 0.65, 0.7, NAN);
+    assert_false(graft_data_are_foreign(&e));
+    e = evidence(20, 0.65, 0.7, 0.72);
+    e.texts = true;
+    assert_false(graft_data_are_foreign(&e));
+}
+
 static void probes_that_asked_nothing_give_chance(void **state) {
     (void)state;
     graft_model_evidence e = evidence(1, NAN, NAN, NAN);
@@ -165,15 +184,49 @@ static void probes_that_asked_nothing_give_chance(void **state) {
     assert_int_equal(graft_cell_of(&e).small, true);
 }
 
+/* ---- Short runs ---- */
+
+static void a_probe_that_diverges_is_the_last_and_the_others_count(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    const char *plans[] = {"full", "head"};
+    graft_plan_cost costs[2] = {{.epochs = 1}, {.epochs = 1}};
+    graft_judged model = {.path = golden(r, "hf_basic"), .plans = plans, .costs = costs, .n_plans = 2};
+    graft_candidate items[2] = {{.model = &model, .plan = 0, .rank = 1.0}, {.model = &model, .plan = 1}};
+    graft_fit_options fit = GRAFT_FIT_OPTIONS_INIT;
+    graft_candidates c = {.env = r->env,
+                          .arena = r->arena,
+                          .data_path = PICTURES,
+                          .options = &fit,
+                          .models = &model,
+                          .n_models = 1,
+                          .items = items,
+                          .n_items = 2};
+    fit.lr = 0.01;
+    fit.backbone_lr_scale = 1e30;
+    fit.clip_norm = -1;
+    fit.optimizer = "sgd";
+    assert_ok(graft_candidates_probe(&c, 1.0, &err));
+    assert_int_equal(items[0].plan, 1);
+    assert_true(items[0].n_runs > 0 && !items[0].diverged);
+    assert_non_null(strstr(items[1].diverged, "not finite at epoch 1"));
+    items[0] = (graft_candidate){.model = &model, .plan = 0};
+    c.n_items = 1;
+    assert_error(graft_candidates_probe(&c, 1.0, &err), GRAFT_EDIVERGED,
+                 "every plan that was tried diverged");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(taps_hold_the_features_that_the_head_reads),
         room_test(boundaries_that_are_none_are_refused),
         room_test(evidence_is_of_the_training_part),
         room_test(few_samples_are_judged_of_many),
+        room_test(a_probe_that_diverges_is_the_last_and_the_others_count),
         cmocka_unit_test(the_cell_is_of_size_and_similarity),
         cmocka_unit_test(a_linear_head_is_enough_where_nothing_is_left_to_gain),
         cmocka_unit_test(transfer_is_useless_where_the_input_says_as_much),
+        cmocka_unit_test(pictures_are_foreign_where_features_say_hardly_more_than_pixels),
         cmocka_unit_test(probes_that_asked_nothing_give_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

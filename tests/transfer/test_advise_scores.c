@@ -1,5 +1,6 @@
 /* Scores of transferability and distances against numpy's (tests/golden/make_advise_golden.py). */
 #include "model/model_room.h"
+#include "transfer/advise/linalg.h"
 #include "transfer/advise/scores.h"
 
 #define FOLDER "tests/golden/advise/"
@@ -160,6 +161,35 @@ static void features_that_are_no_numbers_are_refused(void **state) {
     assert_error(graft_labelled_make(&f, r->arena, bad, 1, 1, y, 2, NULL, 0, &err), GRAFT_EDATA, "too few");
 }
 
+/* a [3, 2] b [2, 4], each given as it is and across. */
+static void products_need_no_library(void **state) {
+    (void)state;
+    const double a[] = {1, 2, 3, 4, 5, 6}, across[] = {1, 3, 5, 2, 4, 6};
+    const double b[] = {1, 0, 2, -1, 3, 1, 0, 5}, b_across[] = {1, 3, 0, 1, 2, 0, -1, 5};
+    const double expected[] = {7, 2, 2, 9, 15, 4, 6, 17, 23, 6, 10, 25};
+    const char *const libraries[] = {"", "/nowhere/libopenblas.so"};
+    for (int i = 0; i < 8; i++) {
+        double out[12] = {0};
+        setenv("GRAFT_OPENBLAS", libraries[i & 1], 1);
+        graft_product(out, i & 2 ? across : a, i & 2, i & 4 ? b_across : b, i & 4, 3, 4, 2);
+        assert_memory_equal(out, expected, sizeof out);
+    }
+    unsetenv("GRAFT_OPENBLAS");
+}
+
+static void without_the_library_it_is_said_what_to_install(void **state) {
+    (void)state;
+    graft_err err = {0};
+    double values[2], square[4] = {2, 1, 1, 2};
+    setenv("GRAFT_OPENBLAS", "/nowhere/libopenblas.so", 1);
+    assert_error(graft_linalg_check(&err), GRAFT_EUNSUPPORTED, "apt-get install libopenblas0-openmp");
+    assert_error(graft_eigen(values, square, 2, &err), GRAFT_EUNSUPPORTED, "/nowhere/libopenblas.so");
+    unsetenv("GRAFT_OPENBLAS");
+    assert_ok(graft_linalg_check(&err));
+    assert_ok(graft_eigen(values, square, 2, &err));
+    assert_true(fabs(values[0] - 1.0) < 1e-12 && fabs(values[1] - 3.0) < 1e-12);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(scores_are_those_of_their_definitions),
@@ -167,6 +197,8 @@ int main(void) {
         room_test(classes_of_one_example_are_not_asked),
         room_test(nothing_can_be_asked_of_single_examples_alone),
         room_test(features_that_are_constant_have_finite_scores),
+        cmocka_unit_test(products_need_no_library),
+        cmocka_unit_test(without_the_library_it_is_said_what_to_install),
         room_test(features_that_are_no_numbers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

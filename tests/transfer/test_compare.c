@@ -206,6 +206,62 @@ static void a_schedule_is_one_plan(void **state) {
     assert_string_equal(json_string_value(json_object_get(json_array_get(plans, 0), "plan")), "head@1,full");
 }
 
+/* Rates of the backbone that no number can follow. */
+static graft_compare_options runaway(void) {
+    graft_compare_options o = short_runs();
+    o.plans = "full,head";
+    o.fit.lr = 0.01;
+    o.fit.backbone_lr_scale = 1e30;
+    o.fit.clip_norm = -1;
+    o.fit.optimizer = "sgd";
+    return o;
+}
+
+static void a_plan_that_diverges_is_left_out_and_the_others_go_on(void **state) {
+    room *r = *state;
+    graft_compare_options o = runaway();
+    json_t *result = compared(r, r->out, &o);
+    const json_t *full = json_array_get(json_object_get(result, "plans"), 0);
+    const json_t *head = json_array_get(json_object_get(result, "plans"), 1);
+    const char *why = json_string_value(json_object_get(full, "diverged"));
+    assert_non_null(why);
+    assert_non_null(strstr(why, "not finite at epoch 1"));
+    assert_true(json_is_null(json_object_get(head, "diverged")));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(head, "score"), "n")), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(full, "score"), "n")), 0);
+    assert_string_equal(json_string_value(json_object_get(result, "best")), "head");
+    /* once is enough: its other seed and size are not run */
+    assert_int_equal(json_array_size(json_object_get(result, "runs")), 1 + 4);
+    assert_non_null(strstr(r->log, "diverged: the loss is not finite at epoch 1"));
+    const char *text = json_string_value(json_object_get(json_object_get(result, "conclusion"), "text"));
+    assert_non_null(strstr(text, "'full' diverged and is left out."));
+    r->log[0] = '\0';
+    json_t *again = compared(r, r->out, &o);
+    assert_non_null(strstr(r->log, "5 finished runs are taken from"));
+    assert_true(json_equal(json_object_get(result, "conclusion"), json_object_get(again, "conclusion")));
+}
+
+static void when_every_plan_diverges_it_is_an_error(void **state) {
+    room *r = *state;
+    graft_compare_options o = runaway();
+    graft_err err = {0};
+    o.plans = "full";
+    assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, NULL, &o, &err), GRAFT_EDIVERGED);
+    assert_non_null(strstr(err.message, "the plan diverged, 'full' with: the loss is not finite at epoch 1"));
+}
+
+static void commas_of_adapters_part_no_plans(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head,lora:r=2,rslora,alpha=4";
+    o.per_class = "all";
+    o.seeds = 1;
+    const json_t *plans = json_object_get(compared(r, NULL, &o), "plans");
+    assert_int_equal(json_array_size(plans), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(plans, 1), "plan")),
+                        "lora:r=2,rslora,alpha=4");
+}
+
 static void options_begin_as_the_initialiser_says(void **state) {
     (void)state;
     graft_compare_options o = GRAFT_COMPARE_OPTIONS_INIT;
@@ -224,6 +280,9 @@ int main(void) {
         fit_test(the_tests_decide_the_conclusion),
         fit_test(arguments_of_a_plan_stay_with_it),
         fit_test(a_schedule_is_one_plan),
+        fit_test(a_plan_that_diverges_is_left_out_and_the_others_go_on),
+        fit_test(when_every_plan_diverges_it_is_an_error),
+        fit_test(commas_of_adapters_part_no_plans),
         fit_test(options_begin_as_the_initialiser_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,7 @@
 /* Training in phases against PyTorch's in double precision (tests/parity/resnet/phases.py): linear probe then
  * fine-tuning, gradual unfreezing, parameters that rest for a phase, and plans that mark parts of a stage.
  * What is handed from phase to phase goes through the fit driver's own relay. */
-#include "learn/run.h"
-#include "model/model_room.h"
+#include "learn/golden_steps.h"
 #include "transfer/fit.h"
 
 typedef struct golden_run {
@@ -16,11 +15,6 @@ typedef struct golden_run {
     size_t n_compared;
 } golden_run;
 
-static double number(const json_t *o, const char *key, double absent) {
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : absent;
-}
-
 static graft_param_group group_of(void *user, const char *param) {
     const golden_run *g = user;
     return (graft_param_group){.lr_scale = 1.0,
@@ -29,30 +23,13 @@ static graft_param_group group_of(void *user, const char *param) {
 }
 
 static void read_recipe(golden_run *g) {
-    const json_t *o = json_object_get(g->json, "optimizer"), *betas = json_object_get(o, "betas");
-    const graft_tensor *labels = tensor_named(&g->batches, "labels");
     size_t n_classes = 0;
     graft_model_labels(g->job.model, &n_classes);
-    g->weight_decay = number(o, "weight_decay", 0);
-    g->job.recipe = (graft_recipe){
-        .loss = graft_loss_find("cross_entropy"),
-        .optimiser = graft_optimiser_find(json_string_value(json_object_get(o, "kind"))),
-        .schedule = graft_schedule_find("constant"),
-        .lr = number(o, "lr", 0),
-        .momentum = number(o, "momentum", 0),
-        .nesterov = json_is_true(json_object_get(o, "nesterov")),
-        .beta1 = json_number_value(json_array_get(betas, 0)),
-        .beta2 = json_number_value(json_array_get(betas, 1)),
-        .eps = number(o, "eps", 0),
-        .clip_norm = number(g->json, "clip_norm", 0),
-        .epochs = 1,
-        .n_classes = (int64_t)n_classes,
-        .batch = labels->shape.dims[1],
-        .micro_batch = labels->shape.dims[1],
-        .dtype = GRAFT_PRECISION_FP32,
-        .group = group_of,
-        .user = g,
-    };
+    g->weight_decay = golden_decay(g->json);
+    g->job.recipe = golden_recipe(g->json, tensor_named(&g->batches, "labels")->shape.dims[1]);
+    g->job.recipe.n_classes = (int64_t)n_classes;
+    g->job.recipe.group = group_of;
+    g->job.recipe.user = g;
 }
 
 static void open_run(golden_run *g, room *r, const char *name) {
@@ -87,37 +64,6 @@ static void open_run(golden_run *g, room *r, const char *name) {
     assert_ok(graft_relay_open(j, &err));
 }
 
-static graft_batch batch_at(const golden_run *g, int64_t s) {
-    const graft_tensor *x = tensor_named(&g->batches, "inputs"), *l = tensor_named(&g->batches, "labels");
-    int64_t n = x->shape.dims[1], at = s % x->shape.dims[0];
-    size_t size = x->size / (size_t)x->shape.dims[0];
-    graft_tensor *input = graft_arena_alloc(g->r->arena, sizeof *input);
-    *input = (graft_tensor){.name = "pixel_values",
-                            .dtype = GRAFT_F32,
-                            .shape = {4, {n, x->shape.dims[2], x->shape.dims[3], x->shape.dims[4]}},
-                            .data = (const char *)x->data + (size_t)at * size,
-                            .size = size};
-    int32_t *labels = graft_arena_array(g->r->arena, (size_t)n, sizeof *labels);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t label;
-        memcpy(&label, (const char *)l->data + (size_t)(at * n + i) * sizeof label, sizeof label);
-        labels[i] = (int32_t)label;
-    }
-    return (graft_batch){.n = n, .inputs = input, .n_inputs = 1, .labels = labels};
-}
-
-/* Largest difference in units of the golden tensor's largest magnitude. */
-static double difference(const float *a, const void *golden, size_t n) {
-    double far = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        float b;
-        memcpy(&b, (const char *)golden + i * sizeof b, sizeof b);
-        far = fmax(far, fabs((double)a[i] - (double)b));
-        scale = fmax(scale, fabs((double)b));
-    }
-    return scale > 0 ? far / scale : far;
-}
-
 /* Every parameter, trained in this phase or in another or never, against PyTorch's after the same step. */
 static void compare_weights(golden_run *g, const graft_graph *graph, const graft_state *state) {
     graft_err err = {0};
@@ -139,7 +85,7 @@ static void compare_weights(golden_run *g, const graft_graph *graph, const graft
         if (!gold && !graft_model_is_read(g->job.model, p->name))
             fail_msg("%s is not the file's any more, PyTorch's is", p->name);
         if (!gold) continue;
-        double d = difference(values, gold->data, (size_t)n);
+        double d = room_worst(values, gold->data, (size_t)n);
         if (d > g->worst_weight) g->worst_weight = d;
         if (d > 1e-5) fail_msg("%s differs by %g", p->name, d);
         g->n_compared++;
@@ -163,7 +109,7 @@ static void run_phase(golden_run *g, size_t i) {
     assert_ok(graft_stepper_init(&stepper, graph, state, &j->recipe, &err));
     assert_ok(graft_best_init(&trained, g->r->arena, graph, false, &err));
     for (int64_t s = 0; s < n; s++) {
-        graft_batch b = batch_at(g, g->step);
+        graft_batch b = golden_pictures(g->r, &g->batches, g->step);
         assert_ok(graft_stepper_run(&stepper, &b, s, n, &err));
         float gold;
         memcpy(&gold, (const float *)losses->data + g->step++, sizeof gold);
@@ -190,7 +136,7 @@ static void phases_are_pytorch_s(void **state) {
         golden_run g;
         open_run(&g, *state, names[i]);
         for (size_t k = 0; k < g.job.n_phases; k++) run_phase(&g, k);
-        assert_int_equal(g.n_compared, number(g.json, "n_changed", 0));
+        assert_int_equal(g.n_compared, golden_number(g.json, "n_changed"));
         print_message("%-14s losses within %.1e, weights within %.1e\n", names[i], g.worst_loss,
                       g.worst_weight);
         graft_relay_close(&g.job.relay);

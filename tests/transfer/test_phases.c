@@ -247,6 +247,7 @@ static void after_an_early_stop_the_next_phase_begins_with_the_best(void **state
         fitting f = fitting_of(*state, graft_arena_printf(((room *)*state)->arena, "early%zu", i), plans[i]);
         f.o.optimizer = "sgd";
         f.o.lr = 1e-12;
+        f.o.norm = "frozen";
         f.o.schedule = "constant";
         f.o.early_stop = i != 1 ? 2 : -1;
         f.o.regular.ema = i == 2 ? 0.9 : 0; /* an average goes on from there too */

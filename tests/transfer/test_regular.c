@@ -1,7 +1,6 @@
 /* Regularised fine-tuning steps against PyTorch's in double precision (tests/parity/regular/make.py):
  * layer-wise decayed rates, L2-SP, and the averages of the weights, statistics of batch norms included. */
-#include "learn/run.h"
-#include "model/model_room.h"
+#include "learn/golden_steps.h"
 #include "support/evaluate.h"
 #include "transfer/fit.h"
 
@@ -24,11 +23,6 @@ typedef struct golden_case {
     int64_t micro_batch;
 } golden_case;
 
-static double number(const json_t *o, const char *key) {
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : 0.0;
-}
-
 static graft_param_group group_of(void *user, const char *param) {
     const golden_case *c = user;
     int stage = graft_model_find_param(c->model, param)->stage;
@@ -42,32 +36,19 @@ static const graft_tensor *start_of(void *user, const char *param) {
 }
 
 static void read_recipe(golden_case *c) {
-    const json_t *o = json_object_get(c->json, "optimizer"), *betas = json_object_get(o, "betas");
-    const graft_tensor *soft = tensor_named((graft_tensors *)&c->gold->batches, "soft");
-    c->weight_decay = number(o, "weight_decay");
-    c->layer_decay = number(c->json, "layer_decay");
-    c->recipe =
-        (graft_recipe){.loss = graft_loss_find("cross_entropy"),
-                       .optimiser = graft_optimiser_find(json_string_value(json_object_get(o, "kind"))),
-                       .schedule = graft_schedule_find("constant"),
-                       .lr = number(o, "lr"),
-                       .momentum = number(o, "momentum"),
-                       .beta1 = json_number_value(json_array_get(betas, 0)),
-                       .beta2 = json_number_value(json_array_get(betas, 1)),
-                       .eps = number(o, "eps"),
-                       .clip_norm = number(c->json, "clip_norm"),
-                       .epochs = 1,
-                       .n_classes = soft->shape.dims[2],
-                       .batch = soft->shape.dims[1],
-                       .micro_batch = c->micro_batch ? c->micro_batch : soft->shape.dims[1],
-                       .l2_sp = number(c->json, "l2_sp"),
-                       .ema = number(c->json, "ema"),
-                       .delta = number(c->json, "delta"),
-                       .bss = number(c->json, "bss"),
-                       .dtype = GRAFT_PRECISION_FP32,
-                       .group = group_of,
-                       .start = start_of,
-                       .user = c};
+    const graft_tensor *soft = tensor_named(&c->gold->batches, "soft");
+    c->weight_decay = golden_decay(c->json);
+    c->layer_decay = golden_number(c->json, "layer_decay");
+    c->recipe = golden_recipe(c->json, soft->shape.dims[1]);
+    if (c->micro_batch) c->recipe.micro_batch = c->micro_batch;
+    c->recipe.n_classes = soft->shape.dims[2];
+    c->recipe.l2_sp = golden_number(c->json, "l2_sp");
+    c->recipe.ema = golden_number(c->json, "ema");
+    c->recipe.delta = golden_number(c->json, "delta");
+    c->recipe.bss = golden_number(c->json, "bss");
+    c->recipe.group = group_of;
+    c->recipe.start = start_of;
+    c->recipe.user = c;
 }
 
 static void open_case(golden_case *c, room *r, const golden_set *gold, const json_t *json,
@@ -78,7 +59,7 @@ static void open_case(golden_case *c, room *r, const golden_set *gold, const jso
     bool statistics = !strcmp(json_string_value(json_object_get(json, "batch_norm")), "train");
     const char *model = json_string_value(json_object_get(json, "model"));
     c->model = open_model(r, file_of(r, GOLDEN, model), NULL);
-    const graft_tensor *x = tensor_named((graft_tensors *)&gold->batches, "inputs");
+    const graft_tensor *x = tensor_named(&gold->batches, "inputs");
     assert_ok(graft_model_graph(&c->graph, r->arena, c->model, x->shape.dims[3], x->shape.dims[4], &err));
     for (size_t v = 0; v < graft_graph_n_values(c->graph); v++) {
         graft_value_info *info = graft_graph_value_mut(c->graph, (graft_value)v);
@@ -91,9 +72,8 @@ static void open_case(golden_case *c, room *r, const golden_set *gold, const jso
 
 /* The golden batches as a source: one epoch is all of them. */
 typedef struct source {
-    const golden_set *gold;
-    graft_tensor input;
-    int32_t labels[64];
+    room *r;
+    const graft_tensors *batches;
     int64_t at;
 } source;
 
@@ -107,37 +87,9 @@ static int source_begin(void *self, int64_t epoch, int64_t first_batch, graft_er
 static int source_next(void *self, graft_batch *out, graft_err *err) {
     source *s = self;
     (void)err;
-    graft_tensors *ts = (graft_tensors *)&s->gold->batches;
-    const graft_tensor *x = tensor_named(ts, "inputs"), *l = tensor_named(ts, "labels");
-    int64_t n = x->shape.dims[1];
-    if (s->at >= x->shape.dims[0]) return 0;
-    size_t size = x->size / (size_t)x->shape.dims[0];
-    s->input = (graft_tensor){.name = "pixel_values",
-                              .dtype = GRAFT_F32,
-                              .shape = {4, {n, x->shape.dims[2], x->shape.dims[3], x->shape.dims[4]}},
-                              .data = (const char *)x->data + (size_t)s->at * size,
-                              .size = size};
-    for (int64_t i = 0; i < n; i++) {
-        int64_t label;
-        memcpy(&label, (const char *)l->data + (size_t)(s->at * n + i) * sizeof label, sizeof label);
-        s->labels[i] = (int32_t)label;
-    }
-    s->at++;
-    *out = (graft_batch){.n = n, .inputs = &s->input, .n_inputs = 1, .labels = s->labels};
+    if (s->at >= tensor_named(s->batches, "inputs")->shape.dims[0]) return 0;
+    *out = golden_pictures(s->r, s->batches, s->at++);
     return 1;
-}
-
-/* Largest difference in units of the golden tensor's largest magnitude. */
-static double worst(const float *a, const void *gold, size_t n) {
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        float b;
-        memcpy(&b, (const char *)gold + i * sizeof b, sizeof b);
-        double d = fabs((double)a[i] - (double)b);
-        if (!(d <= difference)) difference = isnan(d) ? INFINITY : d;
-        scale = fmax(scale, fabs((double)b));
-    }
-    return scale > 0 ? difference / scale : difference;
 }
 
 static void compare(const golden_case *c, const graft_state *state, const char *ending) {
@@ -151,14 +103,14 @@ static void compare(const golden_case *c, const graft_state *state, const char *
         float *values = graft_arena_array(c->r->arena, n + 1, sizeof *values);
         const char *name = graft_arena_printf(c->r->arena, "%s%s", t->name + prefix + 1, ending);
         assert_ok(graft_state_read(state, name, values, n, &err));
-        double d = worst(values, t->data, n);
+        double d = room_worst(values, t->data, n);
         if (d > 1e-4) fail_msg("%s: %s differs by %.2e", c->name, name, d);
         largest = fmax(largest, d);
         n_seen++;
     }
-    assert_int_equal(n_seen, (size_t)number(c->json, "n_changed"));
+    assert_int_equal(n_seen, (size_t)golden_number(c->json, "n_changed"));
     print_message("%-16s micro-batch %d: %zu tensors after %d steps, %.1e\n", c->name,
-                  (int)c->recipe.micro_batch, n_seen, (int)number(c->json, "steps"), largest);
+                  (int)c->recipe.micro_batch, n_seen, (int)golden_number(c->json, "steps"), largest);
 }
 
 static void replay(room *r, const golden_set *gold, const json_t *json, int64_t micro_batch) {
@@ -168,7 +120,7 @@ static void replay(room *r, const golden_set *gold, const json_t *json, int64_t 
     graft_stepper s;
     graft_average average = {0};
     graft_batch b;
-    source from = {.gold = gold};
+    source from = {.r = r, .batches = &gold->batches};
     graft_batches batches = {.self = &from, .begin = source_begin, .next = source_next};
     open_case(&c, r, gold, json, micro_batch);
     const json_t *swa_first = json_object_get(json, "swa_first");
@@ -177,7 +129,7 @@ static void replay(room *r, const golden_set *gold, const json_t *json, int64_t 
     assert_ok(graft_state_new(&state, r->env, &err));
     assert_ok(graft_stepper_init(&s, c.graph, state, &c.recipe, &err));
     if (averages) assert_ok(graft_average_init(&average, c.graph, state, GRAFT_PRECISION_FP32, &err));
-    for (int64_t i = 0; i < (int64_t)number(json, "steps"); i++) {
+    for (int64_t i = 0; i < (int64_t)golden_number(json, "steps"); i++) {
         if (source_next(&from, &b, &err) == 0) {
             from.at = 0;
             assert_int_equal(source_next(&from, &b, &err), 1);
@@ -215,7 +167,8 @@ static void a_pull_joins_gathered_gradients_once(void **state) {
     golden_set g = read_golden(*state);
     const json_t *cases = json_object_get(g.all, "cases");
     for (size_t i = 0; i < json_array_size(cases); i++)
-        if (number(json_array_get(cases, i), "l2_sp") > 0) replay(*state, &g, json_array_get(cases, i), 1);
+        if (golden_number(json_array_get(cases, i), "l2_sp") > 0)
+            replay(*state, &g, json_array_get(cases, i), 1);
 }
 
 /* d(loss)/d(x) as the graph has it, with `weight` for every row; both against the golden term's. */
@@ -240,7 +193,7 @@ static void check_term(room *r, golden_set *g, const char *name, const char *x_n
     memcpy(&gold, loss->data, sizeof gold);
     assert_true(fabs(e.values[term][0] - (double)gold) < 1e-6 * fabs((double)gold));
     for (int64_t i = 0; i < count; i++) gradient[i] = (float)e.values[d][i];
-    assert_true(worst(gradient, dx->data, (size_t)count) < 1e-6);
+    assert_true(room_worst(gradient, dx->data, (size_t)count) < 1e-6);
 }
 
 static void terms_equal_those_of_pytorch(void **state) {

@@ -332,6 +332,27 @@ static void statistics_move_only_with_their_scale(void **state) {
     graft_model_close(m);
 }
 
+static void what_goes_on_with_a_plan_is_none_of_its_own(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {{"lora:r=8", "rslora"},
+                                           {"lora:rslora", "r=4@3"},
+                                           {"lora:r=8,alpha=2", "targets=query+value"},
+                                           {"head@1,lora:r=8", "rslora"},
+                                           {"lp-ft:lora:r=8", "rslora"},
+                                           {"layer4.*", "!*.bias"},
+                                           {"head@3", "full"},
+                                           {"nothing:r=8", "alpha=16"}};
+    static const char *const others[][2] = {{"lora:r=8", "full"},     {"lora:r=8", "lora:r=4"},
+                                            {"lora", "rslora"},       {"head", "rslora"},
+                                            {"head@3,full", "top:1"}, {"top:1", "lora:r=4"}};
+    for (size_t i = 0; i < GRAFT_COUNT(cases); i++)
+        if (!graft_strategy_goes_on(cases[i][0], cases[i][1]))
+            fail_msg("'%s' does not go on with '%s'", cases[i][0], cases[i][1]);
+    for (size_t i = 0; i < GRAFT_COUNT(others); i++)
+        if (graft_strategy_goes_on(others[i][0], others[i][1]))
+            fail_msg("'%s' goes on with '%s'", others[i][0], others[i][1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(plans_mark_stages),
@@ -344,6 +365,7 @@ int main(void) {
         room_test(patterns_take_time_of_their_length_times_the_name_s),
         room_test(only_what_is_marked_moves_and_by_the_full_gradient),
         room_test(statistics_move_only_with_their_scale),
+        cmocka_unit_test(what_goes_on_with_a_plan_is_none_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,12 @@ static void put_temperature(graft_buf *out, const graft_story *s) {
     double value = graft_story_number(object, "temperature");
     double before = graft_story_number(object, "ece_before"), after = graft_story_number(object, "ece_after");
     if (!isfinite(value)) return;
+    if (json_is_true(json_object_get(object, "refused"))) {
+        graft_buf_text(out, " A temperature was looked for and left at 1: on ");
+        graft_html_number(out, graft_story_number(object, "n"));
+        graft_buf_text(out, " validation samples its gain is not beyond its standard error.");
+        return;
+    }
     graft_buf_text(out, " Its outputs are divided by a temperature of ");
     graft_html_number(out, value);
     if (isfinite(before) && isfinite(after)) {

@@ -45,10 +45,10 @@ static int write_cost(graft_buf *out, graft_story *s, graft_err *err) {
         graft_html_seconds(out, training);
         graft_buf_text(out, "</dd></div>\n");
         put_fact(out, "an epoch");
-        graft_html_seconds(out, training / (double)s->n_moments);
+        graft_html_seconds(out, training / (double)s->n_epochs);
         graft_buf_text(out, "</dd></div>\n");
         put_fact(out, "epochs");
-        graft_html_count(out, (int64_t)s->n_moments);
+        graft_html_count(out, (int64_t)s->n_epochs);
         if (best > 0.0) graft_buf_printf(out, " <small>kept: %.0f</small>", best);
         graft_buf_text(out, "</dd></div>\n");
     }

@@ -59,9 +59,11 @@ static int reckon(graft_judged *m, graft_job *j, graft_env *quiet, double machin
     int rc = graft_job_head(j, err);
     /* taking over the model's order of classes has opened the data anew; only their numbers are asked for */
     if (rc == 0) rc = graft_data_settle(j->data, err);
+    j->looked = true;
     if (rc == 0) rc = graft_plan_cost_of(&probe, j, "head", machine, err);
     if (rc == 0) m->forward = probe.forward;
     double rate = rate_of(m, machine);
+    j->evidence.is_foreign = graft_data_are_foreign(&m->evidence);
     for (size_t i = 0; i < m->n_plans && rc == 0; i++)
         rc = graft_plan_cost_of(&m->costs[i], j, m->plans[i], rate, err);
     j->env = env;

@@ -113,6 +113,9 @@ double graft_expected_accuracy(const graft_model_evidence *e, const char *plan);
 /** The plan to take among `plans` (n), cheapest first: the head alone where nothing more is expected to gain
  * half a standard error of the probe (half a point at least), else the first that is about the best. */
 size_t graft_choose_plan(const graft_model_evidence *e, const char *const *plans, size_t n);
+/** Pictures of which the features say hardly more than the pixels do: the layers have to learn them anew,
+ * from where they stand. */
+bool graft_data_are_foreign(const graft_model_evidence *e);
 /** Transfer has nothing to give: no boundary holds more of the task than the input itself. */
 bool graft_transfer_is_useless(const graft_model_evidence *e);
 

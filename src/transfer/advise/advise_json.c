@@ -56,6 +56,7 @@ static json_t *candidate_json(const graft_candidates *c, const graft_candidate *
         json_object_set_new(o, "measured_epochs", json_integer((json_int_t)x->epochs));
         json_object_set_new(o, "measured_seconds", json_real(x->seconds));
     }
+    if (o && x->diverged) json_object_set_new(o, "diverged", graft_json_string(x->diverged));
     return o;
 }
 

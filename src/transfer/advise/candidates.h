@@ -25,6 +25,7 @@ typedef struct graft_candidate {
     /* of the short runs; n_runs 0: it took part in none */
     double measured, seconds;
     int64_t n_runs, epochs;
+    const char *diverged; /* NULL, or where its numbers stopped being finite */
 } graft_candidate;
 
 typedef struct graft_candidates {
@@ -43,7 +44,8 @@ typedef struct graft_candidates {
  * take away at most one standard error of the probe: within what it cannot tell apart they decide. rank.c */
 int graft_candidates_rank(graft_candidates *c, graft_err *err);
 /** Trains the best few for a while and sorts them by what they reached: successive halving (Jamieson and
- * Talwalkar 2016). It ends within about `seconds`. halving.c */
+ * Talwalkar 2016). It ends within about `seconds`. One that diverges is out, and the last of all; EDIVERGED
+ * when all of them are. halving.c */
 int graft_candidates_probe(graft_candidates *c, double seconds, graft_err *err);
 /** Everything as JSON; the caller owns one reference, NULL: out of memory. advise_json.c */
 json_t *graft_candidates_json(const graft_candidates *c);

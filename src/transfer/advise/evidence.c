@@ -1,6 +1,7 @@
 /* From taps to scores. Every sample is seen once: where there are few they all run through the taps, as a
  * fit's own samples do; of many only some of the training part. */
 #include "transfer/advise/advise.h"
+#include "transfer/advise/linalg.h"
 #include "transfer/advise/words.h"
 
 #include <math.h>
@@ -168,7 +169,9 @@ static int judge_input(gathering *g, graft_err *err) {
 }
 
 static int gather(gathering *g, graft_err *err) {
-    int rc = graft_taps_open(&g->taps, g->env, g->m, g->o->boundaries, g->o->source, g->o->dtype, err);
+    int rc = graft_linalg_check(err); /* before an hour of features */
+    if (rc == 0)
+        rc = graft_taps_open(&g->taps, g->env, g->m, g->o->boundaries, g->o->source, g->o->dtype, err);
     if (rc == 0) rc = make_rows(g, err);
     if (rc < 0) return rc;
     drop_missing(g);

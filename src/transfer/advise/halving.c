@@ -34,11 +34,12 @@ static int64_t epochs_for(const graft_candidate *x, double seconds) {
 static int run(graft_candidates *c, graft_candidate *x, double seconds, graft_err *err) {
     graft_fit_options o = *c->options;
     graft_trial trial;
+    graft_err why = {0};
     graft_arena *arena = graft_arena_new(NULL);
     if (!arena) return graft_err_nomem(err);
     o.train = x->model->plans[x->plan];
     o.epochs = epochs_for(x, seconds);
-    int rc = graft_trial_run(&trial, arena, c->env, x->model->path, c->data_path, &o, err);
+    int rc = graft_trial_run(&trial, arena, c->env, x->model->path, c->data_path, &o, &why);
     if (rc == 0) {
         x->measured = trial.validation_score.score;
         x->epochs = trial.training.n_epochs;
@@ -47,11 +48,17 @@ static int run(graft_candidates *c, graft_candidate *x, double seconds, graft_er
         graft_trial_done(&trial);
     }
     graft_arena_free(arena);
-    return rc;
+    if (rc != GRAFT_EDIVERGED) return rc < 0 ? graft_err_set(err, rc, "%s", why.message) : 0;
+    const char *plan = x->model->plans[x->plan];
+    x->diverged = graft_arena_strdup(c->arena, why.message);
+    graft_env_log(c->env, GRAFT_LOG_WARNING, "%s, %s: diverged: %s: left out", x->model->path, plan,
+                  why.message);
+    return x->diverged ? 0 : graft_err_nomem(err);
 }
 
 static int by_measured(const void *x, const void *y) {
     const graft_candidate *a = x, *b = y;
+    if (!a->diverged != !b->diverged) return a->diverged ? 1 : -1;
     if (a->n_runs != b->n_runs) return a->n_runs > b->n_runs ? -1 : 1;
     if (a->n_runs && a->measured != b->measured) return a->measured > b->measured ? -1 : 1;
     return a->rank > b->rank ? -1 : a->rank < b->rank;
@@ -62,7 +69,7 @@ int graft_candidates_probe(graft_candidates *c, double seconds, graft_err *err) 
     size_t n = pick(c);
     int rc = 0;
     for (size_t left = n, rounds = n > 2 ? 2 : 1; left > 0 && rounds > 0 && rc == 0; rounds--) {
-        for (size_t i = 0; i < left && rc == 0; i++) {
+        for (size_t i = 0; i < left && rc == 0 && !c->items[i].diverged; i++) {
             double rest = seconds - (graft_now() - begun);
             if (rest <= 0 && c->items[i].n_runs + (i == 0) > 0 && c->probed > 0) break;
             rc = run(c, &c->items[i], fmax(rest, 0.0) / (double)rounds / (double)(left - i), err);
@@ -72,5 +79,9 @@ int graft_candidates_probe(graft_candidates *c, double seconds, graft_err *err) 
         left /= 2;
     }
     c->probed = graft_now() - begun;
+    if (rc == 0 && n && c->items[0].diverged)
+        return graft_err_set(err, GRAFT_EDIVERGED, "every plan that was tried diverged, '%s' with: %s",
+                             c->items[0].model->plans[c->items[0].plan], c->items[0].diverged);
+    qsort(c->items, c->n_items, sizeof *c->items, by_measured);
     return rc;
 }

@@ -52,7 +52,8 @@ graft_cell graft_cell_of(const graft_model_evidence *e) {
     /* data farther away than the reference is wide are of another world, unless the labels say otherwise */
     bool far = e->likeness.known && e->likeness.frechet > FAR;
     char distance[160] = "";
-    c.similar = c.known >= SIMILAR && !(far && c.known < 0.75) && !graft_transfer_is_useless(e);
+    c.similar = c.known >= SIMILAR && !(far && c.known < 0.75) && !graft_transfer_is_useless(e) &&
+                !graft_data_are_foreign(e);
     if (e->likeness.known)
         snprintf(
             distance, sizeof distance,
@@ -75,6 +76,18 @@ bool graft_transfer_is_useless(const graft_model_evidence *e) {
         error = e->boundaries[i].probe.error;
     }
     return isfinite(e->input.accuracy) && best + fmax(error, 0.0) < e->input.accuracy + 1e-9;
+}
+
+/* Features are of use where they hold nine tenths of the task, leave at most this share of the errors that a
+ * linear head on the pixels makes, or know this much more above chance. Of the pairs of models and data of
+ * bench/advise_ranking.py, slow rates were better where the share was 0 to 0.5, fast ones from 0.75 on. */
+static const double HELD = 0.9, FOREIGN_ERRORS = 0.62, KNOWS_MORE = 2.0;
+
+bool graft_data_are_foreign(const graft_model_evidence *e) {
+    double k = (double)e->n_classes, head = accuracy_of(e, 0), input = e->input.accuracy;
+    double known = above_chance(head, k);
+    return !e->texts && isfinite(input) && known < HELD && 1.0 - head > FOREIGN_ERRORS * (1.0 - input) &&
+           known < KNOWS_MORE * above_chance(input, k) + 1e-9;
 }
 
 /* Stages below the head that a plan trains: 0 for the head alone, SIZE_MAX for all. */

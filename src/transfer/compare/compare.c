@@ -58,12 +58,24 @@ static const char *left_text(const graft_comparison *c, char out[48]) {
     out[0] = '\0';
     for (size_t i = 0; i < n_runs(c); i++) {
         place at = place_of(c, i);
-        double expected = *slot(c, at) ? 0.0 : expected_seconds(c, at);
-        if (!*slot(c, at) && expected == 0.0) return out;
+        bool is_settled = *slot(c, at) || graft_comparison_lost(c, at.plan, at.size);
+        double expected = is_settled ? 0.0 : expected_seconds(c, at);
+        if (!is_settled && expected == 0.0) return out;
         seconds += expected;
     }
     if (seconds >= 60.0) snprintf(out, 48, "; at most %.0f min left", ceil(seconds / 60.0));
     return out;
+}
+
+static int tell_diverged(const graft_comparison *c, place at, const graft_compare_run *r, size_t number,
+                         const char *what) {
+    bool lost = graft_comparison_lost(c, at.plan, at.size) != NULL, largest = at.size + 1 == c->n_sizes;
+    graft_env_log(c->env, GRAFT_LOG_WARNING, "%zu of %zu: %s: diverged: %s: %s", number, n_runs(c), what,
+                  r->diverged,
+                  !lost     ? "the best epoch before counts"
+                  : largest ? "the plan is left out"
+                            : "the plan is left out at this size");
+    return 0;
 }
 
 static int run_one(graft_comparison *c, place at, size_t number, graft_err *err) {
@@ -75,10 +87,30 @@ static int run_one(graft_comparison *c, place at, size_t number, graft_err *err)
     int rc = graft_comparison_train(&r, c, at.plan, at.size, at.seed, err);
     if (rc == 0) rc = graft_comparison_note(&r, c, at.plan, at.size, at.seed, err);
     if (rc < 0) return rc;
-    *slot(c, at) = r;
+    graft_comparison_put(c, r, at.plan, at.size, at.seed);
+    if (r->diverged) return tell_diverged(c, at, r, number, what);
     graft_env_log(c->env, GRAFT_LOG_INFO, "%zu of %zu: %s: %s %.4f, %.1f s%s", number, n_runs(c), what,
                   graft_score_name(graft_data_task(c->facts.data)), r->score, r->seconds, left_text(c, left));
     return 0;
+}
+
+/* Runs that came to nothing. */
+static size_t n_lost(const graft_comparison *c) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_runs(c); i++) {
+        const graft_compare_run *r = *slot(c, place_of(c, i));
+        n += r && r->diverged && !isfinite(r->score);
+    }
+    return n;
+}
+
+/* There is nothing to compare where no plan is left. */
+static int check_left(const graft_comparison *c, graft_err *err) {
+    for (size_t p = 0; p < c->n_plans; p++)
+        if (!graft_comparison_lost(c, p, c->n_sizes - 1)) return 0;
+    return graft_err_set(err, GRAFT_EDIVERGED, "%s diverged, '%s' with: %s",
+                         c->n_plans == 1 ? "the plan" : "every plan", c->plans[0].name,
+                         graft_comparison_lost(c, 0, c->n_sizes - 1));
 }
 
 static int run_all(graft_comparison *c, graft_err *err) {
@@ -88,8 +120,8 @@ static int run_all(graft_comparison *c, graft_err *err) {
                   c->n_sizes, c->n_seeds);
     for (size_t i = 0; i < n_runs(c); i++) {
         place at = place_of(c, i);
-        if (*slot(c, at)) continue;
-        if (!fits_budget(c, at, n_made + n_had == 0)) {
+        if (*slot(c, at) || graft_comparison_lost(c, at.plan, at.size)) continue;
+        if (!fits_budget(c, at, n_made + n_had == n_lost(c))) {
             n_left++;
             continue;
         }
@@ -104,7 +136,7 @@ static int run_all(graft_comparison *c, graft_err *err) {
             "%zu of %zu runs were left out to stay within %.0f seconds; the same command without --budget "
             "makes them",
             n_left, n_runs(c), c->options.budget);
-    return 0;
+    return check_left(c, err);
 }
 
 /* A file of word vectors becomes a model once, OUT/model, which every run then shares. */

@@ -38,8 +38,10 @@ typedef struct graft_compare_run {
     float *loss; /* [n] how wrong: 0 or 1 of a class; wrong classes, wrong words; the distance of a number */
     int64_t n_doubts; /* samples of which the answers' doubt is known, largest size alone */
     int64_t *doubt_samples;
-    int32_t *predicted; /* [n_doubts] */
-    float *margin;      /* [n_doubts] probability of the likeliest class less that of the second */
+    int32_t *predicted;   /* [n_doubts] */
+    float *margin;        /* [n_doubts] probability of the likeliest class less that of the second */
+    const char *diverged; /* NULL, or where numbers stopped being finite; without a score there was no epoch
+                             before that could be kept */
 } graft_compare_run;
 
 typedef struct graft_voice graft_voice;
@@ -59,14 +61,20 @@ typedef struct graft_comparison {
     const char *judged;       /* "given", "held out", "validation": where the samples that judge come from */
     graft_hash identity;      /* of everything that decides runs, but plan, size and seed */
     graft_compare_run **runs; /* [n_seeds, n_sizes, n_plans]; NULL: not run */
+    const graft_compare_run **lost; /* [n_sizes, n_plans] the run that came to nothing; NULL: none */
     graft_runlog *log;
     int lock;
     double begun;
     bool finished; /* every run that was planned is there */
 } graft_comparison;
 
-/** The run of a plan, size and seed, or NULL. */
+/** The run of a plan, size and seed, or NULL: it was not made, or is left out. */
 graft_compare_run *graft_comparison_run(const graft_comparison *c, size_t plan, size_t size, size_t seed);
+/** Keeps a run. One that came to nothing leaves its plan out at its size, and at every size where that is the
+ * largest: what is left would be the mean of the seeds that went well. */
+void graft_comparison_put(graft_comparison *c, graft_compare_run *r, size_t plan, size_t size, size_t seed);
+/** Why the plan is left out at a size; NULL: it is not. */
+const char *graft_comparison_lost(const graft_comparison *c, size_t plan, size_t size);
 /** Labels of a size, by class, mean over the runs; NaN: no run. */
 double graft_comparison_labels(const graft_comparison *c, size_t size);
 

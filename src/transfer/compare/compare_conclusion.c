@@ -190,6 +190,9 @@ static void say_caution(words *w) {
     if (strcmp(judged, "validation") == 0)
         graft_buf_text(&w->text,
                        "The validation part judged, which chose the epochs too: scores are too high. ");
+    for (size_t p = 0; p < w->c->n_plans; p++)
+        if (graft_comparison_lost(w->c, p, w->c->n_sizes - 1))
+            graft_buf_printf(&w->text, "'%s' diverged and is left out. ", name_of(w, p));
     if (!w->c->finished) graft_buf_text(&w->text, "Not every run was made. ");
 }
 

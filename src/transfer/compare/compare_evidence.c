@@ -11,7 +11,20 @@ enum { MORE_LABELS = 50 };
 static const double level = 0.95;
 
 graft_compare_run *graft_comparison_run(const graft_comparison *c, size_t plan, size_t size, size_t seed) {
-    return c->runs[(seed * c->n_sizes + size) * c->n_plans + plan];
+    return graft_comparison_lost(c, plan, size) ? NULL
+                                                : c->runs[(seed * c->n_sizes + size) * c->n_plans + plan];
+}
+
+void graft_comparison_put(graft_comparison *c, graft_compare_run *r, size_t plan, size_t size, size_t seed) {
+    const graft_compare_run **lost = &c->lost[size * c->n_plans + plan];
+    c->runs[(seed * c->n_sizes + size) * c->n_plans + plan] = r;
+    if (r->diverged && !isfinite(r->score) && !*lost) *lost = r;
+}
+
+const char *graft_comparison_lost(const graft_comparison *c, size_t plan, size_t size) {
+    const graft_compare_run *here = c->lost[size * c->n_plans + plan],
+                            *all = c->lost[(c->n_sizes - 1) * c->n_plans + plan];
+    return all ? all->diverged : here ? here->diverged : NULL;
 }
 
 static double number_of(const graft_comparison *c, const graft_compare_run *r, graft_compare_number number) {

@@ -17,6 +17,10 @@ static json_t *interval_json(graft_interval i) {
                      graft_json_number(i.sd), "n", (json_int_t)i.n);
 }
 
+static json_t *text_or_null(const char *text) {
+    return text ? graft_json_string(text) : json_null();
+}
+
 static json_t *of(const graft_comparison *c, size_t plan, size_t size, graft_compare_number number) {
     return interval_json(graft_comparison_interval(c, plan, size, number));
 }
@@ -28,10 +32,11 @@ static json_t *plan_sizes_json(const graft_comparison *c, size_t plan) {
     for (size_t s = 0; s < c->n_sizes; s++) {
         graft_interval labels = graft_comparison_interval(c, plan, s, GRAFT_COMPARE_LABELS);
         json_array_append_new(
-            list, json_pack("{s:I,s:o,s:o,s:o,s:o}", "per_class", (json_int_t)c->sizes[s].per_class, "labels",
-                            graft_json_number(labels.mean * (double)c->n_classes), "score",
+            list, json_pack("{s:I,s:o,s:o,s:o,s:o,s:o}", "per_class", (json_int_t)c->sizes[s].per_class,
+                            "labels", graft_json_number(labels.mean * (double)c->n_classes), "score",
                             of(c, plan, s, GRAFT_COMPARE_SCORE), "gap", of(c, plan, s, GRAFT_COMPARE_GAP),
-                            "seconds", of(c, plan, s, GRAFT_COMPARE_SECONDS)));
+                            "seconds", of(c, plan, s, GRAFT_COMPARE_SECONDS), "diverged",
+                            text_or_null(graft_comparison_lost(c, plan, s))));
     }
     return list;
 }
@@ -137,16 +142,16 @@ static int plan_json(json_t **out, const graft_comparison *c, const graft_compar
     int rc = curve_json(&curve, c, e, plan, err);
     if (rc < 0) return rc;
     *out = json_pack(
-        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "plan",
-        c->plans[plan].name, "about", c->plans[plan].about, "score", interval_json(e->score), "sampling",
+        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "plan",
+        c->plans[plan].name, "about", c->plans[plan].about, "diverged",
+        text_or_null(graft_comparison_lost(c, plan, largest)), "score", interval_json(e->score), "sampling",
         sampling_json(c, e, plan), "train", of(c, plan, largest, GRAFT_COMPARE_TRAIN), "validation",
         of(c, plan, largest, GRAFT_COMPARE_VALIDATION), "gap", of(c, plan, largest, GRAFT_COMPARE_GAP),
         "seconds", of(c, plan, largest, GRAFT_COMPARE_SECONDS), "seconds_to_best",
         graft_json_number(e->seconds_to_best), "memory", (json_int_t)graft_comparison_memory(c, plan),
         "trained", (json_int_t)c->plans[plan].n_trained, "against_best", against_best_json(e), "sizes",
-        plan_sizes_json(c, plan), "curve", curve, "curve_problem",
-        e->curve_problem ? json_string(e->curve_problem) : json_null(), "more", more_json(e), "labels_needed",
-        needed_json(e, reach), "epochs", epochs_json(c, plan));
+        plan_sizes_json(c, plan), "curve", curve, "curve_problem", text_or_null(e->curve_problem), "more",
+        more_json(e), "labels_needed", needed_json(e, reach), "epochs", epochs_json(c, plan));
     return *out ? 0 : graft_err_nomem(err);
 }
 
@@ -170,17 +175,17 @@ static json_t *runs_json(const graft_comparison *c) {
     for (size_t seed = 0; seed < c->n_seeds; seed++)
         for (size_t size = 0; size < c->n_sizes; size++)
             for (size_t plan = 0; plan < c->n_plans; plan++) {
-                const graft_compare_run *r = graft_comparison_run(c, plan, size, seed);
+                const graft_compare_run *r = c->runs[(seed * c->n_sizes + size) * c->n_plans + plan];
                 if (!r) continue;
                 json_array_append_new(
-                    list, json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:f,s:I,s:I,s:I,s:o}", "plan",
+                    list, json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:f,s:I,s:I,s:I,s:o,s:o}", "plan",
                                     c->plans[plan].name, "seed", (json_int_t)(c->options.fit.seed + seed),
                                     "per_class", (json_int_t)c->sizes[size].per_class, "labels",
                                     (json_int_t)r->labels, "test", graft_json_number(r->score), "validation",
                                     graft_json_number(r->validation), "train", graft_json_number(r->train),
                                     "seconds", r->seconds, "epochs", (json_int_t)r->n_epochs, "best_epoch",
                                     (json_int_t)r->best_epoch, "memory", (json_int_t)r->memory, "history",
-                                    history_json(r)));
+                                    history_json(r), "diverged", text_or_null(r->diverged)));
             }
     return list;
 }

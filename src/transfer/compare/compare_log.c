@@ -75,8 +75,8 @@ static bool judges_are_the_test_part(const graft_comparison *c, const graft_comp
     return n == r->n && n > 0 && memcmp(test, r->samples, (size_t)n * sizeof *test) == 0;
 }
 
-static json_t *run_json(const graft_comparison *c, const graft_compare_run *r, const char *key, size_t plan,
-                        size_t size, size_t seed) {
+static json_t *whole_json(const graft_comparison *c, const graft_compare_run *r, const char *key, size_t plan,
+                          size_t size, size_t seed) {
     json_t *samples = judges_are_the_test_part(c, r) ? json_null() : samples_json(r->samples, r->n);
     return json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:f,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "key", key,
                      "plan", c->plans[plan].name, "seed", (json_int_t)(c->options.fit.seed + seed),
@@ -87,6 +87,17 @@ static json_t *run_json(const graft_comparison *c, const graft_compare_run *r, c
                      (json_int_t)r->best_epoch, "memory", (json_int_t)r->memory, "history", history_json(r),
                      "samples", samples, "losses", losses_json(r, graft_data_task(c->facts.data)), "doubts",
                      doubts_json(r));
+}
+
+static json_t *run_json(const graft_comparison *c, const graft_compare_run *r, const char *key, size_t plan,
+                        size_t size, size_t seed) {
+    bool is_lost = r->diverged && !isfinite(r->score);
+    json_t *o = is_lost ? json_pack("{s:s,s:s,s:I,s:I,s:f}", "key", key, "plan", c->plans[plan].name, "seed",
+                                    (json_int_t)(c->options.fit.seed + seed), "per_class",
+                                    (json_int_t)c->sizes[size].per_class, "seconds", r->seconds)
+                        : whole_json(c, r, key, plan, size, seed);
+    if (o && r->diverged) json_object_set_new(o, "diverged", graft_json_string(r->diverged));
+    return o;
 }
 
 /* ---- Reading ---- */
@@ -172,6 +183,9 @@ static graft_compare_run *read_run(const graft_comparison *c, const json_t *o) {
                              .n_validation = integer_of(o, "n_validation"),
                              .best_epoch = integer_of(o, "best_epoch"),
                              .memory = (size_t)integer_of(o, "memory")};
+    const char *diverged = json_string_value(json_object_get(o, "diverged"));
+    if (diverged && !(r->diverged = graft_arena_strdup(c->arena, diverged))) return NULL;
+    if (diverged && !json_object_get(o, "score")) return r;
     bool whole = isfinite(r->score) && isfinite(r->seconds) && r->labels > 0;
     whole = whole && read_history(r, c->arena, json_object_get(o, "history")) && read_losses(r, c, o);
     return whole && read_doubts(r, c, json_object_get(o, "doubts")) ? r : NULL;
@@ -227,7 +241,9 @@ static int take_line(graft_comparison *c, const graft_map *keys, graft_arena *sc
     graft_data_members(c->facts.data, GRAFT_VAL, &n_validation);
     bool needs_doubts = graft_data_task(c->facts.data) == GRAFT_TASK_CLASSES && n_validation > 0 &&
                         (size_t)place / c->n_plans % c->n_sizes + 1 == c->n_sizes;
-    if (r && (!needs_doubts || r->n_doubts)) c->runs[place] = r;
+    if (r && (!needs_doubts || r->n_doubts || !isfinite(r->score)))
+        graft_comparison_put(c, r, (size_t)place % c->n_plans, (size_t)place / c->n_plans % c->n_sizes,
+                             (size_t)place / c->n_plans / c->n_sizes);
     return 0;
 }
 

@@ -8,13 +8,6 @@
 static const char default_plans[] = "scratch,head,top:1,full,lora";
 static const char default_sizes[] = "5,10,20,50,all";
 
-/* Does this part go on with the one before: arguments ("lora:r=8" and "alpha=16"), a pattern that takes away,
- * or the phase after one that ends at an epoch ("head@3" and "full")? */
-static bool goes_on(const char *before, const char *part) {
-    const char *last = strrchr(before, ',');
-    return (strchr(part, '=') && !strchr(part, ':')) || part[0] == '!' || strchr(last ? last : before, '@');
-}
-
 /* The parts of a list between its commas, blanks around them left out; or between its semicolons, where it
  * has some. */
 static int cut(const char ***out, size_t *n, graft_arena *arena, const char *text, graft_err *err) {
@@ -26,7 +19,7 @@ static int cut(const char ***out, size_t *n, graft_arena *arena, const char *tex
     for (char *rest = copy, *part; (part = strsep(&rest, semicolons ? ";" : ","));) {
         part += strspn(part, " ");
         for (size_t size = strlen(part); size && part[size - 1] == ' ';) part[--size] = '\0';
-        if (!semicolons && *n && goes_on(parts[*n - 1], part)) {
+        if (!semicolons && *n && graft_strategy_goes_on(parts[*n - 1], part)) {
             parts[*n - 1] = graft_arena_printf(arena, "%s,%s", parts[*n - 1], part);
             if (!parts[*n - 1]) return graft_err_nomem(err);
         } else if (*part) {
@@ -278,5 +271,6 @@ int graft_comparison_plan(graft_comparison *c, graft_err *err) {
     if (c->n_seeds == 1)
         graft_env_log(c->env, GRAFT_LOG_INFO, "one seed: how far runs differ by chance cannot be told");
     c->runs = graft_arena_array(c->arena, c->n_seeds * c->n_sizes * c->n_plans, sizeof *c->runs);
-    return c->runs ? identify(c, err) : graft_err_nomem(err);
+    c->lost = graft_arena_array(c->arena, c->n_sizes * c->n_plans, sizeof *c->lost);
+    return c->runs && c->lost ? identify(c, err) : graft_err_nomem(err);
 }

@@ -102,12 +102,24 @@ static int take(graft_compare_run *r, const graft_comparison *c, const graft_tri
     r->best_epoch = kept;
     r->memory = t->peak_memory;
     r->history = graft_arena_array(c->arena, (size_t)r->n_epochs + 1, sizeof *r->history);
-    if (!r->history) return graft_err_nomem(err);
+    r->diverged = t->diverged ? graft_arena_strdup(c->arena, t->diverged) : NULL;
+    if (!r->history || (t->diverged && !r->diverged)) return graft_err_nomem(err);
     if (r->n_epochs) memcpy(r->history, training->history, (size_t)r->n_epochs * sizeof *r->history);
     int rc = take_losses(r, c->arena, judged, t->task, err);
     if (rc == 0 && is_largest && t->task == GRAFT_TASK_CLASSES)
         rc = take_doubts(r, c->arena, t->unlabelled.n_samples ? &t->unlabelled : &t->validation, err);
     return rc;
+}
+
+/* Of a run that diverged before its first good epoch. */
+static int take_nothing(graft_compare_run *r, const graft_comparison *c, double seconds, const char *message,
+                        graft_err *err) {
+    *r = (graft_compare_run){.score = NAN,
+                             .validation = NAN,
+                             .train = NAN,
+                             .seconds = seconds,
+                             .diverged = graft_arena_strdup(c->arena, message)};
+    return r->diverged ? 0 : graft_err_nomem(err);
 }
 
 int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t plan, size_t size,
@@ -116,16 +128,22 @@ int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t 
     graft_arena *arena = graft_arena_new(NULL);
     graft_compare_run *r = graft_arena_alloc(c->arena, sizeof *r);
     graft_trial t = {0};
+    graft_err why = {0};
+    double begun = graft_now();
     o.train = c->plans[plan].train;
     o.from_scratch = c->plans[plan].from_scratch;
     o.seed += seed;
     o.data.per_class = c->sizes[size].per_class;
-    int rc = arena && r ? 0 : graft_err_nomem(err);
+    int rc = arena && r ? 0 : graft_err_nomem(&why);
     bool is_largest = size + 1 == c->n_sizes;
     const graft_extras extras = {.train = true, .unlabelled = is_largest};
     if (rc == 0)
-        rc = graft_trial_run_more(&t, arena, graft_voice_env(c->voice), c->model, c->data, &o, extras, err);
-    if (rc == 0) rc = take(r, c, &t, is_largest, err);
+        rc = graft_trial_run_more(&t, arena, graft_voice_env(c->voice), c->model, c->data, &o, extras, &why);
+    if (rc == 0) rc = take(r, c, &t, is_largest, &why);
+    if (rc == GRAFT_EDIVERGED)
+        rc = take_nothing(r, c, graft_now() - begun, why.message, err);
+    else if (rc < 0)
+        graft_err_set(err, rc, "%s", why.message);
     graft_trial_done(&t);
     graft_arena_free(arena);
     *out = r;

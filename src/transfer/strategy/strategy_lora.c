@@ -26,6 +26,14 @@ static bool number_of(const char *setting, const char *key, double *out, bool *b
     return true;
 }
 
+static bool is_setting(const char *text) {
+    static const char *const names[] = {"r", "alpha", "dropout", "targets", "rslora"};
+    size_t size = strcspn(text, "=@");
+    for (size_t i = 0; i < GRAFT_COUNT(names); i++)
+        if (strlen(names[i]) == size && strncmp(names[i], text, size) == 0) return true;
+    return strchr(text, '=') && !strchr(text, ':'); /* one that it does not know is its to refuse */
+}
+
 /* Settings that differ from what an opened adapter has are an error: it goes on as it is, or is merged. */
 static int read_settings(graft_lora *out, bool *given, graft_arena *arena, const char *argument,
                          graft_err *err) {
@@ -98,4 +106,5 @@ const graft_strategy graft_strategy_lora = {.name = "lora",
                                             .usage = USAGE,
                                             .help = "low-rank adapters beside frozen layers, and the head",
                                             .prepare = prepare,
+                                            .is_setting = is_setting,
                                             .phases = phases};

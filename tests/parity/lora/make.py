@@ -3,6 +3,7 @@ they hold), and training steps of one of them (../text/train). The same seeds gi
 
 import copy
 import importlib.util
+import json
 import os
 import sys
 
@@ -70,6 +71,17 @@ def run_texts(model, texts):
     return torch.cat(rows)
 
 
+def sort_targets(path):
+    """peft writes sets, in an order of the moment."""
+    with open(path) as file:
+        config = json.load(file)
+    for key in ("target_modules", "modules_to_save"):
+        if isinstance(config[key], list):
+            config[key].sort()
+    with open(path, "w") as file:
+        file.write(json.dumps(config, indent=2, sort_keys=True))
+
+
 def make(name, seed):
     base, kind, options = CASES[name]
     folder = ensure(f"{HERE}/{name}")
@@ -88,6 +100,7 @@ def make(name, seed):
     model.peft_config["default"].base_model_name_or_path = f"../../{base}"
     model.save_pretrained(folder)
     os.remove(f"{folder}/README.md")
+    sort_targets(f"{folder}/adapter_config.json")
     os.chmod(f"{folder}/adapter_model.safetensors", 0o644)
     write_tensors(f"{folder}/golden.safetensors", inputs | {"logits": exact})
     print(f"{name:24} PyTorch's own fp32 error on logits {worst(single, exact):.1e}")
