@@ -179,7 +179,7 @@ static const char *const names[5] = {"up", "up.b", "down", "down.b", "same"};
 
 static graft_value param(graft_graph *g, const char *name, graft_shape shape, uint64_t salt) {
     graft_arena *arena = graft_graph_arena(g);
-    int64_t n;
+    int64_t n = 0;
     graft_tensor *t = graft_arena_alloc(arena, sizeof *t);
     assert_true(t != NULL && graft_shape_count(&shape, &n));
     float *data = floats(arena, n, salt);
