@@ -3,8 +3,7 @@
  *
  *     n / (n + 8) / 2 * d^0.7              of the head's errors: texts
  *     n / (n + 40) * (0.6 + 0.4 d)         of the head's errors: pictures
- *     I^2 * n / (n + 4)                    of the least errors there are: foreign pictures, nets without
- * weights
+ *     I^2 * n / (n + 4)                    of the least errors there are: foreign pictures, new nets
  *
  * The head's errors are those of its cross-validated probe, the least ones those of any boundary or of a
  * linear head on the input; that one's accuracy a has the share I = 1 + log(a) / log(K) of what is to be
