@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from scipy.stats import weightedtau
 
-SEEN = ["digits", "usps", "mnist", "cifar", "hymenoptera", "intents", "sst2", "trec"]
+SEEN = ["digits", "usps", "mnist", "cifar", "hymenoptera", "omniglot", "spoken", "intents", "sst2", "trec", "books", "kitchen"]
 PLANS = {"pictures": ["head", "top:1", "full"], "texts": ["head", "top:1", "top:2", "full"]}
 
 
@@ -76,13 +76,14 @@ def unpack(archive, out, each):
 
 
 def characters(archive):
-    """Handwritten characters of five alphabets at 35 x 35, and which of 136 each is."""
+    """Handwritten characters of five alphabets at 35 x 35, which of 136 each is, and of which alphabet."""
     images, names = [], []
     with zipfile.ZipFile(archive) as z:
         for name in sorted(n for n in z.namelist() if n.endswith(".png")):
             images.append(np.array(Image.open(io.BytesIO(z.read(name))).convert("L").resize((35, 35), Image.Resampling.BOX)))
             names.append(name.rsplit("/", 1)[0])
-    return np.stack(images), np.unique(names, return_inverse=True)[1].astype(np.int64)
+    alphabets = [name.split("/")[-2] for name in names]
+    return np.stack(images), *(np.unique(x, return_inverse=True)[1].astype(np.int64) for x in (names, alphabets))
 
 
 def spectrogram(samples, window=256, hop=64, low=96):
@@ -94,21 +95,38 @@ def spectrogram(samples, window=256, hop=64, low=96):
 
 
 def spoken(archive):
-    images, labels = [], []
+    """Spectrograms of spoken digits, which digit each is, and who says it."""
+    images, digits, speakers = [], [], []
     with tarfile.open(archive) as tar:
         for member in sorted(tar.getmembers(), key=lambda m: m.name):
             if not member.name.endswith(".wav"):
                 continue
             with wave.open(io.BytesIO(tar.extractfile(member).read())) as sound:
                 images.append(spectrogram(np.frombuffer(sound.readframes(sound.getnframes()), np.int16) / 32768))
-            labels.append(int(member.name.rsplit("/", 1)[-1][0]))
-    return np.stack(images), np.array(labels)
+            digit, speaker, _ = member.name.rsplit("/", 1)[-1].split("_")
+            digits.append(int(digit))
+            speakers.append(speaker)
+    return np.stack(images), np.array(digits), np.unique(speakers, return_inverse=True)[1].astype(np.int64)
 
 
-def reviews(path, n_train, rng):
-    rows = [json.loads(line) for line in open(path, encoding="utf-8")]
-    rows = [(rows[i]["text"], rows[i]["label"]) for i in rng.permutation(len(rows))]
+def reviews(paths, label, n_train, n_test, rng):
+    rows = [json.loads(line) for path in paths for line in open(path, encoding="utf-8")]
+    rows = [(rows[i]["text"], rows[i][label]) for i in rng.permutation(len(rows))[:n_train + n_test]]
     return [(*row, "train" if i < n_train else "test") for i, row in enumerate(rows)]
+
+
+def fine_questions(shared, n_classes, each, rng):
+    """TREC's fine classes, the commonest of them, so many of each to train on."""
+    rows = [line.rstrip("\n").split("\t") for line in open(shared / "trec/train.tsv", encoding="utf-8")][1:]
+    names, counts = np.unique([row[1] for row in rows], return_counts=True)
+    kept, taken, out = set(names[np.argsort(-counts)][:n_classes]), {}, []
+    for i in rng.permutation(len(rows)):
+        _, label, text = rows[i]
+        taken[label] = taken.get(label, 0) + 1
+        if label in kept and taken[label] <= each:
+            out.append((text, label, "train"))
+    test = [line.rstrip("\n").split("\t") for line in open(shared / "trec/test.tsv", encoding="utf-8")][1:]
+    return out + [(text, label, "test") for _, label, text in test if label in kept]
 
 
 def lines(path, out, text, label, n, rng, header):
@@ -147,13 +165,20 @@ def make_data(shared, out):
                    + lines(shared / "sst2/dev.tsv", "test", 0, 1, 872, rng, 0))
         save_table(out / "trec.csv", lines(shared / "trec/train.tsv", "train", 2, 0, 240, rng, 1)
                    + lines(shared / "trec/test.tsv", "test", 2, 0, 500, rng, 1))
-        save_npz(out / "omniglot.npz", *characters(shared / "omniglot_small1.zip"), {"train": 8, "val": 4, "test": 8}, range(40))
-        save_npz(out / "spoken.npz", *spoken(shared / "spoken_digits.tar"), {"train": 12, "val": 5, "test": 60}, range(8))
-        for name in ("books", "kitchen"):
-            save_table(out / f"{name}.csv", reviews(shared / f"amazon_reviews/{name}.jsonl", 160, rng))
-    unseen = {"omniglot": (out / "omniglot.npz", "pictures"), "spoken": (out / "spoken.npz", "pictures"),
-              "books": (out / "books.csv", "texts"), "kitchen": (out / "kitchen.csv", "texts")}
-    return unseen | {"digits": (out / "digits.npz", "pictures"), "usps": (out / "usps.npz", "pictures"),
+        images, names, alphabets = characters(shared / "omniglot_small1.zip")
+        save_npz(out / "omniglot.npz", images, names, {"train": 8, "val": 4, "test": 8}, range(40))
+        save_npz(out / "alphabets.npz", images, alphabets, {"train": 30, "val": 10, "test": 100}, range(5))
+        images, digits, speakers = spoken(shared / "spoken_digits.tar")
+        save_npz(out / "spoken.npz", images, digits, {"train": 12, "val": 5, "test": 60}, range(8))
+        save_npz(out / "speakers.npz", images, speakers, {"train": 10, "val": 5, "test": 100}, range(6))
+        both = [shared / f"amazon_reviews/{name}.jsonl" for name in ("books", "kitchen")]
+        save_table(out / "books.csv", reviews(both[:1], "label", 160, 240, rng))
+        save_table(out / "kitchen.csv", reviews(both[1:], "label", 160, 240, rng))
+        save_table(out / "stars.csv", reviews(both, "rating", 240, 500, rng))
+        save_table(out / "fine.csv", fine_questions(shared, 20, 12, rng))
+    more = {name: (out / f"{name}.npz", "pictures") for name in ("omniglot", "spoken", "alphabets", "speakers")}
+    more |= {name: (out / f"{name}.csv", "texts") for name in ("books", "kitchen", "stars", "fine")}
+    return more | {"digits": (out / "digits.npz", "pictures"), "usps": (out / "usps.npz", "pictures"),
             "mnist": (out / "mnist.npz", "pictures"), "cifar": (out / "cifar", "pictures"),
             "hymenoptera": (out / "hymenoptera", "pictures"), "intents": ("examples/intents/intents.csv", "texts"),
             "sst2": (out / "sst2.csv", "texts"), "trec": (out / "trec.csv", "texts")}

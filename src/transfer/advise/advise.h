@@ -62,6 +62,7 @@ typedef struct graft_model_evidence {
     graft_probe_result input; /* of a linear head on the input itself: pixels, words */
     graft_boundary_evidence boundaries[GRAFT_MOST_BOUNDARIES]; /* from the head down */
     size_t n_boundaries;
+    size_t n_stages; /* below the head */
     graft_likeness_evidence likeness;
     double seconds; /* of the forward pass, of the samples that the cache had not */
     int64_t cached, all;

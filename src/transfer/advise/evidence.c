@@ -203,6 +203,7 @@ int graft_evidence_gather(graft_model_evidence *out, graft_arena *arena, const g
                    .data = data,
                    .o = options};
     *out = (graft_model_evidence){.is_scratch = graft_model_is_scratch(m),
+                                  .n_stages = graft_model_n_stages(m) - 1,
                                   .texts = graft_model_modality(m) == GRAFT_TEXTS};
     int rc = g.scratch ? gather(&g, err) : graft_err_nomem(err);
     graft_features_free(g.features);
@@ -240,9 +241,9 @@ json_t *graft_evidence_json(const graft_model_evidence *e) {
                            ? json_pack("{s:o,s:o,s:o}", "frechet", number(e->likeness.frechet), "mmd",
                                        number(e->likeness.mmd), "proxy_a", number(e->likeness.proxy_a))
                            : json_null();
-    return json_pack("{s:I,s:I,s:I,s:f,s:I,s:I,s:o,s:o,s:o}", "n_train", (json_int_t)e->n_train, "n_judged",
-                     (json_int_t)e->n_used, "n_classes", (json_int_t)e->n_classes, "per_class", e->per_class,
-                     "rarest_class", (json_int_t)e->n_least, "commonest_class", (json_int_t)e->n_most,
-                     "input", probe_json(&e->input), "boundaries", boundaries, "distance_to_reference",
-                     likeness);
+    return json_pack("{s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:o,s:o,s:o}", "n_train", (json_int_t)e->n_train,
+                     "n_judged", (json_int_t)e->n_used, "n_classes", (json_int_t)e->n_classes, "per_class",
+                     e->per_class, "rarest_class", (json_int_t)e->n_least, "commonest_class",
+                     (json_int_t)e->n_most, "stages", (json_int_t)e->n_stages, "input", probe_json(&e->input),
+                     "boundaries", boundaries, "distance_to_reference", likeness);
 }
