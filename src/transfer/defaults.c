@@ -341,9 +341,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if (rc == 0) rc = graft_job_look(&plan, j, err);
     if (rc == 0) rc = follow(j, plan, err);
     if (rc < 0) return rc;
-    if (r->dtype != o->precision)
-        graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no %s: computing in float32",
-                      o->precision == GRAFT_PRECISION_BF16 ? "bf16" : "AMX, which bf16x3 needs");
+    graft_precision_tell(j->env, o->precision);
     if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
     char rate[48] = "a rate to be found";
     if (!(o->lr < 0)) snprintf(rate, sizeof rate, "%g", r->lr);
