@@ -15,7 +15,8 @@ static graft_cache *open_store(const graft_env *env, const graft_data *d) {
     static const char what[] = "what pictures look like";
     graft_cache *c = NULL;
     graft_err reason = {0};
-    graft_hash key = graft_cache_key(graft_hash_bytes(what, sizeof what), (graft_hash){0, 0}, GRAFT_PRECISION_FP32, -1);
+    graft_hash key =
+        graft_cache_key(graft_hash_bytes(what, sizeof what), (graft_hash){0, 0}, GRAFT_PRECISION_FP32, -1);
     if (graft_cache_open(&c, env, key, sizeof(seen_row), what, 0, &reason) == 0) return c;
     graft_env_log(env, GRAFT_LOG_WARNING, "%s: every picture of %s is looked at anew", reason.message,
                   graft_data_path(d));
