@@ -142,15 +142,17 @@ static found find(const graft_command *c, const char *name, size_t size, char le
 }
 
 static int unknown(const graft_command *c, const char *text, size_t size, graft_err *err) {
-    enum { MOST = 64 };
-    const char *names[MOST];
     char word[48];
-    size_t n = 0;
+    size_t n = 0, most = 0;
+    for (size_t g = 0; g < c->n_groups; g++) most += c->groups[g].n_rows;
+    const char **names = calloc(most + 1, sizeof *names);
+    if (!names) return graft_err_nomem(err);
     for (size_t g = 0; g < c->n_groups; g++)
-        for (size_t i = 0; i < c->groups[g].n_rows && n < MOST; i++)
+        for (size_t i = 0; i < c->groups[g].n_rows; i++)
             if (c->groups[g].rows[i].name) names[n++] = c->groups[g].rows[i].name;
     snprintf(word, sizeof word, "%.*s", (int)(size < 47 ? size : 47), text);
     const char *near = graft_opt_nearest(word, names, n);
+    free(names);
     if (near)
         return graft_err_set(err, GRAFT_EUSAGE, "unknown option '--%s', did you mean '--%s'?", word, near);
     return graft_err_set(err, GRAFT_EUSAGE, "unknown option '--%s'; see graft %s --help", word, c->name);

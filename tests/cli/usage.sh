@@ -50,6 +50,8 @@ done
 # what cannot be printed is an error
 "$GRAFT" --version >/dev/full 2>"$WORK/err"
 holds "a full stdout is an error" test $? -eq 1
+exits 2 fit x y --thread
+holds "the last of fit's many options is found" grep -qx "graft: unknown option '--thread', did you mean '--threads'?" "$WORK/err"
 # options are where they mean something
 for command in fit advise blend tune; do
     holds "$command has --per-class" grep -q '^  --per-class' <("$GRAFT" help $command)
