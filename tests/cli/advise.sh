@@ -28,6 +28,8 @@ holds "and says the same" cmp -s "$WORK/first" "$WORK/again"
 exits 0 advise $model --data $data --boundaries head,top:2 -q
 holds "boundaries are chosen" test "$(grep -cE '^  (head|top:[0-9]) .* [0-9.e-]+$' "$WORK/out")" = 2
 holds "the command is told" grep -q "^graft fit $model $data --train " "$WORK/out"
+exits 0 advise $model --data $data --validation 0 --max-bad 0 --strict --dtype bf16 -q
+holds "with the options that were given" grep -q -- ' --dtype bf16 --max-bad 0 --strict --validation 0 -o OUT$' "$WORK/out"
 
 # short real runs
 exits 0 advise $model --data $data --probe 1 --json -q
