@@ -49,6 +49,11 @@ holds "pictures of the model's kind: its layers are fine-tuned" grep -q ', sgd a
 exits 0 fit tests/parity/resnet/hf_basic $data -o "$WORK/o2" --restart --train full --dry-run
 holds "foreign ones: they learn as new layers do" grep -q 'foreign to the model' "$WORK/err"
 holds "and faster" grep -q ', adamw at 0.002 ' "$WORK/err"
+foreign=(fit tests/parity/resnet/hf_basic $data -o "$WORK/o2" --restart --lr 0.01 --dry-run -q --json)
+exits 0 "${foreign[@]}"
+cp "$WORK/out" "$WORK/chosen.json"
+exits 0 "${foreign[@]}" --train "$(sed -n 's/^  "plan": "\(.*\)",$/\1/p' "$WORK/chosen.json")"
+holds "at a rate that is given a chosen plan is what it is when given" cmp -s "$WORK/out" "$WORK/chosen.json"
 
 # the model's own data are near, others far
 exits 0 advise "$WORK/o" --data $data --json -q
