@@ -98,13 +98,17 @@ struct graft_recipe {
     const graft_loss *loss;
     const graft_optimiser *optimiser;
     const graft_schedule *schedule;
-    double lr;                  /* base rate, of a parameter with lr_scale 1 */
-    double momentum;            /* SGD */
-    bool nesterov;              /* SGD */
-    double beta1, beta2, eps;   /* Adam, AdamW */
-    double warmup;              /* share of all updates in which the rate rises from 0, before the schedule */
-    double clip_norm;           /* 0: none */
-    double label_smoothing;     /* 0..1 */
+    double lr;                /* base rate, of a parameter with lr_scale 1 */
+    double momentum;          /* SGD */
+    bool nesterov;            /* SGD */
+    double beta1, beta2, eps; /* Adam, AdamW */
+    double warmup;            /* share of all updates in which the rate rises from 0, before the schedule */
+    double clip_norm;         /* 0: none */
+    double label_smoothing;   /* 0..1 */
+    bool by_refinement; /* classes: the best epoch is that of the least log loss on the validation part once a
+                           temperature is chosen for it, not the one of the highest score: it tells epochs
+                           apart that a few answers cannot (Berta et al. 2025, "Rethinking early stopping:
+                           refine, then calibrate") */
     const float *class_weights; /* [K] or NULL */
     double focal_gamma;         /* of the focal loss */
     const float *logit_adjust; /* [K] added to the logits in the loss alone (Menon et al. 2021: tau log prior,
@@ -264,7 +268,8 @@ typedef struct graft_training {
     int64_t n_epochs;
     int64_t best_epoch; /* from 1; 0: none was evaluated */
     double best_score, best_loss;
-    int64_t n_steps; /* updates */
+    double best_refined; /* where the recipe goes by that */
+    int64_t n_steps;     /* updates */
     double seconds;
     size_t peak_memory; /* bytes held: programs, the whole state, the best weights */
     bool resumed;

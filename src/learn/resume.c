@@ -19,16 +19,16 @@ static json_t *run_json(const graft_trainer_io *io, const graft_run *run) {
     char identity[33];
     graft_hash_hex(io->identity, identity);
     json_t *history = graft_history_json(&run->result);
-    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "identity",
-                     identity, "epoch", (json_int_t)run->epoch, "batch", (json_int_t)run->batch, "update",
-                     (json_int_t)run->update, "stale", (json_int_t)run->stale, "averaged",
-                     (json_int_t)run->averaged, "loss_sum", graft_json_exact(run->loss_sum), "seconds",
-                     graft_json_exact(run->seconds), "epoch_seconds", graft_json_exact(run->epoch_seconds),
-                     "hits", (json_int_t)run->hits, "judged", (json_int_t)run->judged, "seen",
-                     (json_int_t)run->seen, "events", (json_int_t)run->events, "best_epoch",
-                     (json_int_t)run->result.best_epoch, "best_score",
-                     graft_json_exact(run->result.best_score), "best_loss",
-                     graft_json_exact(run->result.best_loss), "history", history);
+    return json_pack(
+        "{s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "identity", identity,
+        "epoch", (json_int_t)run->epoch, "batch", (json_int_t)run->batch, "update", (json_int_t)run->update,
+        "stale", (json_int_t)run->stale, "averaged", (json_int_t)run->averaged, "loss_sum",
+        graft_json_exact(run->loss_sum), "seconds", graft_json_exact(run->seconds), "epoch_seconds",
+        graft_json_exact(run->epoch_seconds), "hits", (json_int_t)run->hits, "judged",
+        (json_int_t)run->judged, "seen", (json_int_t)run->seen, "events", (json_int_t)run->events,
+        "best_epoch", (json_int_t)run->result.best_epoch, "best_score",
+        graft_json_exact(run->result.best_score), "best_loss", graft_json_exact(run->result.best_loss),
+        "best_refined", graft_json_exact(run->result.best_refined), "history", history);
 }
 
 static bool is_gradient(const char *name) {
@@ -201,6 +201,7 @@ static void read_run(graft_run *run, const json_t *o) {
     t->best_epoch = whole(o, "best_epoch");
     t->best_score = graft_json_inexact(o, "best_score");
     t->best_loss = graft_json_inexact(o, "best_loss");
+    t->best_refined = graft_json_inexact(o, "best_refined");
     graft_history_read(t, json_object_get(o, "history"));
 }
 

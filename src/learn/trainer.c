@@ -215,12 +215,16 @@ static int train_epoch(trainer *t, graft_err *err) {
     return rc;
 }
 
-/* Better is: the higher score, and among equal ones the lower loss. With SWA the first average is better than
- * whatever stands before it, which is only kept for the case that there is none. */
-static bool is_better(const graft_training *so_far, const graft_epoch *e, const graft_recipe *r) {
+/* Better is: the higher score, and among equal ones the lower loss; or the lower refined loss. With SWA the
+ * first average is better than whatever stands before it, which is only kept for the case that there is none.
+ */
+static bool is_better(const graft_training *so_far, const graft_epoch *e, double refined,
+                      const graft_recipe *r) {
     int64_t first = r->swa > 0.0 ? graft_recipe_first_averaged(r) : 0;
     if (so_far->best_epoch <= first && e->epoch > first) return true;
-    if (so_far->best_epoch == 0 || e->score > so_far->best_score) return true;
+    if (so_far->best_epoch == 0) return true;
+    if (r->by_refinement) return refined < so_far->best_refined;
+    if (e->score > so_far->best_score) return true;
     return !(e->score < so_far->best_score) && e->loss < so_far->best_loss;
 }
 
@@ -248,12 +252,14 @@ static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
     if (!all_finite(a->logits, a->n * a->k))
         return diverged(t, "outputs for the validation part are", NULL, err);
     if ((rc = measure(t, e, err)) < 0) return rc;
+    double refined = t->recipe->by_refinement ? graft_calibrate(a, t->recipe->task).after.log_loss : 0.0;
     t->run.stale++;
-    if (!is_better(r, e, t->recipe)) return 0;
+    if (!is_better(r, e, refined, t->recipe)) return 0;
     t->run.stale = 0;
     r->best_epoch = e->epoch;
     r->best_score = e->score;
     r->best_loss = e->loss;
+    r->best_refined = refined;
     return graft_best_take(&t->best, t->arena, t->io->state, err);
 }
 

@@ -253,11 +253,19 @@ static int share_epochs(graft_job *j, graft_err *err) {
     return 0;
 }
 
+/* Heads alone, which overfit slowly, go by the refined loss: of fine-tuned layers the best score is the
+ * better guide. Over two seeds of five sets of texts and five of pictures heads gained two points so, all
+ * layers lost one. */
+bool graft_phase_is_refined(const graft_job *j, size_t i) {
+    return j->choices[i].head_only && j->recipe.task == GRAFT_TASK_CLASSES;
+}
+
 void graft_job_recipe(graft_job *j, size_t i) {
     const graft_phase_choice *c = &j->choices[i];
     graft_recipe *r = &j->recipe;
     r->epochs = c->epochs;
     r->lr = c->lr;
+    r->by_refinement = graft_phase_is_refined(j, i);
     r->warmup = c->warmup;
     r->epochs_before = j->relay.epochs;
     r->updates_before = j->relay.updates;
@@ -333,9 +341,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if (rc == 0) rc = graft_job_look(&plan, j, err);
     if (rc == 0) rc = follow(j, plan, err);
     if (rc < 0) return rc;
-    if (r->dtype != o->precision)
-        graft_env_log(j->env, GRAFT_LOG_WARNING, "this processor has no %s: computing in float32",
-                      o->precision == GRAFT_PRECISION_BF16 ? "bf16" : "AMX, which bf16x3 needs");
+    graft_precision_tell(j->env, o->precision);
     if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
     char rate[48] = "a rate to be found";
     if (!(o->lr < 0)) snprintf(rate, sizeof rate, "%g", r->lr);

@@ -26,7 +26,7 @@ typedef struct graft_phase_choice {
 typedef struct graft_phase_record {
     int64_t first_epoch, n_epochs, n_steps; /* epochs of the whole run, from 1 */
     int64_t best_epoch;                     /* of the whole run; 0: none was evaluated */
-    double best_score, best_loss;
+    double best_score, best_loss, best_refined;
     bool stopped;                            /* early: the next phase began at its best epoch */
     int64_t norm_batches, best_norm_batches; /* that its norms saw until its end, until its best epoch */
 } graft_phase_record;
@@ -113,6 +113,8 @@ int graft_job_head(graft_job *j, graft_err *err);
 /** Warns, where the head is a conditional random field, of training sentences whose tags break their scheme:
  * how many, and where the first does. tag_check.c */
 int graft_job_check_tags(const graft_job *j, graft_err *err);
+/** Whether epochs of phase i are compared by their refined loss. defaults.c */
+bool graft_phase_is_refined(const graft_job *j, size_t i);
 /** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */
 int graft_job_phase(graft_job *j, size_t i, graft_err *err);
 /** Makes what phases hand on, and takes up a run of several phases that was stopped: j->relay.next says where

@@ -206,6 +206,7 @@ static void join_history(graft_job *j, size_t i, const graft_training *t) {
                                          .best_epoch = t->best_epoch ? before + t->best_epoch : 0,
                                          .best_score = t->best_score,
                                          .best_loss = t->best_loss,
+                                         .best_refined = t->best_refined,
                                          .stopped = t->n_epochs < r->epochs,
                                          .norm_batches = batches * t->n_epochs,
                                          .best_norm_batches = batches * kept};
@@ -222,9 +223,14 @@ static void join_history(graft_job *j, size_t i, const graft_training *t) {
     j->relay.updates += t->n_steps;
 }
 
-/* The higher score, and among equal ones the lower loss; without evaluations the later phase. */
-static bool is_better(const graft_job *j, const graft_phase_record *r) {
+/* The higher score, and among equal ones the lower loss, or of two phases that go by it the lower refined
+ * loss; without evaluations the later phase. */
+static bool is_better(const graft_job *j, size_t i) {
     const graft_training *all = &j->training;
+    const graft_phase_record *r = &j->records[i], *best = &j->records[j->relay.best_phase];
+    if (r->best_epoch > 0 && all->best_epoch > 0 && graft_phase_is_refined(j, i) &&
+        graft_phase_is_refined(j, j->relay.best_phase))
+        return r->best_refined < best->best_refined;
     if (r->best_epoch == 0 || all->best_epoch == 0 || r->best_score > all->best_score) return true;
     return !(r->best_score < all->best_score) && r->best_loss < all->best_loss;
 }
@@ -263,7 +269,7 @@ int graft_relay_take(graft_job *j, size_t i, const graft_graph *suffix, const gr
     join_history(j, i, t);
     count_steps(j, suffix, t->n_steps);
     const graft_phase_record *r = &j->records[i];
-    bool better = is_better(j, r);
+    bool better = is_better(j, i);
     int rc = 0;
     if (better) {
         j->relay.best_phase = i;

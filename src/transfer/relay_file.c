@@ -10,11 +10,12 @@ static const char VALUES[] = "values/", BEST[] = "best/", MOMENTS[] = "state/", 
 /* ---- Writing ------------------------------------------------------------------------------------------------ */
 
 static json_t *record_json(const graft_phase_record *r) {
-    return json_pack("{s:I,s:I,s:I,s:I,s:o,s:o,s:b,s:I,s:I}", "first_epoch", (json_int_t)r->first_epoch,
+    return json_pack("{s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:b,s:I,s:I}", "first_epoch", (json_int_t)r->first_epoch,
                      "n_epochs", (json_int_t)r->n_epochs, "n_steps", (json_int_t)r->n_steps, "best_epoch",
                      (json_int_t)r->best_epoch, "best_score", graft_json_exact(r->best_score), "best_loss",
-                     graft_json_exact(r->best_loss), "stopped", r->stopped, "norm_batches",
-                     (json_int_t)r->norm_batches, "best_norm_batches", (json_int_t)r->best_norm_batches);
+                     graft_json_exact(r->best_loss), "best_refined", graft_json_exact(r->best_refined),
+                     "stopped", r->stopped, "norm_batches", (json_int_t)r->norm_batches, "best_norm_batches",
+                     (json_int_t)r->best_norm_batches);
 }
 
 static json_t *run_json(const graft_job *j, const char *identity) {
@@ -106,6 +107,7 @@ static void read_record(graft_phase_record *r, const json_t *o) {
                               .best_epoch = whole(o, "best_epoch"),
                               .best_score = graft_json_inexact(o, "best_score"),
                               .best_loss = graft_json_inexact(o, "best_loss"),
+                              .best_refined = graft_json_inexact(o, "best_refined"),
                               .stopped = json_is_true(json_object_get(o, "stopped")),
                               .norm_batches = whole(o, "norm_batches"),
                               .best_norm_batches = whole(o, "best_norm_batches")};

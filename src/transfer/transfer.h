@@ -141,6 +141,9 @@ void graft_answers_forget(const char *dir);
 /** Reads it; everything lives in the arena. EIO: the folder has none; EFORMAT: it is damaged. */
 int graft_answers_open(graft_kept_answers *out, graft_arena *arena, const char *dir, graft_err *err);
 
+/** Warns where this processor does without the precision that is asked for. use_common.c */
+void graft_precision_tell(const graft_env *env, graft_precision asked);
+
 /** A task by the name that options have for it; NULL: classes. EUSAGE when there is none of that name. */
 const char *graft_task_name(graft_task task);
 int graft_task_find(graft_task *out, const char *name, graft_err *err);

@@ -31,6 +31,12 @@ graft_precision graft_use_dtype(const graft_use_options *options) {
     return graft_backend_precision(options->precision);
 }
 
+void graft_precision_tell(const graft_env *env, graft_precision asked) {
+    if (graft_backend_precision(asked) == asked) return;
+    graft_env_log(env, GRAFT_LOG_WARNING, "this processor has no %s: computing in float32",
+                  asked == GRAFT_PRECISION_BF16 ? "bf16" : "AMX, which bf16x3 needs");
+}
+
 graft_data_options graft_use_data_options(const graft_data_choice *choice, const graft_model *m) {
     graft_data_options o = GRAFT_DATA_OPTIONS_INIT;
     o.modality = graft_model_modality(m);

@@ -113,6 +113,7 @@ int graft_embed(char **result, graft_env *env, const char *model, const char *co
     if (rc == 0) rc = graft_use_one_adapter(&adapter, e.options, err);
     if (rc == 0) rc = graft_use_model(&e.model, env, model, adapter, e.options, false, err);
     if (rc == 0) rc = make_whole(e.model, err);
+    if (rc == 0) graft_precision_tell(env, e.options->precision);
     if (rc == 0) rc = embed(&e, inputs, n_inputs, out, err);
     if (rc == 0 && result) {
         rc = graft_print_json(result,

@@ -138,6 +138,7 @@ int graft_eval(char **result, graft_env *env, const char *model, const char *dat
     const char *adapter = NULL;
     int rc = graft_use_one_adapter(&adapter, e.options, err);
     if (rc == 0) rc = graft_use_model(&e.model, env, model, adapter, e.options, true, err);
+    if (rc == 0) graft_precision_tell(env, e.options->precision);
     if (rc == 0) rc = evaluate(&e, data, err);
     if (rc == 0) rc = report(result, &e, err);
     graft_use_rows_close(&e.rows);

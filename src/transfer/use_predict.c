@@ -267,6 +267,7 @@ int graft_predict(graft_env *env, const char *model, const char *const *inputs, 
     static const graft_use_options none = GRAFT_USE_OPTIONS_INIT;
     int rc = 0;
     if (!options) options = &none;
+    graft_precision_tell(env, options->precision);
     if (!options->n_adapters) return predict(env, model, NULL, inputs, n_inputs, options, each, user, err);
     for (size_t i = 0; i < options->n_adapters && rc == 0; i++) {
         named_answers named = {.adapter = options->adapters[i], .each = each, .user = user};

@@ -45,5 +45,12 @@ export ONEDNN_MAX_CPU_ISA=AVX512_CORE
 trains narrow
 trains told --dtype bf16x3
 holds "one warning" test "$(grep -c "this processor has no AMX, which bf16x3 needs: computing in float32" "$WORK/told.err")" -eq 1
+for command in "eval $WORK/told $WORK/colours.csv --no-cache" "predict $WORK/told --text rose" \
+    "embed $WORK/told $WORK/colours.csv -o $WORK/e.npy --no-cache" \
+    "advise $WORK/told --data $WORK/colours.csv --no-cache --probe 1"; do
+    # shellcheck disable=SC2086
+    exits 0 $command --dtype bf16x3 -q
+    holds "one of ${command%% *} too" test "$(grep -c "has no AMX, which bf16x3 needs" "$WORK/err")" -eq 1
+done
 holds "and fp32's bits" cmp "$WORK/narrow/model.safetensors" "$WORK/told/model.safetensors"
 finish

@@ -63,7 +63,7 @@ says fit $model $pictures -o "$WORK/x" -q --dropout 1
 
 # without --train a plan is chosen that the option allows: of few pictures, and where a head would be enough
 exits 0 fit $model $pictures -o "$WORK/chosen" --delta 0.01 --epochs 1 --no-report
-holds "few pictures train a stage too" grep -q 'training top:1 (chosen)' "$WORK/err"
+holds "few pictures train features too" grep -q 'training full (chosen)' "$WORK/err"
 exits 0 fit examples/digits/upstream examples/digits/digits.npz -o "$WORK/chosen" --delta 0.01 --epochs 1 --no-report --restart
 holds "what evidence says is said" grep -qE "a linear head would be enough, but --delta shapes features|training (top|full).* \(chosen\)" "$WORK/err"
 holds "a plan is chosen that trains features" grep -qE "training (top:[0-9]|full) \(chosen\)" "$WORK/err"

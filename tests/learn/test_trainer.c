@@ -44,6 +44,51 @@ static void judge(room *r, toy *t, double *accuracy, double *loss) {
     *loss = m.log_loss;
 }
 
+/* Of the state, once a temperature suits it. */
+static double refined(room *r, toy *t) {
+    graft_answers a;
+    graft_err err = {0};
+    assert_ok(graft_evaluate(&a, r->arena, r->env, t->graph, t->state, &t->validation, GRAFT_TASK_CLASSES,
+                             NULL, GRAFT_PRECISION_FP32, &err));
+    return graft_calibrate(&a, GRAFT_TASK_CLASSES).after.log_loss;
+}
+
+static void by_refinement_the_epoch_of_the_least_refined_loss_is_kept(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    double best = INFINITY, score = 0;
+    int64_t epoch = 0;
+    for (int64_t n = 1; n <= 8; n++) { /* the last epoch of runs of each length */
+        toy t = toy_new(r->arena, r->env);
+        t.recipe.epochs = n;
+        t.recipe.schedule = graft_schedule_find("constant");
+        t.recipe.lr = 0.2;
+        t.recipe.warmup = 0.0;
+        t.recipe.eval_every = n;
+        assert_ok(toy_run(&t, &err));
+        double loss = refined(r, &t);
+        if (loss < best) {
+            double unused;
+            best = loss;
+            epoch = n;
+            judge(r, &t, &score, &unused);
+        }
+        toy_done(&t);
+    }
+    toy t = toy_new(r->arena, r->env);
+    t.recipe.epochs = 8;
+    t.recipe.schedule = graft_schedule_find("constant");
+    t.recipe.lr = 0.2;
+    t.recipe.warmup = 0.0;
+    t.recipe.by_refinement = true;
+    assert_ok(toy_run(&t, &err));
+    assert_int_equal(t.result.best_epoch, epoch);
+    assert_true(fabs(t.result.best_refined - best) < 1e-9);
+    assert_true(fabs(t.result.best_score - score) < 1e-12);
+    assert_true(fabs(refined(r, &t) - best) < 1e-9);
+    toy_done(&t);
+}
+
 static void the_average_is_what_is_judged_and_kept(void **state) {
     room *r = *state;
     static const struct { double ema, swa; } ways[] = {{0.9, 0}, {0, 0.5}};
@@ -456,6 +501,7 @@ static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(voi
 int main(void) {
     const struct CMUnitTest tests[] = {
         room_test(the_best_epoch_is_kept_and_the_loss_falls),
+        room_test(by_refinement_the_epoch_of_the_least_refined_loss_is_kept),
         room_test(the_average_is_what_is_judged_and_kept),
         room_test(before_the_last_epochs_the_average_is_a_copy),
         room_test(an_early_stop_waits_for_the_average),

@@ -121,12 +121,13 @@ int graft_advise(char **result, graft_env *env, const char *const *models, size_
     fit.data = o->data;
     fit.family = o->family;
     fit.seed = o->seed;
-    fit.precision = o->precision;
+    fit.precision = graft_backend_precision(o->precision); /* it is told once, not by every probe */
     if (o->no_cache) fit.cache_variants = -1;
     if (!c.arena) return graft_err_nomem(err);
     c.models = graft_arena_array(c.arena, n + 1, sizeof *c.models);
     graft_env_options eo = GRAFT_ENV_OPTIONS_INIT;
     eo.threads = graft_env_threads(env);
+    graft_precision_tell(env, o->precision);
     int rc = graft_env_new(&c.quiet, &eo, err);
     if (rc == 0) rc = c.models ? judge_all(&c, &fit, o, models, n, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_candidates_rank(&c, err);
