@@ -162,13 +162,14 @@ typedef struct graft_fit_options {
     const char *schedule;      /* "constant", "linear", "cosine", "one_cycle"; NULL: cosine */
     double warmup;             /* share of the updates; negative: chosen */
     double clip_norm;          /* negative: 1; 0: none */
-    double label_smoothing;    /* negative: 0.1 from scratch, else 0 */
+    double label_smoothing;    /* negative: 0.1 from scratch and where pictures are foreign, else 0 */
     const char *augment;       /* "none", "light", "standard", "strong" or parts, see docs; NULL: chosen */
     const char *class_weights; /* "none", "auto"; NULL: none */
     const char *sampler;       /* "shuffle", "balanced"; NULL: shuffle */
     const char
         *norm; /* statistics of trained batch norms: "train", "frozen"; NULL: train from batches of 8 */
-    int64_t early_stop; /* evaluations without improvement; 0: 10; negative: never */
+    int64_t early_stop; /* evaluations without improvement; 0: 10, of layers that learn anew 30; negative:
+                           never */
     int64_t eval_every; /* epochs; 0: 1 */
     const char
         *loss; /* "focal": classes, tags or labels that are answered well weigh less; NULL: the task's */

@@ -198,6 +198,11 @@ const char *graft_regular_given(const graft_regular *o);
 double graft_layer_factor(double decay, size_t n_stages, int stage);
 /** Identity of everything that decides phase i; n_phases: the run but for its micro-batches. */
 int graft_job_identity(const graft_job *j, size_t i, graft_hash *out, graft_err *err);
+/** Options of graft fit that are not left open, for a command that is told: how model and numbers are read;
+ * how data are, and their parts. A blank before each. command.c */
+void graft_command_reading(graft_buf *b, const graft_fit_options *o);
+void graft_command_data(graft_buf *b, const graft_data_choice *c);
+
 /** Hash of the model's structure and values into j->source. */
 int graft_job_hash(graft_job *j, graft_err *err);
 

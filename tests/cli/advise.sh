@@ -28,6 +28,8 @@ holds "and says the same" cmp -s "$WORK/first" "$WORK/again"
 exits 0 advise $model --data $data --boundaries head,top:2 -q
 holds "boundaries are chosen" test "$(grep -cE '^  (head|top:[0-9]) .* [0-9.e-]+$' "$WORK/out")" = 2
 holds "the command is told" grep -q "^graft fit $model $data --train " "$WORK/out"
+exits 0 advise $model --data $data --validation 0 --max-bad 0 --strict --dtype bf16 -q
+holds "with the options that were given" grep -q -- ' --dtype bf16 --max-bad 0 --strict --validation 0 -o OUT$' "$WORK/out"
 
 # short real runs
 exits 0 advise $model --data $data --probe 1 --json -q
@@ -47,6 +49,11 @@ holds "pictures of the model's kind: its layers are fine-tuned" grep -q ', sgd a
 exits 0 fit tests/parity/resnet/hf_basic $data -o "$WORK/o2" --restart --train full --dry-run
 holds "foreign ones: they learn as new layers do" grep -q 'foreign to the model' "$WORK/err"
 holds "and faster" grep -q ', adamw at 0.002 ' "$WORK/err"
+foreign=(fit tests/parity/resnet/hf_basic $data -o "$WORK/o2" --restart --lr 0.01 --dry-run -q --json)
+exits 0 "${foreign[@]}"
+cp "$WORK/out" "$WORK/chosen.json"
+exits 0 "${foreign[@]}" --train "$(sed -n 's/^  "plan": "\(.*\)",$/\1/p' "$WORK/chosen.json")"
+holds "at a rate that is given a chosen plan is what it is when given" cmp -s "$WORK/out" "$WORK/chosen.json"
 
 # the model's own data are near, others far
 exits 0 advise "$WORK/o" --data $data --json -q

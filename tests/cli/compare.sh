@@ -82,6 +82,11 @@ compares 0 $vectors "$WORK/some.csv" -o "$WORK/words" --plans head,full --per-cl
 holds "which holds their model" test -s "$WORK/words/model/model.safetensors"
 holds "the unlabelled are asked for" grep -q "; label first: $WORK/some.csv, line" "$WORK/out"
 
+# the command that is told reads data as the comparison did
+sed '1s/.*/what,which,split/' examples/intents/intents.csv >"$WORK/named.csv"
+compares 0 $vectors "$WORK/named.csv" -o "$WORK/named" --plans head --per-class all --seeds 1 --input what --label which -q
+holds "the command names the columns" grep -q -- "--train head --input what --label which --epochs 2$" "$WORK/out"
+
 exits 2 compare $model $digits -o "$WORK/x" --plans head,nothing -q
 holds "an unknown plan is named" grep -q "unknown plan 'nothing'" "$WORK/err"
 says compare $model $digits -o "$WORK/x" --plans head,head -q

@@ -184,6 +184,27 @@ static void probes_that_asked_nothing_give_chance(void **state) {
     assert_int_equal(graft_cell_of(&e).small, true);
 }
 
+static void what_fit_would_not_look_at_costs_what_fit_would_do(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_model *m = open_model(r, golden(r, "hf_basic"), NULL);
+    graft_job j = {.env = r->env,
+                   .arena = r->arena,
+                   .model = m,
+                   .data = open_data(r, m),
+                   .options = GRAFT_FIT_OPTIONS_INIT,
+                   .looked = true};
+    graft_plan_cost known, foreign;
+    j.options.data.per_class = 5; /* too few for fit to ask */
+    assert_ok(graft_data_check(j.data, &err));
+    assert_ok(graft_plan_cost_of(&known, &j, "full", 1e9, &err));
+    j.evidence.is_foreign = true;
+    assert_ok(graft_plan_cost_of(&foreign, &j, "full", 1e9, &err));
+    assert_int_equal(foreign.memory, known.memory);
+    graft_data_close(j.data);
+    graft_model_close(m);
+}
+
 /* ---- Short runs ---- */
 
 static void a_probe_that_diverges_is_the_last_and_the_others_count(void **state) {
@@ -222,6 +243,7 @@ int main(void) {
         room_test(boundaries_that_are_none_are_refused),
         room_test(evidence_is_of_the_training_part),
         room_test(few_samples_are_judged_of_many),
+        room_test(what_fit_would_not_look_at_costs_what_fit_would_do),
         room_test(a_probe_that_diverges_is_the_last_and_the_others_count),
         cmocka_unit_test(the_cell_is_of_size_and_similarity),
         cmocka_unit_test(a_linear_head_is_enough_where_nothing_is_left_to_gain),

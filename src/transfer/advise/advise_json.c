@@ -12,12 +12,6 @@ static void add_word(graft_buf *b, const char *word) {
     graft_buf_shell(b, word);
 }
 
-static void add_option(graft_buf *b, const char *name, const char *value) {
-    if (!value) return;
-    graft_buf_printf(b, " %s", name);
-    add_word(b, value);
-}
-
 /* What to type to train the candidate. */
 static json_t *command_json(const graft_candidates *c, const graft_candidate *x) {
     const graft_fit_options *o = c->options;
@@ -26,15 +20,10 @@ static json_t *command_json(const graft_candidates *c, const graft_candidate *x)
     graft_buf_printf(&b, "graft fit");
     add_word(&b, x->model->path);
     add_word(&b, c->data_path);
-    add_option(&b, "--train", x->model->plans[x->plan]);
-    add_option(&b, "--family", o->family);
-    add_option(&b, "--input", o->data.input_column);
-    add_option(&b, "--pair", o->data.pair_column);
-    add_option(&b, "--label", o->data.label_column);
-    add_option(&b, "--labels", o->data.labels_file);
-    if (o->data.per_class > 0) graft_buf_printf(&b, " --per-class %lld", (long long)o->data.per_class);
-    if (o->data.test > 0) graft_buf_printf(&b, " --test %g", o->data.test);
-    if (o->data.validation > 0) graft_buf_printf(&b, " --validation %g", o->data.validation);
+    graft_buf_text(&b, " --train");
+    add_word(&b, x->model->plans[x->plan]);
+    graft_command_reading(&b, o);
+    graft_command_data(&b, &o->data);
     if (o->seed) graft_buf_printf(&b, " --seed %llu", (unsigned long long)o->seed);
     graft_buf_printf(&b, " -o OUT");
     json_t *out = b.failed ? NULL : graft_json_string(b.data);

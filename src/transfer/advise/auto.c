@@ -91,7 +91,9 @@ int graft_job_look(const char **plan, graft_job *j, graft_err *err) {
     graft_model_evidence e;
     graft_err reason = {0};
     bool chooses = !*plan;
-    if (j->looked || !is_asked(j, chooses)) return 0;
+    bool asked = is_asked(j, chooses);
+    if (!asked) j->evidence.is_foreign = false; /* whoever knows it already plans as it would be trained */
+    if (j->looked || !asked) return 0;
     if (graft_linalg_check(&reason) < 0) {
         graft_env_log(j->env, GRAFT_LOG_WARNING, "%s; %s", reason.message,
                       chooses ? "the plan is chosen by the numbers of samples alone"
@@ -103,7 +105,8 @@ int graft_job_look(const char **plan, graft_job *j, graft_err *err) {
     if (rc < 0 && !(rc == GRAFT_EDATA && seen)) return graft_err_set(err, rc, "%s", reason.message);
     j->settled = true;
     if (rc < 0 || e.boundaries[0].probe.n == 0) return 0; /* too few to judge by */
-    j->evidence.is_foreign = graft_data_are_foreign(&e);
+    /* a rate that is given is of the manner that a given plan would have */
+    j->evidence.is_foreign = !(j->options.lr > 0) && graft_data_are_foreign(&e);
     rc = keep_cell(j, &e, err);
     if (rc < 0 || !chooses) return rc;
     for (size_t i = 0; i < e.n_boundaries; i++) plans[i] = e.boundaries[i].plan;

@@ -8,8 +8,8 @@
  * and stays NULL where there is no evidence to be had (other tasks than one class a sample, no weights, word
  * vectors, a handful of samples) or where there are so many samples that all layers train anyway. A *plan
  * that was given stays, and is looked at where it trains layers of a net for pictures at rates that nothing
- * says. Where the data are foreign to the model, j->evidence says so. Settles the data. j->advice becomes the
- * evidence as JSON. auto.c */
+ * says. Where the data are foreign to the model and no rate is given, j->evidence says so. Settles the data.
+ * j->advice becomes the evidence as JSON. auto.c */
 int graft_job_look(const char **plan, graft_job *j, graft_err *err);
 
 /** Pooled features of some of the training samples, as the job's trained model sees them: the tensor

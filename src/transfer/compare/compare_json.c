@@ -214,8 +214,10 @@ static json_t *classes_json(const graft_data *d) {
     return list;
 }
 
-/* What would be run to have the advised plan. */
+/* What would be run to have the advised plan: on all data, where a test part was made for the comparison. */
 static json_t *command_json(const graft_comparison *c, const json_t *conclusion) {
+    const graft_fit_options *fit = &c->options.fit;
+    graft_data_choice choice = fit->data;
     const char *plan = json_string_value(json_object_get(conclusion, "plan"));
     bool scratch = plan && strcmp(plan, "scratch") == 0;
     graft_buf b;
@@ -227,6 +229,16 @@ static json_t *command_json(const graft_comparison *c, const json_t *conclusion)
     graft_buf_text(&b, " -o OUT --train ");
     graft_buf_shell(&b, scratch || !plan ? "full" : plan);
     if (scratch) graft_buf_text(&b, " --from-scratch");
+    choice.test = 0.0;
+    choice.per_class = 0;
+    graft_command_reading(&b, fit);
+    graft_command_data(&b, &choice);
+    if (fit->epochs > 0) graft_buf_printf(&b, " --epochs %lld", (long long)fit->epochs);
+    if (fit->batch > 0) graft_buf_printf(&b, " --batch %lld", (long long)fit->batch);
+    if (fit->augment) graft_buf_text(&b, " --augment ");
+    if (fit->augment) graft_buf_shell(&b, fit->augment);
+    if (fit->early_stop)
+        graft_buf_printf(&b, " --early-stop %lld", fit->early_stop > 0 ? (long long)fit->early_stop : 0LL);
     char *text = graft_buf_take(&b);
     json_t *o = text ? graft_json_string(text) : NULL;
     free(text);
