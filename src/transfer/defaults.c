@@ -12,7 +12,7 @@
  * Slow rates, which keep what a net knows, keep it from learning there: of spectrograms of spoken digits, ten
  * a class, the printed digits' net of examples/ learned 15 % at a tenth of the head's rate, 69 % at the
  * head's and 86 % so, as it does from scratch (85 %). */
-static bool learns_anew(const graft_job *j) {
+bool graft_job_learns_anew(const graft_job *j) {
     return j->evidence.is_scratch || j->evidence.is_foreign;
 }
 
@@ -20,7 +20,7 @@ static int find_rows(graft_job *j, bool head_only, graft_err *err) {
     const graft_fit_options *o = &j->options;
     graft_recipe *r = &j->recipe;
     /* fine-tuned convolutions generalise better under plain momentum (Kornblith et al. 2019, appendix) */
-    bool adam = head_only || learns_anew(j) || graft_model_modality(j->model) == GRAFT_TEXTS ||
+    bool adam = head_only || graft_job_learns_anew(j) || graft_model_modality(j->model) == GRAFT_TEXTS ||
                 graft_model_n_adapted(j->model);
     const char *optimizer = o->optimizer ? o->optimizer : adam ? "adamw" : "sgd";
     const char *schedule = o->schedule ? o->schedule : "cosine";
@@ -96,7 +96,7 @@ static double choose_rate(const graft_job *j, bool head_only, bool light) {
     /* a tenth of it for pretrained layers: transformers for text want 2e-5 to 5e-5 (Devlin et al. 2019) */
     if (graft_model_modality(j->model) == GRAFT_TEXTS) return 5e-4;
     if (graft_model_n_adapted(j->model)) return sgd ? 0.1 : 1e-3; /* new layers, as a head is */
-    if (learns_anew(j)) return sgd ? 0.05 : 2e-3;
+    if (graft_job_learns_anew(j)) return sgd ? 0.05 : 2e-3;
     /* of the whole net, statistics in motion: Kornblith et al. 2019 found 0.01 the most often the best */
     return sgd ? 0.01 : 2e-4;
 }
@@ -112,7 +112,7 @@ static int choose_augment(graft_job *j, bool head_only, graft_err *err) {
     if (!text || strcmp(text, "auto") == 0) {
         /* A frozen backbone profits little and costs a pass a variant; glyph-sized pictures have no side to
          * flip. */
-        text = head_only ? "none" : !small ? "light" : learns_anew(j) ? "crop=0.8" : "none";
+        text = head_only ? "none" : !small ? "light" : graft_job_learns_anew(j) ? "crop=0.8" : "none";
     }
     int rc = graft_augment_parse(&augment, text, err);
     return rc < 0 ? rc : graft_transform_init(&j->transform, p, &augment, err);
@@ -142,7 +142,7 @@ static int choose_statistics(graft_job *j, graft_err *err) {
      * so, with the backbone at the head's rate, cifar_resnet20 reached 89.9 % on 1,920 of CIFAR's pictures
      * (86.9 with the pretrained ones, 88.6 with those and a tenth of the rate), the printed digits' net 94.8
      * % on 80 of MNIST's (92.9, 89.4) */
-    j->train_statistics = learns_anew(j) || j->recipe.batch >= 8;
+    j->train_statistics = graft_job_learns_anew(j) || j->recipe.batch >= GRAFT_LEAST_FOR_STATISTICS;
     if (norm && strcmp(norm, "frozen") == 0) {
         j->train_statistics = false;
     } else if (norm && strcmp(norm, "train") == 0) {
@@ -170,7 +170,8 @@ static graft_param_group group_of(void *user, const char *name) {
     const graft_job *j = user;
     const graft_param *p = graft_model_find_param(j->model, name);
     const graft_fit_options *o = &j->options;
-    bool alike = learns_anew(j) || reads_words(j) || graft_model_modality(j->model) == GRAFT_PICTURES;
+    bool alike =
+        graft_job_learns_anew(j) || reads_words(j) || graft_model_modality(j->model) == GRAFT_PICTURES;
     if (j->n_phases && is_light(j, &j->phases[j->relay.next])) alike = true;
     double scale = o->backbone_lr_scale > 0 ? o->backbone_lr_scale : alike ? 1.0 : 0.1;
     double decay = o->weight_decay >= 0 ? o->weight_decay : j->recipe.optimiser->default_weight_decay;
@@ -209,6 +210,7 @@ static void choose_phase(graft_job *j, size_t i, bool random, bool mixes) {
                       : choose_rate(j, c->head_only, is_light(j, &j->phases[i])) *
                             (o->lr_scale > 0 ? o->lr_scale : 1.0);
     c->warmup = o->warmup >= 0 ? o->warmup : c->head_only || j->recipe.schedule->warms_up ? 0.0 : 0.1;
+    c->statistics = j->train_statistics;
     c->augments = random && (!probes || o->augment);
     bool keeps = c->augments && o->cache_variants >= 0; /* else every epoch has its own */
     c->variants = !keeps ? 0 : o->cache_variants > 0 ? o->cache_variants : 4;
@@ -294,16 +296,16 @@ static int follow(graft_job *j, const char *plan, graft_err *err) {
     r->eps = 1e-8;
     r->clip_norm = o->clip_norm >= 0 ? o->clip_norm : 1.0;
     bool classes = r->task == GRAFT_TASK_CLASSES;
-    r->label_smoothing = o->label_smoothing >= 0                   ? o->label_smoothing
-                         : learns_anew(j) && classes && !head_only ? 0.1
-                                                                   : 0.0;
+    r->label_smoothing = o->label_smoothing >= 0                             ? o->label_smoothing
+                         : graft_job_learns_anew(j) && classes && !head_only ? 0.1
+                                                                             : 0.0;
     size_t n_outputs = 0;
     r->class_names = graft_model_labels(j->model, &n_outputs);
     r->n_classes = (int64_t)n_outputs;
     r->dtype = graft_backend_precision(o->precision);
     r->seed = o->seed;
     r->eval_every = o->eval_every;
-    r->early_stop = o->early_stop == 0  ? (learns_anew(j) && !head_only ? 30 : 10)
+    r->early_stop = o->early_stop == 0  ? (graft_job_learns_anew(j) && !head_only ? 30 : 10)
                     : o->early_stop < 0 ? 0
                                         : o->early_stop;
     r->group = group_of;

@@ -18,6 +18,7 @@ typedef struct graft_phase_choice {
     int64_t epochs;
     double lr, warmup;
     bool head_only, augments;
+    bool statistics;  /* those of batch norms train with them */
     bool use_cache;   /* rows are kept; else the prefix runs in front of each batch */
     int64_t variants; /* of cached rows; 0: none */
 } graft_phase_choice;
@@ -30,6 +31,9 @@ typedef struct graft_phase_record {
     bool stopped;                            /* early: the next phase began at its best epoch */
     int64_t norm_batches, best_norm_batches; /* that its norms saw until its end, until its best epoch */
 } graft_phase_record;
+
+/** Statistics of fewer samples at a time are noise, and the pretrained ones better. */
+enum { GRAFT_LEAST_FOR_STATISTICS = 8 };
 
 /** Where the relay lies in the folder of resume points. */
 #define GRAFT_RELAY_FILE "phases.safetensors"
@@ -113,6 +117,9 @@ int graft_job_head(graft_job *j, graft_err *err);
 /** Warns, where the head is a conditional random field, of training sentences whose tags break their scheme:
  * how many, and where the first does. tag_check.c */
 int graft_job_check_tags(const graft_job *j, graft_err *err);
+/** Whether layers learn as new ones do: those of a new model, and those that see foreign pictures. defaults.c
+ */
+bool graft_job_learns_anew(const graft_job *j);
 /** Whether epochs of phase i are compared by their refined loss. defaults.c */
 bool graft_phase_is_refined(const graft_job *j, size_t i);
 /** Trains phase i: split, rows, recipe, trainer, metrics, values back into the model. phase.c */

@@ -24,7 +24,7 @@ static int split(phase *p, const graft_phase *marks, graft_err *err) {
     graft_model_set_dropout(j->model, true);
     int rc = graft_model_graph(&graph, p->arena, j->model, 0, 0, err);
     graft_model_set_dropout(j->model, false);
-    if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, j->train_statistics, err);
+    if (rc == 0) rc = graft_mark_trained(graph, j->model, marks, p->choice->statistics, err);
     if (rc == 0 && graft_model_n_adapted(j->model) && !graft_prefix_pays(graph, p->arena))
         return graft_prefix_none(&p->suffix, p->arena, graph, err);
     if (rc == 0)
@@ -343,6 +343,16 @@ static int run_phase(phase *p, graft_err *err) {
     return rc;
 }
 
+/* Whether a limit of memory leaves batch norms, whose statistics train by default alone, too few samples. */
+static bool sees_too_few(const phase *p) {
+    const graft_job *j = p->job;
+    bool any = false;
+    for (size_t k = 0; k < graft_model_n_params(j->model) && !any; k++)
+        any = j->phases[p->index].trains[k] && graft_model_param(j->model, k)->kind == GRAFT_PARAM_STATISTIC;
+    return any && p->choice->statistics && !j->options.norm && !graft_job_learns_anew(j) &&
+           j->recipe.micro_batch < GRAFT_LEAST_FOR_STATISTICS;
+}
+
 int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
     phase p;
     if (j->n_phases > 1)
@@ -350,6 +360,17 @@ int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
                       j->phases[i].plan, (long long)j->choices[i].epochs, j->choices[i].lr);
     int rc = open_phase(&p, j, i, err);
     if (rc == 0) rc = plan_memory(&p, err);
+    if (rc == 0 && sees_too_few(&p)) {
+        graft_env_log(
+            j->env, GRAFT_LOG_WARNING,
+            "batch norms keep their pretrained statistics: those of %lld samples at a time would be "
+            "noise (--norm train trains them all the same)",
+            (long long)j->recipe.micro_batch);
+        j->choices[i].statistics = false;
+        close_phase(&p);
+        rc = open_phase(&p, j, i, err);
+        if (rc == 0) rc = plan_memory(&p, err);
+    }
     if (rc == 0 && !j->options.dry_run) rc = run_phase(&p, err);
     close_phase(&p);
     if (j->options.dry_run) j->relay.next = i + 1;

@@ -198,8 +198,9 @@ static void join_history(graft_job *j, size_t i, const graft_training *t) {
     const graft_recipe *r = &j->recipe;
     int64_t before = j->relay.epochs, kept = t->best_epoch ? t->best_epoch : t->n_epochs;
     /* micro-batches that a norm saw in an epoch, as PyTorch counts them */
-    int64_t batches =
-        t->n_epochs ? t->n_steps / t->n_epochs * ((r->batch + r->micro_batch - 1) / r->micro_batch) : 0;
+    int64_t batches = t->n_epochs && j->choices[i].statistics
+                          ? t->n_steps / t->n_epochs * ((r->batch + r->micro_batch - 1) / r->micro_batch)
+                          : 0;
     j->records[i] = (graft_phase_record){.first_epoch = before + 1,
                                          .n_epochs = t->n_epochs,
                                          .n_steps = t->n_steps,
@@ -242,7 +243,7 @@ static void count_steps(graft_job *j, const graft_graph *suffix, int64_t n_steps
 
 /* Batches that each norm saw until the weights that were kept. */
 static void count_batches(graft_job *j) {
-    for (size_t i = 0; i <= j->relay.best_phase && j->train_statistics; i++) {
+    for (size_t i = 0; i <= j->relay.best_phase; i++) {
         const graft_phase_record *r = &j->records[i];
         int64_t n = i == j->relay.best_phase ? r->best_norm_batches : r->norm_batches;
         for (size_t k = 0; k < graft_model_n_params(j->model); k++)

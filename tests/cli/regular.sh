@@ -73,4 +73,19 @@ printf 'text\tlabel\n' >"$WORK/texts.tsv"
 for i in $(seq 12); do printf 'w%d w1 w2\tup\nw%d w5\tdown\n' "$i" "$i" >>"$WORK/texts.tsv"; done
 exits 0 fit $text "$WORK/texts.tsv" --train full --epochs 2 --drop-path 0.3 --r-drop 0.5 --dropout 0.1 --ema 0.9 --threads 1 -q --json -o "$WORK/texts"
 exits 0 verify "$WORK/texts" --json
+
+# statistics of a few samples at a time would be noise: where memory leaves no more, the pretrained ones stay
+upstream="examples/digits/upstream examples/digits/digits.npz"
+fits_few() { # the limit differs with the processor's kernels
+    for limit in 4460K 4500K 4540K 4580K 4700K; do
+        "$GRAFT" fit $upstream -o "$WORK/few" --restart --train full --epochs 1 --threads 1 --no-report --memory $limit "$@" >"$WORK/out" 2>"$WORK/err" &&
+            grep -q 'batch norms see' "$WORK/err" && return 0
+    done
+    return 1
+}
+holds "a limit cuts the batch" fits_few
+holds "pretrained statistics stay" grep -q 'batch norms keep their pretrained statistics' "$WORK/err"
+holds "the folder says so" grep -q '"trained_statistics": false' "$WORK/few/graft.json"
+holds "a limit cuts the batch again" fits_few --norm train
+holds "--norm train trains them" test "$(grep -c 'keep their pretrained' "$WORK/err")" = 0
 finish
