@@ -63,7 +63,7 @@ static int64_t choose_epochs(const graft_job *j, bool head_only) {
     return epochs < c->least ? c->least : epochs > c->most ? c->most : epochs;
 }
 
-/* A thirtieth of the data at most a batch, so that even forty pictures give a few updates an epoch. */
+/* A sixth of the data at most a batch, so that even forty pictures give a few updates an epoch. */
 static int64_t choose_batch(const graft_job *j) {
     int64_t batch = 32;
     while (batch > 8 && j->evidence.n_train < 6 * batch) batch /= 2;
@@ -136,21 +136,17 @@ static int choose_weights(graft_job *j, graft_err *err) {
     return graft_job_adjust(j, err);
 }
 
-static int choose_statistics(graft_job *j, graft_err *err) {
+static int choose_statistics(bool *train, const graft_job *j, graft_err *err) {
     const char *norm = j->options.norm;
-    /* statistics of few pictures are noise: pretrained ones are better then. Of sixteen they are not: trained
+    /* statistics of few pictures are noise: pretrained ones are better then. Of eight they are not: trained
      * so, with the backbone at the head's rate, cifar_resnet20 reached 89.9 % on 1,920 of CIFAR's pictures
      * (86.9 with the pretrained ones, 88.6 with those and a tenth of the rate), the printed digits' net 94.8
      * % on 80 of MNIST's (92.9, 89.4) */
-    j->train_statistics = graft_job_learns_anew(j) || j->recipe.batch >= GRAFT_LEAST_FOR_STATISTICS;
-    if (norm && strcmp(norm, "frozen") == 0) {
-        j->train_statistics = false;
-    } else if (norm && strcmp(norm, "train") == 0) {
-        j->train_statistics = true;
-    } else if (norm) {
-        return graft_err_set(err, GRAFT_EUSAGE, "unknown --norm '%s', one of: train, frozen", norm);
-    }
-    return 0;
+    *train = graft_job_learns_anew(j) || j->recipe.batch >= GRAFT_LEAST_FOR_STATISTICS;
+    if (!norm) return 0;
+    *train = strcmp(norm, "train") == 0;
+    if (*train || strcmp(norm, "frozen") == 0) return 0;
+    return graft_err_set(err, GRAFT_EUSAGE, "unknown --norm '%s', one of: train, frozen", norm);
 }
 
 /* Features of length 1 are small numbers, and weights on them have to grow large: a rate of their own. With
@@ -201,7 +197,7 @@ static int make_choices(graft_job *j, graft_err *err) {
 
 /* Where a plan trains more than the head later on, --lr speaks of that: the head by itself has a rate of its
  * own, and no augmentation unless one was asked for. */
-static void choose_phase(graft_job *j, size_t i, bool random, bool mixes) {
+static void choose_phase(graft_job *j, size_t i, bool statistics, bool random, bool mixes) {
     const graft_fit_options *o = &j->options;
     graft_phase_choice *c = &j->choices[i];
     bool probes = c->head_only && !j->head_only;
@@ -210,7 +206,7 @@ static void choose_phase(graft_job *j, size_t i, bool random, bool mixes) {
                       : choose_rate(j, c->head_only, is_light(j, &j->phases[i])) *
                             (o->lr_scale > 0 ? o->lr_scale : 1.0);
     c->warmup = o->warmup >= 0 ? o->warmup : c->head_only || j->recipe.schedule->warms_up ? 0.0 : 0.1;
-    c->statistics = j->train_statistics;
+    c->statistics = statistics;
     c->augments = random && (!probes || o->augment);
     bool keeps = c->augments && o->cache_variants >= 0; /* else every epoch has its own */
     c->variants = !keeps ? 0 : o->cache_variants > 0 ? o->cache_variants : 4;
@@ -283,7 +279,7 @@ static int follow(graft_job *j, const char *plan, graft_err *err) {
                                    err);
     if (rc < 0) return rc;
     if ((rc = make_choices(j, err)) < 0) return rc;
-    bool head_only = j->head_only;
+    bool head_only = j->head_only, statistics = false;
     if ((rc = find_rows(j, head_only, err)) < 0) return rc;
     if ((rc = graft_job_check_rate(j, err)) < 0) return rc;
     rc = graft_decision_check(o, j->model, r->task, j->evidence.n_classes, err);
@@ -312,11 +308,11 @@ static int follow(graft_job *j, const char *plan, graft_err *err) {
     r->user = j;
     if ((rc = graft_job_regular(j, err)) < 0) return rc;
     if ((rc = choose_augment(j, head_only, err)) < 0 || (rc = choose_weights(j, err)) < 0) return rc;
-    if ((rc = choose_statistics(j, err)) < 0) return rc;
+    if ((rc = choose_statistics(&statistics, j, err)) < 0) return rc;
     bool texts = graft_model_modality(j->model) == GRAFT_TEXTS;
     bool random = !texts && graft_augment_is_active(&j->transform.augment);
     bool mixes = random && (j->transform.augment.mixup > 0 || j->transform.augment.cutmix > 0);
-    for (size_t i = 0; i < j->n_phases; i++) choose_phase(j, i, random, mixes);
+    for (size_t i = 0; i < j->n_phases; i++) choose_phase(j, i, statistics, random, mixes);
     if ((rc = share_epochs(j, err)) < 0) return rc;
     graft_job_recipe(j, j->n_phases - 1);
     return 0;
@@ -344,6 +340,7 @@ int graft_job_defaults(graft_job *j, graft_err *err) {
     if (rc == 0) rc = follow(j, plan, err);
     if (rc < 0) return rc;
     graft_precision_tell(j->env, o->precision);
+    graft_job_regular_tell(j);
     if (graft_is_averaged(o->encoder)) return 0; /* which says its own */
     char rate[48] = "a rate to be found";
     if (!(o->lr < 0)) snprintf(rate, sizeof rate, "%g", r->lr);

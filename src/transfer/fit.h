@@ -75,8 +75,7 @@ typedef struct graft_job {
     graft_phase_choice *choices; /* [n_phases] */
     graft_phase_record *records; /* [n_phases] */
     graft_relay relay;
-    bool head_only; /* nothing below the head trains in any phase */
-    bool train_statistics;
+    bool head_only;      /* nothing below the head trains in any phase */
     bool settled;        /* the data: every sample was seen */
     bool looked;         /* evidence.is_foreign is known: nothing is looked at again */
     graft_hash source;   /* of the model as it was before training */
@@ -196,6 +195,8 @@ int graft_print_json(char **out, json_t *o, graft_err *err);
 /** What options say of regularisation goes into the recipe; EUSAGE where it contradicts itself or the model.
  * regular.c */
 int graft_job_regular(graft_job *j, graft_err *err);
+/** Warns of those that do nothing with the plan that was settled on. */
+void graft_job_regular_tell(const graft_job *j);
 /** `settings` (NULL allowed) with what was asked for, and nothing more where nothing was; NULL: out of
  * memory. */
 json_t *graft_regular_settings(json_t *settings, const graft_job *j);

@@ -97,10 +97,6 @@ static int check_adapters(const graft_job *j, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE,
                              "--delta is for layers that train themselves, which those with adapters do not: "
                              "leave it out, or give another --train");
-    if (o->l2_sp > 0 || o->layer_decay > 0)
-        graft_env_log(j->env, GRAFT_LOG_WARNING,
-                      "--%s passes adapters by: the layers that it is for do not train",
-                      o->l2_sp > 0 ? "l2-sp" : "layer-decay");
     return 0;
 }
 
@@ -126,12 +122,21 @@ int graft_job_regular(graft_job *j, graft_err *err) {
     int rc = check_adapters(j, err);
     if (rc < 0) return rc;
     name = first_given(o, needs_backbone);
-    if (!name || trains_backbone(j)) return 0;
-    if (o->delta > 0 || o->bss > 0)
+    if (name && !trains_backbone(j) && (o->delta > 0 || o->bss > 0))
         return graft_err_set(err, GRAFT_EUSAGE,
                              "--%s shapes features, and the plan '%s' trains none: give another --train",
                              o->delta > 0 ? "delta" : "bss", j->plan);
-    graft_env_log(j->env, GRAFT_LOG_WARNING, "--%s changes nothing: the plan '%s' trains the head alone",
-                  name, j->plan);
     return 0;
+}
+
+void graft_job_regular_tell(const graft_job *j) {
+    const graft_regular *o = &j->options.regular;
+    const char *name = first_given(o, needs_backbone);
+    if (graft_model_n_adapted(j->model) && (o->l2_sp > 0 || o->layer_decay > 0))
+        graft_env_log(j->env, GRAFT_LOG_WARNING,
+                      "--%s passes adapters by: the layers that it is for do not train",
+                      o->l2_sp > 0 ? "l2-sp" : "layer-decay");
+    if (name && !trains_backbone(j))
+        graft_env_log(j->env, GRAFT_LOG_WARNING, "--%s changes nothing: the plan '%s' trains the head alone",
+                      name, j->plan);
 }

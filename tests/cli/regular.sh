@@ -56,6 +56,7 @@ says fit $model $pictures -o "$WORK/x" -q --train head --bss 0.1
 says fit $model $pictures -o "$WORK/x" -q --train full --r-drop 1
 exits 0 fit $model $pictures -o "$WORK/x" --train head --layer-decay 0.5 --dry-run
 holds "what changes nothing is said" grep -q "warning: --layer-decay changes nothing: the plan .head. trains the head alone" "$WORK/err"
+holds "once" test "$(grep -c "changes nothing" "$WORK/err")" = 1
 says fit $model $pictures -o "$WORK/x" -q --layer-decay 0
 says fit $model $pictures -o "$WORK/x" -q --ema 1
 says fit $model $pictures -o "$WORK/x" -q --swa 2

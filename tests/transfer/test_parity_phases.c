@@ -43,7 +43,6 @@ static void open_run(golden_run *g, room *r, const char *name) {
                                      graft_arena_printf(r->arena, "%s/%s.safetensors", folder, name), &err));
     graft_job *j = &g->job;
     j->model = open_model(r, file_of(r, root, "hf_basic"), NULL);
-    j->train_statistics = strcmp(json_string_value(json_object_get(g->json, "batch_norm")), "train") == 0;
     const json_t *phases = json_object_get(g->json, "phases");
     graft_buf plan;
     graft_buf_init(&plan, 0);
@@ -58,7 +57,9 @@ static void open_run(golden_run *g, room *r, const char *name) {
     graft_buf_done(&plan);
     j->choices = graft_arena_array(r->arena, j->n_phases, sizeof *j->choices);
     j->records = graft_arena_array(r->arena, j->n_phases, sizeof *j->records);
-    for (size_t i = 0; i < j->n_phases; i++) j->choices[i].epochs = 1;
+    bool statistics = strcmp(json_string_value(json_object_get(g->json, "batch_norm")), "train") == 0;
+    for (size_t i = 0; i < j->n_phases; i++)
+        j->choices[i] = (graft_phase_choice){.epochs = 1, .statistics = statistics};
     read_recipe(g);
     assert_ok(graft_runlog_open(&j->log, NULL, &err));
     assert_ok(graft_relay_open(j, &err));
@@ -103,7 +104,7 @@ static void run_phase(golden_run *g, size_t i) {
     const graft_tensor *x = tensor_named(&g->batches, "inputs"), *losses = tensor_named(&g->gold, "losses");
     int64_t n = j->phases[i].epochs; /* an epoch is a step here */
     assert_ok(graft_model_graph(&graph, g->r->arena, j->model, x->shape.dims[3], x->shape.dims[4], &err));
-    assert_ok(graft_mark_trained(graph, j->model, &j->phases[i], j->train_statistics, &err));
+    assert_ok(graft_mark_trained(graph, j->model, &j->phases[i], j->choices[i].statistics, &err));
     assert_ok(graft_state_new(&state, j->env, &err));
     assert_ok(graft_relay_moments(j, i, state, &err));
     assert_ok(graft_stepper_init(&stepper, graph, state, &j->recipe, &err));

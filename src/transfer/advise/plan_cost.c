@@ -112,7 +112,8 @@ static int split(costing *c, graft_err *err) {
     rc = graft_graph_extract(&whole, c->arena, g, NULL, NULL, 0, outputs, kept, err);
     size_t last = c->job.n_phases - 1;
     if (rc == 0)
-        rc = graft_mark_trained(whole, c->job.model, &c->job.phases[last], c->job.train_statistics, err);
+        rc = graft_mark_trained(whole, c->job.model, &c->job.phases[last], c->job.choices[last].statistics,
+                                err);
     if (rc == 0) rc = graft_plan_derive(&plan, c->arena, whole, err);
     if (rc < 0) return rc;
     c->cost = graft_graph_cost(whole, &plan);

@@ -11,6 +11,9 @@
 #define GRAFT_CPU_PRODUCT_BF16_H
 
 #include "backend/cpu/own/vector.h"
+#if defined(__AMX_TILE__)
+#include "backend/cpu/own/tiles.h"
+#endif
 
 enum { TILE = 16, TILE_K = 32, TILE_SIZE = TILE * TILE_K }; /* rows and columns; k; elements of a tile of B */
 
@@ -24,23 +27,12 @@ typedef struct product {
 
 #if defined(__AMX_TILE__)
 
-/* Eight tiles of 16 rows of 64 bytes, for the thread; released when the task is done. */
 static void begin_products(void) {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_size[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    _Static_assert(sizeof config == 64, "what the processor reads");
-    for (int i = 0; i < 8; i++) {
-        config.row_size[i] = 64;
-        config.rows[i] = TILE;
-    }
-    _tile_loadconfig(&config);
+    tiles_begin();
 }
 
 static void end_products(void) {
-    _tile_release();
+    tiles_end();
 }
 
 /* Tiles 0 to 3 are C, 4 and 5 A, 6 and 7 B: up to 2 x 2 tiles of C from (row, col) on. */

@@ -2,6 +2,7 @@
 #include "backend/cpu/own/split_product.h"
 
 #include "backend/cpu/own/activation.h"
+#include "backend/cpu/own/tiles.h"
 #include "backend/cpu/own/vector.h"
 #include "graph/graph.h"
 
@@ -96,20 +97,6 @@ static void pack(const graft_split_pack *p, size_t group) {
 }
 
 /* ---- Products ----------------------------------------------------------------------------------------------- */
-
-static void begin_tiles(void) {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_size[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    _Static_assert(sizeof config == 64, "what the processor reads");
-    for (int i = 0; i < 8; i++) {
-        config.row_size[i] = 64;
-        config.rows[i] = TILE;
-    }
-    _tile_loadconfig(&config);
-}
 
 /* c (32, 32) = A B, or added to it, over `steps` of k. Tiles 0 to 3 are c, 4 and 5 A, 6 and 7 B. */
 static void multiply_panels(const uint16_t *a, const uint16_t *b, float *c, size_t c_row, size_t steps,
@@ -215,14 +202,14 @@ static void multiply_block(const graft_split_product *p, size_t row, size_t col,
 }
 
 static void multiply(const graft_split_product *p, size_t row, size_t row_end, size_t col, size_t col_end) {
-    begin_tiles();
+    tiles_begin();
     for (size_t k = 0; k < p->steps; k += STEPS) {
         const size_t steps = p->steps - k < STEPS ? p->steps - k : STEPS;
         for (size_t r = row; r < row_end; r++) {
             for (size_t c = col; c < col_end; c++) multiply_block(p, r, c, k, steps);
         }
     }
-    _tile_release();
+    tiles_end();
 }
 
 const graft_split_kernels graft_split_amx = {"bf16x3:amx", "split:amx", pack, multiply};
