@@ -43,19 +43,20 @@ static void shorten_spinning(char **argv) {
     execv(path, argv); /* returns when it cannot; the work is then only slower */
 }
 
-static int run_command(const graft_command *c, const void *options, graft_err *err) {
-    const graft_common *common = options;
+static int run_command(const graft_command *c, void *options, graft_err *err) {
+    graft_common *common = options;
     graft_console console;
     graft_signals *signals = NULL;
     graft_env *env = NULL;
     graft_console_init(&console, common->quiet);
+    common->console = &console;
     graft_env_options o = {(int)common->threads, graft_console_log, graft_console_progress, &console};
     int rc = graft_env_new(&env, &o, err);
     if (rc == 0) rc = graft_signals_watch(&signals, env, err);
     if (rc == 0) rc = c->run(env, options, err);
     graft_signals_end(signals);
     graft_env_free(env);
-    graft_console_clear(&console);
+    graft_console_done(&console);
     if (rc == 0) rc = graft_print_end(err);
     return rc;
 }

@@ -174,9 +174,12 @@ static int diverged(trainer *t, const char *what, const graft_batch *b, graft_er
 
 /* ---- One epoch ---------------------------------------------------------------------------------------------- */
 
-static void tell(const trainer *t) {
-    char phase[64], metrics[96];
+/* Where the epoch under way stands after so many seconds of training, or what came of it (NULL: it goes on).
+ */
+static void tell(const trainer *t, double seconds, const graft_epoch *over) {
+    char phase[64], metrics[128];
     const graft_run *r = &t->run;
+    const bool evaluated = over && over->evaluated;
     snprintf(phase, sizeof phase, "epoch %lld of %lld", (long long)(t->recipe->epochs_before + r->epoch) + 1,
              (long long)(t->recipe->epochs_all ? t->recipe->epochs_all : t->recipe->epochs));
     double seen = r->seen > 0 ? (double)r->seen : 1.0;
@@ -184,10 +187,24 @@ static void tell(const trainer *t) {
     if (r->judged && n > 0 && (size_t)n < sizeof metrics)
         n += snprintf(metrics + n, sizeof metrics - (size_t)n, "  accuracy %.3f",
                       (double)r->hits / (double)r->judged);
+    if (evaluated && n > 0 && (size_t)n < sizeof metrics)
+        n += snprintf(metrics + n, sizeof metrics - (size_t)n, "  validation %.3f", over->score);
     if (r->result.best_epoch > 0 && n > 0 && (size_t)n < sizeof metrics)
         snprintf(metrics + n, sizeof metrics - (size_t)n, "  best %.3f", r->result.best_score);
-    graft_progress p = {phase, r->seen, t->io->train->n_samples, r->epoch_seconds + graft_now() - t->begun,
-                        metrics};
+    const graft_progress_epoch epoch = {.epoch = t->recipe->epochs_before + r->epoch + 1,
+                                        .n_epochs =
+                                            t->recipe->epochs_all ? t->recipe->epochs_all : t->recipe->epochs,
+                                        .loss = r->loss_sum / seen,
+                                        .accuracy = r->judged ? (double)r->hits / (double)r->judged : NAN,
+                                        .val_loss = evaluated ? over->loss : NAN,
+                                        .score = evaluated ? over->score : NAN,
+                                        .score_name = graft_score_name(t->recipe->task)};
+    graft_progress p = {.phase = phase,
+                        .done = r->seen,
+                        .total = t->io->train->n_samples,
+                        .seconds = seconds,
+                        .metrics = metrics,
+                        .epoch = over ? &epoch : NULL};
     graft_env_progress(t->io->env, &p);
 }
 
@@ -208,7 +225,8 @@ static int train_epoch(trainer *t, graft_err *err) {
         t->run.judged += t->stepper.judged;
         t->run.seen += b.n;
         t->run.update++;
-        tell(t);
+        /* an epoch is over when it has been evaluated */
+        if (t->run.batch < batches->n_batches) tell(t, t->run.epoch_seconds + graft_now() - t->begun, NULL);
         if ((rc = graft_env_check(t->io->env, err)) < 0) break;
         if (is_save_due(t, SECONDS_WITHIN_EPOCH)) save(t);
     }
@@ -300,6 +318,7 @@ static int end_epoch(trainer *t, graft_err *err) {
     int64_t every = t->recipe->eval_every > 0 ? t->recipe->eval_every : 1;
     double seen = r->seen > 0 ? (double)r->seen : 1.0;
     graft_epoch *e = &r->result.history[r->result.n_epochs];
+    const double trained = r->epoch_seconds + graft_now() - t->begun;
     *e = (graft_epoch){.epoch = r->epoch + 1,
                        .lr = graft_recipe_rate(t->recipe, r->update > 0 ? r->update - 1 : 0, t->n_updates),
                        .train_loss = r->loss_sum / seen,
@@ -317,6 +336,7 @@ static int end_epoch(trainer *t, graft_err *err) {
     t->begun = now;
     r->result.n_epochs++;
     if ((rc = log_epoch(t, e, err)) < 0) return rc;
+    tell(t, trained, e);
     r->epoch++;
     r->batch = r->hits = r->judged = r->seen = 0;
     r->loss_sum = r->epoch_seconds = 0.0;

@@ -32,6 +32,7 @@ static void voice_progress(void *user, const graft_progress *p) {
     graft_progress named = *p;
     snprintf(phase, sizeof phase, "%s: %s", r->what, p->phase);
     named.phase = phase;
+    named.epoch = NULL; /* the curves of many runs would be drawn as one */
     graft_env_progress(r->outer, &named);
     if (graft_env_is_cancelled(r->outer)) graft_env_cancel(r->inner);
 }
