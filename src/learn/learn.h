@@ -171,10 +171,10 @@ int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suf
                        graft_err *err);
 /** Chooses micro_batch and segments so that graft_learn_memory stays within `limit`, the cheapest way first;
  * the effective batch is unchanged. Where statistics of batch norms are trained, activations are computed
- * again before the batch is cut, and cutting it is said in env's log. EUSAGE when not even one sample fits,
- * naming what one needs. */
+ * again before the batch is cut, and cutting it is said in env's log. No micro-batch is smaller than `least`.
+ * EUSAGE when not even that many samples fit, naming what they need. */
 int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_graph *suffix, size_t limit,
-                           graft_err *err);
+                           int64_t least, graft_err *err);
 
 /* ---- Metrics
  * ------------------------------------------------------------------------------------------------------ */

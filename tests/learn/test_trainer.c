@@ -432,19 +432,19 @@ static void a_limit_is_kept_with_the_batch_unchanged(void **state) {
         smallest.segments = 12;
         assert_ok(graft_learn_memory(&least, r->env, t.graph, &smallest, &err));
         assert_true(least < whole);
-        assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole, &err));
+        assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole, 1, &err));
         assert_int_equal(t.recipe.micro_batch, TOY_BATCH);
         assert_int_equal(t.recipe.segments, 0);
         for (int k = 2; k <= 4; k += 2) {
             size_t limit = least + (whole - least) * (size_t)(4 - k) / 4;
-            assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, limit, &err));
+            assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, limit, 1, &err));
             assert_int_equal(t.recipe.batch, TOY_BATCH);
             assert_ok(toy_run(&t, &err));
             print_message("limit %zu: micro-batch %d, %d segments, %zu held\n", limit,
                           (int)t.recipe.micro_batch, t.recipe.segments, t.result.peak_memory);
             assert_true(t.result.peak_memory <= limit);
         }
-        assert_error(graft_learn_fit_memory(&t.recipe, r->env, t.graph, 1000, &err), GRAFT_EUSAGE,
+        assert_error(graft_learn_fit_memory(&t.recipe, r->env, t.graph, 1000, 1, &err), GRAFT_EUSAGE,
                      "one sample at a time needs 0.1 MiB");
         toy_done(&t);
     }
@@ -464,7 +464,7 @@ static void more_memory_never_gets_a_slower_way(void **state) {
         if (frozen) small_net_mark(t.graph, "", false);
         assert_ok(graft_learn_memory(&whole, r->env, t.graph, &t.recipe, &err));
         for (size_t i = 1; i <= LIMITS; i++) {
-            if (graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole * i / LIMITS, &err) < 0) {
+            if (graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole * i / LIMITS, 1, &err) < 0) {
                 assert_int_equal(batch, 0); /* too little so far */
                 continue;
             }
@@ -485,7 +485,7 @@ static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(voi
     size_t whole = 0, cut = 0;
     toy t = toy_new(r->arena, r->env);
     assert_ok(graft_learn_memory(&whole, r->env, t.graph, &t.recipe, &err));
-    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole - 1, &err));
+    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole - 1, 1, &err));
     assert_int_equal(t.recipe.micro_batch, TOY_BATCH);
     assert_true(t.recipe.segments > 0);
     assert_null(strstr(r->log.data ? r->log.data : "", "batch norms see"));
@@ -493,7 +493,7 @@ static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(voi
     small.micro_batch = 1;
     small.segments = 12;
     assert_ok(graft_learn_memory(&cut, r->env, t.graph, &small, &err));
-    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, cut, &err));
+    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, cut, 1, &err));
     assert_non_null(strstr(r->log.data, "batch norms see"));
     toy_done(&t);
 }
