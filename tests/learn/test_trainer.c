@@ -19,7 +19,7 @@ static void the_best_epoch_is_kept_and_the_loss_falls(void **state) {
         if (e->score > b->score || (!(e->score < b->score) && e->loss < b->loss)) best = i;
     }
     assert_int_equal(g->best_epoch, best + 1);
-    assert_true(g->best_score > 0.5);
+    assert_true(g->best.score > 0.5);
     /* the state gives again what the best epoch gave */
     graft_answers a;
     graft_metrics m;
@@ -27,8 +27,8 @@ static void the_best_epoch_is_kept_and_the_loss_falls(void **state) {
                              GRAFT_PRECISION_FP32, &err));
     assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
     assert_int_equal(a.n, 21);
-    assert_true(fabs(m.accuracy - g->best_score) < 1e-12);
-    assert_true(fabs(m.log_loss - g->best_loss) < 1e-6);
+    assert_true(fabs(m.accuracy - g->best.score) < 1e-12);
+    assert_true(fabs(m.log_loss - g->best.loss) < 1e-6);
     toy_done(&t);
 }
 
@@ -83,8 +83,8 @@ static void by_refinement_the_epoch_of_the_least_refined_loss_is_kept(void **sta
     t.recipe.by_refinement = true;
     assert_ok(toy_run(&t, &err));
     assert_int_equal(t.result.best_epoch, epoch);
-    assert_true(fabs(t.result.best_refined - best) < 1e-9);
-    assert_true(fabs(t.result.best_score - score) < 1e-12);
+    assert_true(fabs(t.result.best.refined - best) < 1e-9);
+    assert_true(fabs(t.result.best.score - score) < 1e-12);
     assert_true(fabs(refined(r, &t) - best) < 1e-9);
     toy_done(&t);
 }
@@ -102,8 +102,8 @@ static void the_average_is_what_is_judged_and_kept(void **state) {
         assert_ok(toy_run(&plain, &err));
         assert_ok(toy_run(&t, &err));
         judge(r, &t, &accuracy, &loss);
-        assert_true(fabs(accuracy - t.result.best_score) < 1e-12);
-        assert_true(fabs(loss - t.result.best_loss) < 1e-6);
+        assert_true(fabs(accuracy - t.result.best.score) < 1e-12);
+        assert_true(fabs(loss - t.result.best.loss) < 1e-6);
         /* the steps are those of a run without it, until the rate stays */
         for (int64_t e = 0; e < (ways[i].swa > 0 ? 6 : 12); e++)
             assert_memory_equal(&t.result.history[e].train_loss, &plain.result.history[e].train_loss,
@@ -298,7 +298,7 @@ static void the_best_weights_are_kept_when_numbers_run_away(void **state) {
     assert_ok(graft_evaluate(&a, r->arena, r->env, bad.graph, bad.state, &bad.validation, GRAFT_TASK_CLASSES,
                              NULL, GRAFT_PRECISION_FP32, &err));
     assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
-    assert_true(fabs(m.log_loss - bad.result.best_loss) < 1e-6);
+    assert_true(fabs(m.log_loss - bad.result.best.loss) < 1e-6);
     toy_done(&good);
     toy_done(&bad);
 }
