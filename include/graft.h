@@ -61,12 +61,21 @@ typedef struct graft_env graft_env;
 
 typedef enum graft_log_level { GRAFT_LOG_INFO, GRAFT_LOG_WARNING } graft_log_level;
 
+/** What an epoch that is over adds to the curves of a run. */
+typedef struct graft_progress_epoch {
+    int64_t epoch, n_epochs; /* from 1, over all phases */
+    double loss, accuracy;   /* of the training part; NaN: not known */
+    double val_loss, score;  /* of the validation part; NaN: it was not asked */
+    const char *score_name;  /* "accuracy", "f1", "spearman" */
+} graft_progress_epoch;
+
 /** Where a long piece of work stands. */
 typedef struct graft_progress {
-    const char *phase;   /* "checking pictures", "filling cache", "epoch 3 of 10" */
-    int64_t done, total; /* in samples (or steps); total 0 when unknown */
-    double seconds;      /* since the phase began */
-    const char *metrics; /* "loss 0.41 accuracy 0.87", or NULL */
+    const char *phase;                 /* "checking pictures", "filling cache", "epoch 3 of 10" */
+    int64_t done, total;               /* in samples (or steps); total 0 when unknown */
+    double seconds;                    /* since the phase began */
+    const char *metrics;               /* "loss 0.41 accuracy 0.87", or NULL */
+    const graft_progress_epoch *epoch; /* NULL: none is over */
 } graft_progress;
 
 typedef struct graft_env_options {

@@ -19,6 +19,7 @@ typedef struct graft_chart_curve {
 typedef struct graft_chart_style {
     const char *title, *x_name;
     int width, height; /* places of the drawing itself, axes apart; 65 and 15, which are the most */
+    double right;      /* where x ends at least */
     bool log_x;        /* equal factors of x lie equally far apart (x > 0) */
     bool plain;        /* y is any number, else a share, told in per cent */
     bool coloured;     /* for a terminal */
@@ -28,8 +29,27 @@ typedef struct graft_chart_style {
 void graft_print_chart(FILE *f, const graft_chart_style *style, const graft_chart_curve *curves,
                        size_t n_curves);
 
-/** Draws loss and score over the epochs on stderr out of a run's graft.json, as wide as the terminal.
- * fit_curves.c */
+/** What came of one epoch; NaN: not known. */
+typedef struct graft_fit_point {
+    double epoch, loss, accuracy, val_loss, score;
+} graft_fit_point;
+
+/** A run's epochs so far. Begins as zero. */
+typedef struct graft_fit_curves {
+    graft_fit_point *points;
+    size_t n, room;
+    char score[24]; /* name of the score */
+    double last;    /* the epoch that it goes to; 0: the last point's */
+} graft_fit_curves;
+
+/** ENOMEM. fit_curves.c */
+int graft_fit_curves_add(graft_fit_curves *c, const graft_fit_point *p);
+void graft_fit_curves_done(graft_fit_curves *c);
+/** Whether a terminal of that size has room for them and a bar below. */
+bool graft_fit_curves_have_room(int columns, int rows);
+/** Draws them small, for such a terminal. The rows they take; 0: there are no two points, or no room. */
+int graft_fit_curves_draw(FILE *f, const graft_fit_curves *c, int columns, int rows);
+/** Draws loss and score over the epochs on stderr out of a run's graft.json, as wide as the terminal. */
 void graft_print_fit_curves(const char *folder);
 
 #endif

@@ -51,6 +51,7 @@ typedef struct graft_opt_group {
 /** What every command's struct begins with. */
 typedef struct graft_common {
     bool json, quiet;
+    struct graft_console *console; /* what it shows while it runs */
     int64_t threads;
     const char *const *args; /* what is no option, in order */
     size_t n_args;
@@ -127,16 +128,22 @@ const char *graft_print_bytes(double bytes, char *out, size_t size);
 
 /** Log lines and progress on stderr. */
 typedef struct graft_console {
-    bool quiet, terminal, bar; /* bar: one is on the screen */
-    char phase[64];            /* the last one told of */
+    bool quiet, terminal, bar;       /* bar: one is on the screen */
+    struct graft_fit_curves *curves; /* of the epochs told of; NULL: none was */
+    int rows;                        /* that curves take on the screen, above the bar */
+    bool grown;                      /* the curves, since they were drawn */
+    char phase[64];                  /* the last one told of */
     double told, begun;
 } graft_console;
 
 /** Is stderr a terminal that can draw over what it shows? */
 bool graft_console_is_terminal(void);
-/** Its width; 80 where that is not known. */
+/** Its size; 80 columns, 24 rows where that is not known. */
 int graft_console_columns(void);
+int graft_console_rows(void);
 void graft_console_init(graft_console *c, bool quiet);
+/** Clears it and frees what it holds. */
+void graft_console_done(graft_console *c);
 void graft_console_log(void *console, graft_log_level level, const char *line);
 void graft_console_progress(void *console, const graft_progress *p);
 /** Leaves the cursor at the beginning of an empty line. */

@@ -311,7 +311,7 @@ static int run(graft_env *env, const void *options, graft_err *err) {
     if (rc < 0) return rc;
     if (!a->no_report && !a->fit.dry_run) write_report(env, out, a->fit.cache_variants < 0);
     if (!a->common.quiet && !a->fit.dry_run && graft_console_is_terminal()) {
-        fputs("\r\033[K", stderr); /* what is left of a bar */
+        graft_console_clear(a->common.console);
         graft_print_fit_curves(out);
     }
     return graft_print_result(&a->common, result, a->fit.dry_run ? human_dry : human, err);

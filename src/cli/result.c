@@ -37,6 +37,7 @@ int graft_print_result(const graft_common *common, char *result, void (*human)(c
     graft_arena *arena = graft_arena_new(NULL);
     json_t *o = NULL;
     int rc = arena && result ? 0 : graft_err_nomem(err);
+    graft_console_clear(common->console);
     if (rc == 0 && common->json) {
         puts(result);
     } else if (rc == 0) {

@@ -65,6 +65,7 @@ static bool measure(canvas *c, const graft_chart_curve *curves, size_t n) {
             c->high = fmax(c->high, curves[k].points[i].y);
         }
     if (n_points == 0) return false;
+    c->right = fmax(c->right, c->style->right);
     if (c->style->plain) {
         double least = fmax(1e-3 * fabs(c->low), 1e-9);
         c->high = fmax(c->high, c->low + least);

@@ -25,7 +25,8 @@ static void tell(pass *p, bool last) {
     double now = graft_now();
     if (!last && now - p->told < 0.1) return;
     p->told = now;
-    graft_progress g = {p->phase, atomic_load(&p->done), p->n, now - p->began, NULL};
+    graft_progress g = {
+        .phase = p->phase, .done = atomic_load(&p->done), .total = p->n, .seconds = now - p->began};
     graft_env_progress(p->d->env, &g);
 }
 

@@ -183,7 +183,10 @@ static void tell(pass *p, bool last) {
     double now = graft_now();
     if (!last && now - p->told < 0.1) return;
     p->told = now;
-    graft_progress g = {"tokenizing", atomic_load(&p->done), (int64_t)p->n, now - p->began, NULL};
+    graft_progress g = {.phase = "tokenizing",
+                        .done = atomic_load(&p->done),
+                        .total = (int64_t)p->n,
+                        .seconds = now - p->began};
     graft_env_progress(p->d->env, &g);
 }
 

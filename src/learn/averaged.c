@@ -163,8 +163,14 @@ static int end_epoch(run *r, double begun, graft_err *err) {
     r->m->accuracy[r->epoch] = (double)r->n_right / n;
     snprintf(metrics, sizeof metrics, "loss %.4f accuracy %.4f", r->loss / n, (double)r->n_right / n);
     snprintf(phase, sizeof phase, "epoch %" PRId64 " of %" PRId64, r->epoch + 1, r->options->epochs);
-    graft_progress p = {
-        .phase = phase, .done = r->n, .total = r->n, .seconds = graft_now() - begun, .metrics = metrics};
+    const graft_progress_epoch over = {
+        r->epoch + 1, r->options->epochs, r->loss / n, (double)r->n_right / n, NAN, NAN, "accuracy"};
+    graft_progress p = {.phase = phase,
+                        .done = r->n,
+                        .total = r->n,
+                        .seconds = graft_now() - begun,
+                        .metrics = metrics,
+                        .epoch = &over};
     graft_env_progress(r->env, &p);
     return 0;
 }

@@ -171,10 +171,10 @@ int graft_learn_memory(size_t *out, const graft_env *env, const graft_graph *suf
                        graft_err *err);
 /** Chooses micro_batch and segments so that graft_learn_memory stays within `limit`, the cheapest way first;
  * the effective batch is unchanged. Where statistics of batch norms are trained, activations are computed
- * again before the batch is cut, and cutting it is said in env's log. EUSAGE when not even one sample fits,
- * naming what one needs. */
+ * again before the batch is cut, and cutting it is said in env's log. No micro-batch is smaller than `least`.
+ * EUSAGE when not even that many samples fit, naming what they need. */
 int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_graph *suffix, size_t limit,
-                           graft_err *err);
+                           int64_t least, graft_err *err);
 
 /* ---- Metrics
  * ------------------------------------------------------------------------------------------------------ */
@@ -208,7 +208,12 @@ json_t *graft_metrics_json(const graft_metrics *m, const char *const *class_name
 /** By what one pass is judged. */
 typedef struct graft_score {
     double score, loss; /* higher, lower is better */
+    double refined;     /* log loss with a temperature of its own: lower; where the recipe goes by it */
 } graft_score;
+
+/** Whether a is better than b: the higher score, and among equal ones the lower loss; or the lower refined
+ * loss alone. */
+bool graft_score_is_better(const graft_score *a, const graft_score *b, bool by_refinement);
 
 typedef struct graft_answers graft_answers;
 /** "accuracy", "f1" of entities or of labels, "spearman". */
@@ -267,9 +272,8 @@ typedef struct graft_training {
     graft_epoch *history; /* [n_epochs], in the arena given */
     int64_t n_epochs;
     int64_t best_epoch; /* from 1; 0: none was evaluated */
-    double best_score, best_loss;
-    double best_refined; /* where the recipe goes by that */
-    int64_t n_steps;     /* updates */
+    graft_score best;
+    int64_t n_steps; /* updates */
     double seconds;
     size_t peak_memory; /* bytes held: programs, the whole state, the best weights */
     bool resumed;

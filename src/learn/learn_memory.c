@@ -90,8 +90,9 @@ static const int segment_tries[] = {0, 2, 4, 8, 12};
 /* The next way, in order of preference, the first that fits being taken: more memory never gets a later one.
  * Halving the micro-batch costs least and comes first, unless batch norms would see the difference: then all
  * numbers of segments are tried at each micro-batch. False when there is none. */
-static bool next_way(graft_recipe *r, size_t *i_try, bool keep_batch) {
-    bool can_split = r->micro_batch > 1, can_recompute = *i_try + 1 < GRAFT_COUNT(segment_tries);
+static bool next_way(graft_recipe *r, size_t *i_try, bool keep_batch, int64_t least) {
+    bool can_split = r->micro_batch > 1 && (r->micro_batch + 1) / 2 >= least,
+         can_recompute = *i_try + 1 < GRAFT_COUNT(segment_tries);
     if (can_recompute && (keep_batch || !can_split)) {
         r->segments = segment_tries[++*i_try];
     } else if (can_split) {
@@ -104,7 +105,7 @@ static bool next_way(graft_recipe *r, size_t *i_try, bool keep_batch) {
 }
 
 int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_graph *suffix, size_t limit,
-                           graft_err *err) {
+                           int64_t least, graft_err *err) {
     bool keep_batch = has_trained_statistics(suffix);
     size_t needs = 0, i_try = 0;
     r->micro_batch = r->batch;
@@ -115,14 +116,14 @@ int graft_learn_fit_memory(graft_recipe *r, const graft_env *env, const graft_gr
         if (needs > limit) continue;
         if (keep_batch && r->micro_batch < r->batch) {
             graft_env_log(env, GRAFT_LOG_WARNING,
-                          "to stay within %.1f MiB batch norms see %lld samples at a time, not %lld",
+                          "to stay within %.1f MiB batch norms see %lld of %lld samples at a time",
                           (double)limit / 0x1p20, (long long)r->micro_batch, (long long)r->batch);
         }
         return 0;
-    } while (next_way(r, &i_try, keep_batch));
-    return graft_err_set(
-        err, GRAFT_EUSAGE,
-        "one sample at a time needs %.1f MiB, more than the %.1f MiB allowed: train fewer layers "
-        "(--train) or raise --memory",
-        (double)needs / 0x1p20, (double)limit / 0x1p20);
+    } while (next_way(r, &i_try, keep_batch, least));
+    return graft_err_set(err, GRAFT_EUSAGE,
+                         "%s at a time needs %.1f MiB, more than the %.1f MiB allowed: train fewer layers "
+                         "(--train) or raise --memory",
+                         r->micro_batch > 1 ? "what is left of a batch" : "one sample",
+                         (double)needs / 0x1p20, (double)limit / 0x1p20);
 }

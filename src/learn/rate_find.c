@@ -56,7 +56,7 @@ static int run(search *s, const graft_env *env, int64_t n, graft_err *err) {
         if (rc == 0) rc = graft_stepper_run(&s->stepper, &b, i, n, err);
         if (rc == 0) rc = graft_env_check(env, err);
         if (rc < 0) return rc;
-        graft_progress p = {"looking for a rate", i + 1, n, 0, NULL};
+        graft_progress p = {.phase = "looking for a rate", .done = i + 1, .total = n};
         graft_env_progress(env, &p);
         if (!note(s, i, n)) return 0;
     }

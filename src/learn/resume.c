@@ -27,8 +27,8 @@ static json_t *run_json(const graft_trainer_io *io, const graft_run *run) {
         graft_json_exact(run->epoch_seconds), "hits", (json_int_t)run->hits, "judged",
         (json_int_t)run->judged, "seen", (json_int_t)run->seen, "events", (json_int_t)run->events,
         "best_epoch", (json_int_t)run->result.best_epoch, "best_score",
-        graft_json_exact(run->result.best_score), "best_loss", graft_json_exact(run->result.best_loss),
-        "best_refined", graft_json_exact(run->result.best_refined), "history", history);
+        graft_json_exact(run->result.best.score), "best_loss", graft_json_exact(run->result.best.loss),
+        "best_refined", graft_json_exact(run->result.best.refined), "history", history);
 }
 
 static bool is_gradient(const char *name) {
@@ -199,9 +199,9 @@ static void read_run(graft_run *run, const json_t *o) {
     run->seen = whole(o, "seen");
     run->events = whole(o, "events");
     t->best_epoch = whole(o, "best_epoch");
-    t->best_score = graft_json_inexact(o, "best_score");
-    t->best_loss = graft_json_inexact(o, "best_loss");
-    t->best_refined = graft_json_inexact(o, "best_refined");
+    t->best.score = graft_json_inexact(o, "best_score");
+    t->best.loss = graft_json_inexact(o, "best_loss");
+    t->best.refined = graft_json_inexact(o, "best_refined");
     graft_history_read(t, json_object_get(o, "history"));
 }
 

@@ -10,6 +10,12 @@ const char *graft_score_name(graft_task task) {
     return names[task];
 }
 
+bool graft_score_is_better(const graft_score *a, const graft_score *b, bool by_refinement) {
+    if (by_refinement) return a->refined < b->refined;
+    if (a->score > b->score) return true;
+    return !(a->score < b->score) && a->loss < b->loss;
+}
+
 /* The metrics of whichever task it is. */
 typedef union measured {
     graft_metrics classes;

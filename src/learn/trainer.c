@@ -174,9 +174,12 @@ static int diverged(trainer *t, const char *what, const graft_batch *b, graft_er
 
 /* ---- One epoch ---------------------------------------------------------------------------------------------- */
 
-static void tell(const trainer *t) {
-    char phase[64], metrics[96];
+/* Where the epoch under way stands after so many seconds of training, or what came of it (NULL: it goes on).
+ */
+static void tell(const trainer *t, double seconds, const graft_epoch *over) {
+    char phase[64], metrics[128];
     const graft_run *r = &t->run;
+    const bool evaluated = over && over->evaluated;
     snprintf(phase, sizeof phase, "epoch %lld of %lld", (long long)(t->recipe->epochs_before + r->epoch) + 1,
              (long long)(t->recipe->epochs_all ? t->recipe->epochs_all : t->recipe->epochs));
     double seen = r->seen > 0 ? (double)r->seen : 1.0;
@@ -184,10 +187,24 @@ static void tell(const trainer *t) {
     if (r->judged && n > 0 && (size_t)n < sizeof metrics)
         n += snprintf(metrics + n, sizeof metrics - (size_t)n, "  accuracy %.3f",
                       (double)r->hits / (double)r->judged);
+    if (evaluated && n > 0 && (size_t)n < sizeof metrics)
+        n += snprintf(metrics + n, sizeof metrics - (size_t)n, "  validation %.3f", over->score);
     if (r->result.best_epoch > 0 && n > 0 && (size_t)n < sizeof metrics)
-        snprintf(metrics + n, sizeof metrics - (size_t)n, "  best %.3f", r->result.best_score);
-    graft_progress p = {phase, r->seen, t->io->train->n_samples, r->epoch_seconds + graft_now() - t->begun,
-                        metrics};
+        snprintf(metrics + n, sizeof metrics - (size_t)n, "  best %.3f", r->result.best.score);
+    const graft_progress_epoch epoch = {.epoch = t->recipe->epochs_before + r->epoch + 1,
+                                        .n_epochs =
+                                            t->recipe->epochs_all ? t->recipe->epochs_all : t->recipe->epochs,
+                                        .loss = r->loss_sum / seen,
+                                        .accuracy = r->judged ? (double)r->hits / (double)r->judged : NAN,
+                                        .val_loss = evaluated ? over->loss : NAN,
+                                        .score = evaluated ? over->score : NAN,
+                                        .score_name = graft_score_name(t->recipe->task)};
+    graft_progress p = {.phase = phase,
+                        .done = r->seen,
+                        .total = t->io->train->n_samples,
+                        .seconds = seconds,
+                        .metrics = metrics,
+                        .epoch = over ? &epoch : NULL};
     graft_env_progress(t->io->env, &p);
 }
 
@@ -208,24 +225,22 @@ static int train_epoch(trainer *t, graft_err *err) {
         t->run.judged += t->stepper.judged;
         t->run.seen += b.n;
         t->run.update++;
-        tell(t);
+        /* an epoch is over when it has been evaluated */
+        if (t->run.batch < batches->n_batches) tell(t, t->run.epoch_seconds + graft_now() - t->begun, NULL);
         if ((rc = graft_env_check(t->io->env, err)) < 0) break;
         if (is_save_due(t, SECONDS_WITHIN_EPOCH)) save(t);
     }
     return rc;
 }
 
-/* Better is: the higher score, and among equal ones the lower loss; or the lower refined loss. With SWA the
- * first average is better than whatever stands before it, which is only kept for the case that there is none.
- */
-static bool is_better(const graft_training *so_far, const graft_epoch *e, double refined,
+/* With SWA the first average is better than whatever stands before it, which is only kept for the case that
+ * there is none. */
+static bool is_better(const graft_training *so_far, const graft_epoch *e, const graft_score *score,
                       const graft_recipe *r) {
     int64_t first = r->swa > 0.0 ? graft_recipe_first_averaged(r) : 0;
     if (so_far->best_epoch <= first && e->epoch > first) return true;
     if (so_far->best_epoch == 0) return true;
-    if (r->by_refinement) return refined < so_far->best_refined;
-    if (e->score > so_far->best_score) return true;
-    return !(e->score < so_far->best_score) && e->loss < so_far->best_loss;
+    return graft_score_is_better(score, &so_far->best, r->by_refinement);
 }
 
 static bool all_finite(const float *x, int64_t n) {
@@ -234,13 +249,15 @@ static bool all_finite(const float *x, int64_t n) {
     return true;
 }
 
-static int measure(trainer *t, graft_epoch *e, graft_err *err) {
-    graft_score s;
-    int rc = graft_answers_score(&s, &t->evaluator.answers, t->recipe->task, t->recipe->class_names, err);
+static int measure(const trainer *t, graft_score *out, graft_epoch *e, graft_err *err) {
+    const graft_answers *a = &t->evaluator.answers;
+    const graft_recipe *r = t->recipe;
+    int rc = graft_answers_score(out, a, r->task, r->class_names, err);
     if (rc < 0) return rc;
+    out->refined = r->by_refinement ? graft_calibrate(a, r->task).after.log_loss : 0.0;
     e->evaluated = true;
-    e->loss = s.loss;
-    e->score = s.score;
+    e->loss = out->loss;
+    e->score = out->score;
     return 0;
 }
 
@@ -251,15 +268,13 @@ static int evaluate(trainer *t, graft_epoch *e, graft_err *err) {
     if (rc < 0) return rc;
     if (!all_finite(a->logits, a->n * a->k))
         return diverged(t, "outputs for the validation part are", NULL, err);
-    if ((rc = measure(t, e, err)) < 0) return rc;
-    double refined = t->recipe->by_refinement ? graft_calibrate(a, t->recipe->task).after.log_loss : 0.0;
+    graft_score score;
+    if ((rc = measure(t, &score, e, err)) < 0) return rc;
     t->run.stale++;
-    if (!is_better(r, e, refined, t->recipe)) return 0;
+    if (!is_better(r, e, &score, t->recipe)) return 0;
     t->run.stale = 0;
     r->best_epoch = e->epoch;
-    r->best_score = e->score;
-    r->best_loss = e->loss;
-    r->best_refined = refined;
+    r->best = score;
     return graft_best_take(&t->best, t->arena, t->io->state, err);
 }
 
@@ -300,6 +315,7 @@ static int end_epoch(trainer *t, graft_err *err) {
     int64_t every = t->recipe->eval_every > 0 ? t->recipe->eval_every : 1;
     double seen = r->seen > 0 ? (double)r->seen : 1.0;
     graft_epoch *e = &r->result.history[r->result.n_epochs];
+    const double trained = r->epoch_seconds + graft_now() - t->begun;
     *e = (graft_epoch){.epoch = r->epoch + 1,
                        .lr = graft_recipe_rate(t->recipe, r->update > 0 ? r->update - 1 : 0, t->n_updates),
                        .train_loss = r->loss_sum / seen,
@@ -317,6 +333,7 @@ static int end_epoch(trainer *t, graft_err *err) {
     t->begun = now;
     r->result.n_epochs++;
     if ((rc = log_epoch(t, e, err)) < 0) return rc;
+    tell(t, trained, e);
     r->epoch++;
     r->batch = r->hits = r->judged = r->seen = 0;
     r->loss_sum = r->epoch_seconds = 0.0;

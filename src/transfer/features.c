@@ -205,7 +205,8 @@ static int compute(graft_features *f, const int64_t *samples, int64_t n, int64_t
     while (rc == 0 && (rc = loader.next(loader.self, &b, err)) == 1) {
         rc = compute_batch(f, &b, variant, &room, err);
         done += b.n;
-        graft_progress p = {"running the frozen part", done, n, graft_now() - begun, NULL};
+        graft_progress p = {
+            .phase = "running the frozen part", .done = done, .total = n, .seconds = graft_now() - begun};
         graft_env_progress(f->env, &p);
         if (rc == 0) rc = graft_env_check(f->env, err);
     }

@@ -103,7 +103,7 @@ static int tell_diverged(const graft_job *j, graft_err *err) {
     return graft_err_set(err, j->diverged.code,
                          "%s; %s has epoch %lld, whose %s on the validation part is %.4f",
                          j->diverged.message, j->out, (long long)j->training.best_epoch,
-                         graft_score_name(j->recipe.task), j->training.best_score);
+                         graft_score_name(j->recipe.task), j->training.best.score);
 }
 
 int graft_fit(char **result, graft_env *env, const char *model, const char *data, const char *out,

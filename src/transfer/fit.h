@@ -27,7 +27,7 @@ typedef struct graft_phase_choice {
 typedef struct graft_phase_record {
     int64_t first_epoch, n_epochs, n_steps; /* epochs of the whole run, from 1 */
     int64_t best_epoch;                     /* of the whole run; 0: none was evaluated */
-    double best_score, best_loss, best_refined;
+    graft_score best;
     bool stopped;                            /* early: the next phase began at its best epoch */
     int64_t norm_batches, best_norm_batches; /* that its norms saw until its end, until its best epoch */
 } graft_phase_record;

@@ -81,45 +81,6 @@ static int open_batches(graft_batches *out, phase *p, graft_part part, bool trai
     return 0;
 }
 
-/* Bytes that may be used: what was asked, else most of what is free now. */
-static size_t memory_limit(const graft_job *j) {
-    struct sysinfo info;
-    if (j->options.memory) return (size_t)j->options.memory;
-    if (sysinfo(&info) < 0) return SIZE_MAX;
-    return (size_t)((double)(info.freeram + info.bufferram) * (double)info.mem_unit * 0.9);
-}
-
-static int plan_memory(phase *p, graft_err *err) {
-    graft_job *j = p->job;
-    size_t needs = 0, limit = memory_limit(j),
-           own = (p->prefix ? p->prefix->memory : 0) + graft_relay_size(j, p->index);
-    int rc = 0;
-    j->recipe.micro_batch = j->recipe.batch;
-    j->recipe.segments = 0;
-    if (j->options.memory && own >= limit)
-        return graft_err_set(err, GRAFT_EUSAGE,
-                             "the frozen part and what earlier phases hand on need %.1f MiB, the %.1f MiB "
-                             "allowed leave nothing to train in: raise --memory",
-                             (double)own / 0x1p20, (double)limit / 0x1p20);
-    if (j->options.memory) rc = graft_learn_fit_memory(&j->recipe, j->env, p->suffix, limit - own, err);
-    if (rc == 0) rc = graft_learn_memory(&needs, j->env, p->suffix, &j->recipe, err);
-    if (rc < 0) return rc;
-    needs += own;
-    if (needs > j->peak_memory) j->peak_memory = needs;
-    graft_env_log(j->env, needs > limit ? GRAFT_LOG_WARNING : GRAFT_LOG_INFO,
-                  "peak memory of programs and weights: %.1f MiB%s", (double)needs / 0x1p20,
-                  needs > limit ? ", more than is free: --memory makes it fit" : "");
-    if (j->recipe.micro_batch < j->recipe.batch || j->recipe.segments) {
-        graft_env_log(
-            j->env, GRAFT_LOG_INFO,
-            "to stay within %.1f MiB: micro-batches of %lld gathered to %lld, activations recomputed in %d "
-            "segments",
-            (double)limit / 0x1p20, (long long)j->recipe.micro_batch, (long long)j->recipe.batch,
-            j->recipe.segments);
-    }
-    return 0;
-}
-
 /* What the run's log says where a phase begins; NULL: out of memory. */
 static json_t *opening(const phase *p) {
     const graft_job *j = p->job;
@@ -272,6 +233,98 @@ static void close_phase(phase *p) {
     graft_arena_free(p->arena);
 }
 
+/* ---- Memory ---------------------------------------------------------------------------------------------- */
+
+/* Bytes that may be used: what was asked, else most of what is free now. */
+static size_t memory_limit(const graft_job *j) {
+    struct sysinfo info;
+    if (j->options.memory) return (size_t)j->options.memory;
+    if (sysinfo(&info) < 0) return SIZE_MAX;
+    return (size_t)((double)(info.freeram + info.bufferram) * (double)info.mem_unit * 0.9);
+}
+
+/* Bytes beside those of training. */
+static size_t own_memory(const phase *p) {
+    return (p->prefix ? p->prefix->memory : 0) + graft_relay_size(p->job, p->index);
+}
+
+/* No micro-batch of fewer samples than `least`. */
+static int fit_memory(phase *p, int64_t least, graft_err *err) {
+    graft_job *j = p->job;
+    size_t limit = memory_limit(j), own = own_memory(p);
+    if (own >= limit)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "the frozen part and what earlier phases hand on need %.1f MiB, the %.1f MiB "
+                             "allowed leave nothing to train in: raise --memory",
+                             (double)own / 0x1p20, (double)limit / 0x1p20);
+    return graft_learn_fit_memory(&j->recipe, j->env, p->suffix, limit - own, least, err);
+}
+
+/* Whether batch norms train their statistics by default alone: they need not. */
+static bool may_keep_statistics(const phase *p) {
+    const graft_job *j = p->job;
+    bool any = false;
+    for (size_t k = 0; k < graft_model_n_params(j->model) && !any; k++)
+        any = j->phases[p->index].trains[k] && graft_model_param(j->model, k)->kind == GRAFT_PARAM_STATISTIC;
+    return any && p->choice->statistics && !j->options.norm && !graft_job_learns_anew(j);
+}
+
+/* The phase anew, its statistics trained or not. */
+static int reopen(phase *p, bool statistics, graft_err *err) {
+    graft_job *j = p->job;
+    size_t i = p->index;
+    close_phase(p);
+    j->choices[i].statistics = statistics;
+    return open_phase(p, j, i, err);
+}
+
+/* Statistics of a few samples at a time are noise. Where the limit leaves no more the pretrained ones stay,
+ * unless it is so tight that those do not fit at all: norms are joined with their relu only while they train.
+ */
+static int make_fit(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    if (!may_keep_statistics(p)) return fit_memory(p, 1, err);
+    int rc = fit_memory(p, GRAFT_LEAST_FOR_STATISTICS, err);
+    if (rc != GRAFT_EUSAGE) return rc;
+    if ((rc = reopen(p, false, err)) < 0) return rc;
+    rc = fit_memory(p, 1, err);
+    if (rc == 0)
+        graft_env_log(j->env, GRAFT_LOG_WARNING,
+                      "batch norms keep their pretrained statistics: within %.1f MiB there is no room for "
+                      "eight samples at a time, and those of fewer are noise (--norm train trains them all "
+                      "the same)",
+                      (double)memory_limit(j) / 0x1p20);
+    if (rc != GRAFT_EUSAGE) return rc;
+    if ((rc = reopen(p, true, err)) < 0) return rc;
+    return fit_memory(p, 1, err);
+}
+
+static int plan_memory(phase *p, graft_err *err) {
+    graft_job *j = p->job;
+    size_t needs = 0, limit = memory_limit(j);
+    j->recipe.micro_batch = j->recipe.batch;
+    j->recipe.segments = 0;
+    int rc = j->options.memory ? make_fit(p, err) : 0;
+    if (rc == 0) rc = graft_learn_memory(&needs, j->env, p->suffix, &j->recipe, err);
+    if (rc < 0) return rc;
+    needs += own_memory(p);
+    if (needs > j->peak_memory) j->peak_memory = needs;
+    graft_env_log(j->env, needs > limit ? GRAFT_LOG_WARNING : GRAFT_LOG_INFO,
+                  "peak memory of programs and weights: %.1f MiB%s", (double)needs / 0x1p20,
+                  needs > limit ? ", more than is free: --memory makes it fit" : "");
+    if (j->recipe.micro_batch < j->recipe.batch || j->recipe.segments) {
+        graft_env_log(
+            j->env, GRAFT_LOG_INFO,
+            "to stay within %.1f MiB: micro-batches of %lld gathered to %lld, activations recomputed in %d "
+            "segments",
+            (double)limit / 0x1p20, (long long)j->recipe.micro_batch, (long long)j->recipe.batch,
+            j->recipe.segments);
+    }
+    return 0;
+}
+
+/* ---- Its run ------------------------------------------------------------------------------------------------ */
+
 /* Can the answers to the training part be kept? Those to very many samples of very many classes would fill
  * the memory. */
 static bool train_fits(const graft_job *j) {
@@ -343,16 +396,6 @@ static int run_phase(phase *p, graft_err *err) {
     return rc;
 }
 
-/* Whether a limit of memory leaves batch norms, whose statistics train by default alone, too few samples. */
-static bool sees_too_few(const phase *p) {
-    const graft_job *j = p->job;
-    bool any = false;
-    for (size_t k = 0; k < graft_model_n_params(j->model) && !any; k++)
-        any = j->phases[p->index].trains[k] && graft_model_param(j->model, k)->kind == GRAFT_PARAM_STATISTIC;
-    return any && p->choice->statistics && !j->options.norm && !graft_job_learns_anew(j) &&
-           j->recipe.micro_batch < GRAFT_LEAST_FOR_STATISTICS;
-}
-
 int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
     phase p;
     if (j->n_phases > 1)
@@ -360,17 +403,6 @@ int graft_job_phase(graft_job *j, size_t i, graft_err *err) {
                       j->phases[i].plan, (long long)j->choices[i].epochs, j->choices[i].lr);
     int rc = open_phase(&p, j, i, err);
     if (rc == 0) rc = plan_memory(&p, err);
-    if (rc == 0 && sees_too_few(&p)) {
-        graft_env_log(
-            j->env, GRAFT_LOG_WARNING,
-            "batch norms keep their pretrained statistics: those of %lld samples at a time would be "
-            "noise (--norm train trains them all the same)",
-            (long long)j->recipe.micro_batch);
-        j->choices[i].statistics = false;
-        close_phase(&p);
-        rc = open_phase(&p, j, i, err);
-        if (rc == 0) rc = plan_memory(&p, err);
-    }
     if (rc == 0 && !j->options.dry_run) rc = run_phase(&p, err);
     close_phase(&p);
     if (j->options.dry_run) j->relay.next = i + 1;

@@ -42,23 +42,44 @@ static graft_value *boundary_values(const graft_prefix *p, const graft_graph *g,
     return values;
 }
 
-static int compile_prefix(graft_prefix *p, const graft_env *env, const graft_graph *g,
-                          const graft_value *boundary, graft_precision dtype, graft_err *err) {
+/* Bytes of the program, without making it. */
+static int plan_memory(graft_prefix *p, graft_err *err) {
+    const graft_compile_options options = {.batch = p->batch, .tokens = p->tokens, .dry = true};
+    graft_state *state = NULL;
+    graft_program *program = NULL;
+    int rc = graft_state_new(&state, p->env, err);
+    if (rc == 0) rc = graft_program_compile(&program, p->graph, state, &options, err);
+    if (rc == 0) {
+        graft_program_memory m = graft_program_needs(program);
+        p->memory = m.arena + m.state + m.weights;
+    }
+    graft_program_free(program);
+    graft_state_free(state);
+    return rc;
+}
+
+/* Everything but the program. */
+static int prepare(graft_prefix *p, const graft_env *env, const graft_graph *g, const graft_value *boundary,
+                   graft_precision dtype, graft_err *err) {
     graft_output *outputs = graft_arena_array(p->arena, p->n_values + 1, sizeof *outputs);
-    graft_graph *part = NULL, *still = NULL, *folded = NULL, *fused = NULL;
+    graft_graph *part = NULL, *still = NULL, *folded = NULL;
     if (!outputs) return graft_err_nomem(err);
     for (size_t i = 0; i < p->n_values; i++) outputs[i] = (graft_output){p->values[i].name, boundary[i]};
     int rc = graft_graph_extract(&part, p->arena, g, NULL, NULL, 0, outputs, p->n_values, err);
     if (rc == 0) rc = graft_graph_without_dropout(&still, p->arena, part, err);
     if (rc == 0) rc = graft_graph_hash(still, &p->hash, err);
     if (rc == 0) rc = graft_graph_fold(&folded, p->arena, still, err);
-    if (rc == 0) rc = graft_graph_fuse(&fused, p->arena, folded, err);
-    if (rc == 0) rc = graft_graph_precision(fused, dtype, err);
-    if (rc == 0) rc = graft_state_new(&p->state, env, err);
-    graft_compile_options options = {.batch = p->batch, .tokens = p->tokens};
-    if (rc == 0) rc = graft_program_compile(&p->program, fused, p->state, &options, err);
-    if (rc == 0) p->memory = graft_program_needs(p->program).arena + graft_state_size(p->state);
-    return rc;
+    if (rc == 0) rc = graft_graph_fuse(&p->graph, p->arena, folded, err);
+    if (rc == 0) rc = graft_graph_precision(p->graph, dtype, err);
+    p->env = env;
+    return rc < 0 ? rc : plan_memory(p, err);
+}
+
+/* The program is made when the first row is: where a cache has them all its weights are not even read. */
+static int compile(graft_prefix *p, graft_err *err) {
+    const graft_compile_options options = {.batch = p->batch, .tokens = p->tokens};
+    int rc = p->state ? 0 : graft_state_new(&p->state, p->env, err);
+    return rc < 0 ? rc : graft_program_compile(&p->program, p->graph, p->state, &options, err);
 }
 
 /* All outputs but what only looks back (the pooled features beside the logits), which does not cross. */
@@ -80,7 +101,7 @@ static int split(graft_prefix *p, graft_graph **suffix, graft_arena *arena, cons
     const char **names = graft_arena_array(p->arena, p->n_values + 1, sizeof *names);
     if (!values || !names) return graft_err_nomem(err);
     for (size_t i = 0; i < p->n_values; i++) names[i] = p->values[i].name;
-    if ((rc = compile_prefix(p, env, whole, values, dtype, err)) < 0) return rc;
+    if ((rc = prepare(p, env, whole, values, dtype, err)) < 0) return rc;
     const graft_output *outputs;
     size_t n = graft_graph_outputs(whole, &outputs);
     return graft_graph_extract(suffix, arena, whole, values, names, p->n_values, outputs, n, err);
@@ -155,7 +176,7 @@ int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft
     p->values = graft_arena_array(p->arena, n + 1, sizeof *p->values);
     int rc = p->values ? 0 : graft_err_nomem(err);
     for (size_t i = 0; i < n && rc == 0; i++) rc = add_value(p, graph, values[i], err);
-    if (rc == 0) rc = compile_prefix(p, env, graph, values, dtype, err);
+    if (rc == 0) rc = prepare(p, env, graph, values, dtype, err);
     if (rc < 0) {
         graft_prefix_free(p);
         return rc;
@@ -204,6 +225,8 @@ static void take_rows(const graft_prefix *p, const graft_feed *f, int64_t first,
 
 int graft_prefix_run(graft_prefix *p, const graft_batch *b, float *const *rows, graft_err *err) {
     const graft_feed feed = graft_batch_feed(b);
+    int made = p->program ? 0 : compile(p, err);
+    if (made < 0) return made;
     for (int64_t first = 0; first < b->n;) {
         int64_t n = fitting(p, &feed, first);
         int rc = graft_program_feed(p->program, &feed, first, n, err);

@@ -15,10 +15,12 @@ typedef struct graft_boundary {
 
 typedef struct graft_prefix {
     graft_arena *arena;
-    graft_state *state;
-    graft_program *program;
-    int64_t batch, tokens; /* the program always runs with this many rows, so that a row's bits depend on it
-                              alone; tokens 0: of pictures */
+    const graft_env *env;
+    graft_graph *graph;     /* what the program computes */
+    graft_state *state;     /* NULL until there is a program */
+    graft_program *program; /* NULL until a row is computed */
+    int64_t batch, tokens;  /* the program always runs with this many rows, so that a row's bits depend on it
+                               alone; tokens 0: of pictures */
     size_t n_values;
     graft_boundary *values;
     bool by_token;   /* one of them is: rows are of different sizes */
@@ -30,7 +32,8 @@ typedef struct graft_prefix {
  * where pictures are read beside what is frozen: rows stand in their place, while texts keep their tokens.
  * The suffix lives in the arena; it reads boundary values, and "spans" where it pools or mixes tokens.
  * `batch` is how many samples the prefix runs at once, 0: as many as in all runs, so that rows are the same;
- * `longest` the most tokens of a text, 0 for pictures. */
+ * `longest` the most tokens of a text, 0 for pictures. The program is made when a row is asked for: env,
+ * graph and what is frozen in it stay as they are while the prefix lives. */
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
                        const graft_graph *graph, graft_precision dtype, int64_t batch, int64_t longest,
                        graft_err *err);

@@ -205,9 +205,7 @@ static void join_history(graft_job *j, size_t i, const graft_training *t) {
                                          .n_epochs = t->n_epochs,
                                          .n_steps = t->n_steps,
                                          .best_epoch = t->best_epoch ? before + t->best_epoch : 0,
-                                         .best_score = t->best_score,
-                                         .best_loss = t->best_loss,
-                                         .best_refined = t->best_refined,
+                                         .best = t->best,
                                          .stopped = t->n_epochs < r->epochs,
                                          .norm_batches = batches * t->n_epochs,
                                          .best_norm_batches = batches * kept};
@@ -224,16 +222,14 @@ static void join_history(graft_job *j, size_t i, const graft_training *t) {
     j->relay.updates += t->n_steps;
 }
 
-/* The higher score, and among equal ones the lower loss, or of two phases that go by it the lower refined
- * loss; without evaluations the later phase. */
+/* Of two phases that go by it by the refined loss; without evaluations it is the later phase. */
 static bool is_better(const graft_job *j, size_t i) {
     const graft_training *all = &j->training;
     const graft_phase_record *r = &j->records[i], *best = &j->records[j->relay.best_phase];
-    if (r->best_epoch > 0 && all->best_epoch > 0 && graft_phase_is_refined(j, i) &&
-        graft_phase_is_refined(j, j->relay.best_phase))
-        return r->best_refined < best->best_refined;
-    if (r->best_epoch == 0 || all->best_epoch == 0 || r->best_score > all->best_score) return true;
-    return !(r->best_score < all->best_score) && r->best_loss < all->best_loss;
+    if (r->best_epoch == 0 || all->best_epoch == 0) return true;
+    return graft_score_is_better(&r->best, &best->best,
+                                 graft_phase_is_refined(j, i) &&
+                                     graft_phase_is_refined(j, j->relay.best_phase));
 }
 
 static void count_steps(graft_job *j, const graft_graph *suffix, int64_t n_steps) {
@@ -275,8 +271,7 @@ int graft_relay_take(graft_job *j, size_t i, const graft_graph *suffix, const gr
     if (better) {
         j->relay.best_phase = i;
         j->training.best_epoch = r->best_epoch;
-        j->training.best_score = r->best_score;
-        j->training.best_loss = r->best_loss;
+        j->training.best = r->best;
         if (!is_last) rc = keep_best(j, suffix, state, err);
     }
     if (rc == 0) rc = go_on(j, suffix, state, is_last || r->stopped ? NULL : last, err);

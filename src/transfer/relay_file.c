@@ -12,8 +12,8 @@ static const char VALUES[] = "values/", BEST[] = "best/", MOMENTS[] = "state/", 
 static json_t *record_json(const graft_phase_record *r) {
     return json_pack("{s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:b,s:I,s:I}", "first_epoch", (json_int_t)r->first_epoch,
                      "n_epochs", (json_int_t)r->n_epochs, "n_steps", (json_int_t)r->n_steps, "best_epoch",
-                     (json_int_t)r->best_epoch, "best_score", graft_json_exact(r->best_score), "best_loss",
-                     graft_json_exact(r->best_loss), "best_refined", graft_json_exact(r->best_refined),
+                     (json_int_t)r->best_epoch, "best_score", graft_json_exact(r->best.score), "best_loss",
+                     graft_json_exact(r->best.loss), "best_refined", graft_json_exact(r->best.refined),
                      "stopped", r->stopped, "norm_batches", (json_int_t)r->norm_batches, "best_norm_batches",
                      (json_int_t)r->best_norm_batches);
 }
@@ -105,9 +105,9 @@ static void read_record(graft_phase_record *r, const json_t *o) {
                               .n_epochs = whole(o, "n_epochs"),
                               .n_steps = whole(o, "n_steps"),
                               .best_epoch = whole(o, "best_epoch"),
-                              .best_score = graft_json_inexact(o, "best_score"),
-                              .best_loss = graft_json_inexact(o, "best_loss"),
-                              .best_refined = graft_json_inexact(o, "best_refined"),
+                              .best.score = graft_json_inexact(o, "best_score"),
+                              .best.loss = graft_json_inexact(o, "best_loss"),
+                              .best.refined = graft_json_inexact(o, "best_refined"),
                               .stopped = json_is_true(json_object_get(o, "stopped")),
                               .norm_batches = whole(o, "norm_batches"),
                               .best_norm_batches = whole(o, "best_norm_batches")};
@@ -225,8 +225,7 @@ static int take(graft_job *j, const relay_file *f, graft_err *err) {
     graft_history_read(&j->training, json_object_get(f->run, "history"));
     const graft_phase_record *best = &j->records[r->best_phase];
     j->training.best_epoch = best->best_epoch;
-    j->training.best_score = best->best_score;
-    j->training.best_loss = best->best_loss;
+    j->training.best = best->best;
     j->training.n_steps = r->updates;
     j->training.seconds = graft_json_inexact(f->run, "seconds");
     j->training.resumed = true;

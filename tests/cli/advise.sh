@@ -39,6 +39,9 @@ holds "the best candidates were trained" test "$(counts '"measured"')" -ge 2
 exits 0 fit $model $data -o "$WORK/o" --epochs 2 --json
 holds "fit says why" grep -q 'examples a class' "$WORK/err"
 holds "the evidence is kept" grep -q '"evidence": {' "$WORK/o/graft.json"
+judged() { grep -oE '"(n_judged|knn|h_score|transrate)": [^,]*' "$1"; }
+exits 0 advise $model --data $data --json -q
+holds "it is what advise judges by" test "$(judged "$WORK/out")" = "$(judged "$WORK/o/graft.json")"
 holds "a reference is left" test -s "$WORK/o/graft_reference.safetensors"
 exits 0 fit $model $data -o "$WORK/o2" --train auto --epochs 2 -q
 holds "auto is the default" cmp -s "$WORK/o/model.safetensors" "$WORK/o2/model.safetensors"

@@ -19,7 +19,7 @@ static void the_best_epoch_is_kept_and_the_loss_falls(void **state) {
         if (e->score > b->score || (!(e->score < b->score) && e->loss < b->loss)) best = i;
     }
     assert_int_equal(g->best_epoch, best + 1);
-    assert_true(g->best_score > 0.5);
+    assert_true(g->best.score > 0.5);
     /* the state gives again what the best epoch gave */
     graft_answers a;
     graft_metrics m;
@@ -27,8 +27,8 @@ static void the_best_epoch_is_kept_and_the_loss_falls(void **state) {
                              GRAFT_PRECISION_FP32, &err));
     assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
     assert_int_equal(a.n, 21);
-    assert_true(fabs(m.accuracy - g->best_score) < 1e-12);
-    assert_true(fabs(m.log_loss - g->best_loss) < 1e-6);
+    assert_true(fabs(m.accuracy - g->best.score) < 1e-12);
+    assert_true(fabs(m.log_loss - g->best.loss) < 1e-6);
     toy_done(&t);
 }
 
@@ -83,8 +83,8 @@ static void by_refinement_the_epoch_of_the_least_refined_loss_is_kept(void **sta
     t.recipe.by_refinement = true;
     assert_ok(toy_run(&t, &err));
     assert_int_equal(t.result.best_epoch, epoch);
-    assert_true(fabs(t.result.best_refined - best) < 1e-9);
-    assert_true(fabs(t.result.best_score - score) < 1e-12);
+    assert_true(fabs(t.result.best.refined - best) < 1e-9);
+    assert_true(fabs(t.result.best.score - score) < 1e-12);
     assert_true(fabs(refined(r, &t) - best) < 1e-9);
     toy_done(&t);
 }
@@ -102,8 +102,8 @@ static void the_average_is_what_is_judged_and_kept(void **state) {
         assert_ok(toy_run(&plain, &err));
         assert_ok(toy_run(&t, &err));
         judge(r, &t, &accuracy, &loss);
-        assert_true(fabs(accuracy - t.result.best_score) < 1e-12);
-        assert_true(fabs(loss - t.result.best_loss) < 1e-6);
+        assert_true(fabs(accuracy - t.result.best.score) < 1e-12);
+        assert_true(fabs(loss - t.result.best.loss) < 1e-6);
         /* the steps are those of a run without it, until the rate stays */
         for (int64_t e = 0; e < (ways[i].swa > 0 ? 6 : 12); e++)
             assert_memory_equal(&t.result.history[e].train_loss, &plain.result.history[e].train_loss,
@@ -298,7 +298,7 @@ static void the_best_weights_are_kept_when_numbers_run_away(void **state) {
     assert_ok(graft_evaluate(&a, r->arena, r->env, bad.graph, bad.state, &bad.validation, GRAFT_TASK_CLASSES,
                              NULL, GRAFT_PRECISION_FP32, &err));
     assert_ok(graft_metrics_compute(&m, r->arena, a.logits, a.labels, a.n, SMALL_NET_CLASSES, &err));
-    assert_true(fabs(m.log_loss - bad.result.best_loss) < 1e-6);
+    assert_true(fabs(m.log_loss - bad.result.best.loss) < 1e-6);
     toy_done(&good);
     toy_done(&bad);
 }
@@ -432,19 +432,19 @@ static void a_limit_is_kept_with_the_batch_unchanged(void **state) {
         smallest.segments = 12;
         assert_ok(graft_learn_memory(&least, r->env, t.graph, &smallest, &err));
         assert_true(least < whole);
-        assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole, &err));
+        assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole, 1, &err));
         assert_int_equal(t.recipe.micro_batch, TOY_BATCH);
         assert_int_equal(t.recipe.segments, 0);
         for (int k = 2; k <= 4; k += 2) {
             size_t limit = least + (whole - least) * (size_t)(4 - k) / 4;
-            assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, limit, &err));
+            assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, limit, 1, &err));
             assert_int_equal(t.recipe.batch, TOY_BATCH);
             assert_ok(toy_run(&t, &err));
             print_message("limit %zu: micro-batch %d, %d segments, %zu held\n", limit,
                           (int)t.recipe.micro_batch, t.recipe.segments, t.result.peak_memory);
             assert_true(t.result.peak_memory <= limit);
         }
-        assert_error(graft_learn_fit_memory(&t.recipe, r->env, t.graph, 1000, &err), GRAFT_EUSAGE,
+        assert_error(graft_learn_fit_memory(&t.recipe, r->env, t.graph, 1000, 1, &err), GRAFT_EUSAGE,
                      "one sample at a time needs 0.1 MiB");
         toy_done(&t);
     }
@@ -464,7 +464,7 @@ static void more_memory_never_gets_a_slower_way(void **state) {
         if (frozen) small_net_mark(t.graph, "", false);
         assert_ok(graft_learn_memory(&whole, r->env, t.graph, &t.recipe, &err));
         for (size_t i = 1; i <= LIMITS; i++) {
-            if (graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole * i / LIMITS, &err) < 0) {
+            if (graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole * i / LIMITS, 1, &err) < 0) {
                 assert_int_equal(batch, 0); /* too little so far */
                 continue;
             }
@@ -485,7 +485,7 @@ static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(voi
     size_t whole = 0, cut = 0;
     toy t = toy_new(r->arena, r->env);
     assert_ok(graft_learn_memory(&whole, r->env, t.graph, &t.recipe, &err));
-    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole - 1, &err));
+    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, whole - 1, 1, &err));
     assert_int_equal(t.recipe.micro_batch, TOY_BATCH);
     assert_true(t.recipe.segments > 0);
     assert_null(strstr(r->log.data ? r->log.data : "", "batch norms see"));
@@ -493,7 +493,7 @@ static void trained_batch_norms_are_computed_again_before_their_batch_is_cut(voi
     small.micro_batch = 1;
     small.segments = 12;
     assert_ok(graft_learn_memory(&cut, r->env, t.graph, &small, &err));
-    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, cut, &err));
+    assert_ok(graft_learn_fit_memory(&t.recipe, r->env, t.graph, cut, 1, &err));
     assert_non_null(strstr(r->log.data, "batch norms see"));
     toy_done(&t);
 }

@@ -159,8 +159,8 @@ static inline void toy_bytes(const toy *t, graft_buf *out) {
         graft_buf_printf(out, "epoch %d %a %a %a %d %a %a\n", (int)e->epoch, e->lr, e->train_loss,
                          e->train_accuracy, e->evaluated, e->loss, e->score);
     }
-    graft_buf_printf(out, "best %d %a %a, %d updates\n", (int)t->result.best_epoch, t->result.best_score,
-                     t->result.best_loss, (int)t->result.n_steps);
+    graft_buf_printf(out, "best %d %a %a, %d updates\n", (int)t->result.best_epoch, t->result.best.score,
+                     t->result.best.loss, (int)t->result.n_steps);
 }
 
 #endif

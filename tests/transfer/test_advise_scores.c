@@ -1,6 +1,7 @@
 /* Scores of transferability and distances against numpy's (tests/golden/make_advise_golden.py). */
 #include "model/model_room.h"
 #include "transfer/advise/linalg.h"
+#include "transfer/advise/probe_loops.h"
 #include "transfer/advise/scores.h"
 
 #define FOLDER "tests/golden/advise/"
@@ -150,6 +151,49 @@ static void features_that_are_constant_have_finite_scores(void **state) {
     assert_ok(graft_cka(&value, &f, &f, &err));
 }
 
+static void folds_run_at_once_with_the_same_bits(void **state) {
+    room *r = *state;
+    graft_tensors ts;
+    graft_err err = {0};
+    assert_ok(graft_safetensors_open(&ts, r->arena, FOLDER "scores.safetensors", &err));
+    json_t *all = read_json(r, FOLDER "scores.json"), *facts;
+    const char *name;
+    json_object_foreach(all, name, facts) {
+        graft_labelled f = labelled(r, &ts, name, json_integer_value(json_object_get(facts, "classes")));
+        graft_probe_result one, many;
+        const graft_probe_options o = {.threads = 3};
+        assert_ok(graft_probe_cross_validate(&one, &f, NULL, &err));
+        assert_ok(graft_probe_cross_validate(&many, &f, &o, &err));
+        assert_memory_equal(&one.log_loss, &many.log_loss, sizeof one.log_loss);
+        assert_true(one.n == many.n && one.decay == many.decay);
+    }
+}
+
+/* Rows of 24 numbers and of one class or three; rows that go together and one that is left. */
+static void loops_give_the_same_bits_in_every_instruction_set(void **state) {
+    (void)state;
+    enum { N = 9, K = 3, SIZE = 24 };
+    const graft_probe_loops *fast = graft_probe_loops_choose(), *base = &graft_probe_base;
+    double x[N * SIZE], w[K * SIZE], z[2][N * K], g[2][K * SIZE] = {{0}};
+    graft_rng rng = graft_rng_at(1, 2, 3, GRAFT_RNG_BOOTSTRAP);
+    for (int i = 0; i < N * SIZE; i++) x[i] = (double)graft_rng_normal(&rng);
+    for (int i = 0; i < K * SIZE; i++) w[i] = (double)graft_rng_normal(&rng);
+    for (int k = 1; k <= K; k += 2) {
+        for (int i = 0; i < 2; i++) {
+            (i ? fast : base)->logits(z[i], x, w, N, k, SIZE);
+            (i ? fast : base)->gather(g[i], x, z[i], N, k, SIZE);
+        }
+        assert_memory_equal(z[0], z[1], sizeof(double) * (size_t)(N * k));
+        assert_memory_equal(g[0], g[1], sizeof g[0]);
+        for (int i = 0; i < N * k; i++) {
+            double sum = 0;
+            for (int j = 0; j < SIZE; j++) sum += x[i / k * SIZE + j] * w[i % k * SIZE + j];
+            assert_true(fabs(sum - z[0][i]) < 1e-12 * SIZE);
+        }
+    }
+    assert_true(base->dot(x, w, SIZE) == fast->dot(x, w, SIZE));
+}
+
 static void features_that_are_no_numbers_are_refused(void **state) {
     room *r = *state;
     const float bad[4] = {1, NAN, 3, 4}, zero[4] = {0};
@@ -200,6 +244,8 @@ int main(void) {
         cmocka_unit_test(products_need_no_library),
         cmocka_unit_test(without_the_library_it_is_said_what_to_install),
         room_test(features_that_are_no_numbers_are_refused),
+        room_test(folds_run_at_once_with_the_same_bits),
+        cmocka_unit_test(loops_give_the_same_bits_in_every_instruction_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

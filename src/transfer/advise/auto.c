@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { MOST = 500, FEWEST = 20, MOST_PICTURES = 20000, MOST_CLASSES = 100 };
+enum { FEWEST = 20, MOST_PICTURES = 20000, MOST_CLASSES = 100 };
 
 /* Whether looking is worth its while: above these numbers all layers train whatever the features are. */
 static bool is_asked(const graft_job *j, bool chooses) {
@@ -84,7 +84,6 @@ static const char *choose(const graft_job *j, const graft_model_evidence *e, con
 
 int graft_job_look(const char **plan, graft_job *j, graft_err *err) {
     const graft_evidence_options o = {.dtype = GRAFT_PRECISION_FP32,
-                                      .most = MOST,
                                       .use_cache = j->options.cache_variants >= 0,
                                       .model_path = j->model_path};
     const char *plans[GRAFT_MOST_BOUNDARIES + 1];

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As many for whoever asks, so that fit, compare and advise say the same of the same data. Of 5,452 questions
+ * of TREC 500 would halve what judging costs, two seconds with all-MiniLM-L6-v2, and put its head, which
+ * learns from so few then, five points lower. */
 enum { MOST = 1000, A_CLASS = 5 };
 /* Multiply-adds of one look at all samples, above which the probe is made with one weight decay and three
  * folds. */
@@ -118,10 +121,12 @@ static int take_source(gathering *g, graft_err *err) {
     return 0;
 }
 
-static int probe(graft_probe_result *out, const graft_labelled *f, graft_err *err) {
+static int probe(graft_probe_result *out, const gathering *g, const graft_labelled *f, graft_err *err) {
     bool is_long = (double)f->n * (double)f->rank * (double)f->k > LONG_PROBE;
-    const graft_probe_options o = {
-        .decay = is_long ? 1e-3 : 0.0, .folds = is_long ? 3 : 0, .tolerance = is_long ? 5e-4 : 0.0};
+    const graft_probe_options o = {.decay = is_long ? 1e-3 : 0.0,
+                                   .folds = is_long ? 3 : 0,
+                                   .tolerance = is_long ? 5e-4 : 0.0,
+                                   .threads = graft_env_threads(g->env)};
     return graft_probe_cross_validate(out, f, &o, err);
 }
 
@@ -139,7 +144,7 @@ static int judge_boundary(gathering *g, size_t i, graft_labelled *above, graft_e
     if (!x || !b->plan || !b->scores) return graft_err_nomem(err);
     int rc = graft_labelled_make(&f, g->scratch, x, g->n, b->width, g->y, graft_data_n_classes(g->data),
                                  g->source, (int64_t)g->taps.logits.width, err);
-    if (rc == 0) rc = probe(&b->probe, &f, err);
+    if (rc == 0) rc = probe(&b->probe, g, &f, err);
     if (rc == 0) rc = graft_knn_accuracy(&b->knn, NULL, &f, err);
     for (size_t s = 0; s < n_rows && rc == 0; s++) {
         b->scores[s] = NAN;
@@ -165,7 +170,7 @@ static int judge_input(gathering *g, graft_err *err) {
     }
     int rc = graft_labelled_make(&f, g->scratch, x, g->n, width, g->y, graft_data_n_classes(g->data), NULL, 0,
                                  err);
-    return rc == 0 ? probe(&g->e->input, &f, err) : rc;
+    return rc == 0 ? probe(&g->e->input, g, &f, err) : rc;
 }
 
 static int gather(gathering *g, graft_err *err) {

@@ -1,7 +1,7 @@
 /* Multinomial logistic regression, minimised by L-BFGS (Liu and Nocedal 1989) that starts from the curvature
  * which the principal coordinates give away: along axis j it is about squares[j] / n times the variance of an
  * answer. A dozen steps then do where plain steps would take hundreds. */
-#include "transfer/advise/linalg.h"
+#include "transfer/advise/probe_loops.h"
 #include "transfer/advise/scores.h"
 
 #include <math.h>
@@ -11,40 +11,48 @@
 enum { MEMORY = 8, MOST_STEPS = 200, N_DECAYS = 4 };
 static const double decays[N_DECAYS] = {1e-1, 1e-2, 1e-3, 1e-4};
 
-/* One training set and where its minimum was looked for. A row of x ends in a 1, whose weights do not decay.
- */
+/* One training set and where its minimum was looked for. A row of x ends in a 1, whose weights do not decay,
+ * and zeros up to whole lanes. */
 typedef struct problem {
-    int64_t n, d, k, size; /* size = d k: weights, row j those of column j */
-    const double *x;       /* [n, d] */
+    const graft_probe_loops *loops;
+    int64_t n, d, stride, k, size; /* size = k stride: weights, row c those of class c */
+    const double *x;               /* [n, stride] */
     const int32_t *y;
-    double decay, *scale; /* [d] inverse curvature */
+    double decay, *scale; /* [stride] inverse curvature */
     double *logits;       /* [n, k] room; after a look the derivative by the logits */
 } problem;
+
+/* Rows that stay in the processor's cache between their logits and their part of the gradient. */
+enum { BLOCK = 32 };
+
+/* z [k] of class y becomes the derivative of weight times the loss, which is returned. */
+static double derive(double *z, int64_t k, int32_t y, double weight) {
+    double most = z[0], sum = 0, own = z[y];
+    for (int64_t c = 1; c < k; c++) most = fmax(most, z[c]);
+    for (int64_t c = 0; c < k; c++) sum += z[c] = exp(z[c] - most);
+    for (int64_t c = 0; c < k; c++) z[c] *= weight / sum;
+    z[y] -= weight;
+    return weight * (log(sum) + most - own);
+}
 
 /* Loss and gradient at w. */
 static double look(problem *p, const double *w, double *gradient) {
     double loss = 0, weight = 1.0 / (double)p->n;
-    graft_product(p->logits, p->x, false, w, false, p->n, p->k, p->d);
-    for (int64_t i = 0; i < p->n; i++) {
-        double *z = p->logits + i * p->k, most = z[0], sum = 0, own = z[p->y[i]];
-        for (int64_t c = 1; c < p->k; c++) most = fmax(most, z[c]);
-        for (int64_t c = 0; c < p->k; c++) sum += z[c] = exp(z[c] - most);
-        loss += weight * (log(sum) + most - own);
-        for (int64_t c = 0; c < p->k; c++) z[c] *= weight / sum;
-        z[p->y[i]] -= weight;
+    memset(gradient, 0, (size_t)p->size * sizeof *gradient);
+    for (int64_t at = 0; at < p->n; at += BLOCK) {
+        int64_t n = at + BLOCK < p->n ? BLOCK : p->n - at;
+        const double *x = p->x + at * p->stride;
+        double *z = p->logits + at * p->k;
+        p->loops->logits(z, x, w, n, p->k, p->stride);
+        for (int64_t i = 0; i < n; i++) loss += derive(z + i * p->k, p->k, p->y[at + i], weight);
+        p->loops->gather(gradient, x, z, n, p->k, p->stride);
     }
-    graft_product(gradient, p->x, true, p->logits, false, p->d, p->k, p->n);
-    for (int64_t j = 0; j < (p->d - 1) * p->k; j++) {
-        loss += 0.5 * p->decay * w[j] * w[j];
-        gradient[j] += p->decay * w[j];
-    }
+    for (int64_t c = 0; c < p->k; c++)
+        for (int64_t j = c * p->stride; j < c * p->stride + p->d - 1; j++) {
+            loss += 0.5 * p->decay * w[j] * w[j];
+            gradient[j] += p->decay * w[j];
+        }
     return loss;
-}
-
-static double dot(const double *a, const double *b, int64_t n) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
 }
 
 /* What the last steps taught: step and change of the gradient, and 1 / (step . change). */
@@ -61,14 +69,14 @@ static void choose_direction(const problem *p, const memory *m, const double *gr
     for (int64_t i = 0; i < p->size; i++) direction[i] = -gradient[i];
     for (int64_t l = m->n - 1; l >= first; l--) {
         int64_t at = l % MEMORY;
-        alpha[at] = m->rho[at] * dot(m->steps + at * p->size, direction, p->size);
+        alpha[at] = m->rho[at] * p->loops->dot(m->steps + at * p->size, direction, p->size);
         for (int64_t i = 0; i < p->size; i++) direction[i] -= alpha[at] * m->changes[at * p->size + i];
     }
-    for (int64_t j = 0; j < p->d; j++)
-        for (int64_t c = 0; c < p->k; c++) direction[j * p->k + c] *= p->scale[j];
+    for (int64_t c = 0; c < p->k; c++)
+        for (int64_t j = 0; j < p->stride; j++) direction[c * p->stride + j] *= p->scale[j];
     for (int64_t l = first; l < m->n; l++) {
         int64_t at = l % MEMORY;
-        double beta = m->rho[at] * dot(m->changes + at * p->size, direction, p->size);
+        double beta = m->rho[at] * p->loops->dot(m->changes + at * p->size, direction, p->size);
         for (int64_t i = 0; i < p->size; i++) direction[i] += (alpha[at] - beta) * m->steps[at * p->size + i];
     }
 }
@@ -77,7 +85,7 @@ static void choose_direction(const problem *p, const memory *m, const double *gr
  * no longer falls. */
 static bool go(problem *p, memory *m, double *w, double *gradient, double *loss, const double *direction,
                double *tried, double *new_gradient) {
-    double slope = dot(gradient, direction, p->size), length = 1.0, at = *loss;
+    double slope = p->loops->dot(gradient, direction, p->size), length = 1.0, at = *loss;
     if (!(slope < 0)) return false;
     for (int halvings = 0; halvings < 30; halvings++, length *= 0.5) {
         for (int64_t i = 0; i < p->size; i++) tried[i] = w[i] + length * direction[i];
@@ -91,7 +99,7 @@ static bool go(problem *p, memory *m, double *w, double *gradient, double *loss,
         step[i] = tried[i] - w[i];
         change[i] = new_gradient[i] - gradient[i];
     }
-    double curvature = dot(step, change, p->size);
+    double curvature = p->loops->dot(step, change, p->size);
     if (curvature > 0) {
         m->rho[place] = 1.0 / curvature;
         m->n++;
@@ -122,16 +130,23 @@ static void minimise(problem *p, double *w, double tolerance, double *room) {
 typedef struct crossing {
     const graft_labelled *f;
     const graft_probe_options *o;
-    int64_t folds, d;
+    int64_t folds, stride;
     int64_t *fold; /* [n] of each example; -1: it only trains */
-    double *x;     /* [n, d] training rows, then those asked */
-    int32_t *y;
-    double *scale, *logits, *w, *room;
-    double loss[N_DECAYS];
-    int64_t right[N_DECAYS], asked;
+    double scale;
     int n_decays;
     const double *decays;
 } crossing;
+
+/* One fold: its rows, and what came of them. */
+typedef struct fold {
+    double *x; /* [n, stride] training rows, then those asked */
+    int32_t *y;
+    double *scale, *logits, *w, *room;
+    int64_t n_train;
+    double loss[N_DECAYS];
+    int64_t right[N_DECAYS], asked;
+    bool failed; /* for lack of memory */
+} fold;
 
 static void assign_folds(crossing *x) {
     const graft_labelled *f = x->f;
@@ -142,73 +157,94 @@ static void assign_folds(crossing *x) {
     }
 }
 
-/* Training rows first, then the ones asked; returns how many train. */
-static int64_t take_rows(crossing *x, int64_t fold, double scale) {
+static void take_rows(fold *o, const crossing *x, int64_t number) {
     const graft_labelled *f = x->f;
     int64_t at[2] = {0, 0};
-    for (int64_t i = 0; i < f->n; i++) at[1] += x->fold[i] != fold;
-    int64_t n_train = at[1];
+    for (int64_t i = 0; i < f->n; i++) at[1] += x->fold[i] != number;
+    o->n_train = at[1];
     for (int64_t i = 0; i < f->n; i++) {
-        int64_t to = at[x->fold[i] == fold]++;
-        double *row = x->x + to * x->d;
-        for (int64_t j = 0; j < f->rank; j++) row[j] = (f->t[i * f->rank + j] - f->mean[j]) * scale;
+        int64_t to = at[x->fold[i] == number]++;
+        double *row = o->x + to * x->stride;
+        for (int64_t j = 0; j < f->rank; j++) row[j] = (f->t[i * f->rank + j] - f->mean[j]) * x->scale;
         row[f->rank] = 1.0;
-        x->y[to] = f->y[i];
+        o->y[to] = f->y[i];
     }
-    return n_train;
 }
 
-static void ask(crossing *x, int64_t n_train, int decay) {
-    const graft_labelled *f = x->f;
-    int64_t n = f->n - n_train, k = f->k;
-    graft_product(x->logits, x->x + n_train * x->d, false, x->w, false, n, k, x->d);
+static void ask(fold *o, const problem *p, int64_t n, int decay) {
+    p->loops->logits(o->logits, o->x + o->n_train * p->stride, o->w, n, p->k, p->stride);
     for (int64_t i = 0; i < n; i++) {
-        const double *z = x->logits + i * k;
+        const double *z = o->logits + i * p->k;
         int64_t best = 0;
         double sum = 0;
-        for (int64_t c = 1; c < k; c++)
+        for (int64_t c = 1; c < p->k; c++)
             if (z[c] > z[best]) best = c;
-        for (int64_t c = 0; c < k; c++) sum += exp(z[c] - z[best]);
-        x->loss[decay] += log(sum) + z[best] - z[x->y[n_train + i]];
-        x->right[decay] += best == x->y[n_train + i];
+        for (int64_t c = 0; c < p->k; c++) sum += exp(z[c] - z[best]);
+        o->loss[decay] += log(sum) + z[best] - z[o->y[o->n_train + i]];
+        o->right[decay] += best == o->y[o->n_train + i];
     }
-    if (decay == 0) x->asked += n;
+    o->asked = n;
 }
 
-static void run_fold(crossing *x, int64_t fold, double scale) {
+static void try_decays(fold *o, const crossing *x) {
     const graft_labelled *f = x->f;
-    int64_t n_train = take_rows(x, fold, scale);
-    if (n_train == 0 || n_train == f->n) return;
-    problem p = {.n = n_train,
-                 .d = x->d,
+    problem p = {.loops = graft_probe_loops_choose(),
+                 .n = o->n_train,
+                 .d = f->rank + 1,
+                 .stride = x->stride,
                  .k = f->k,
-                 .size = x->d * f->k,
-                 .x = x->x,
-                 .y = x->y,
-                 .scale = x->scale,
-                 .logits = x->logits};
-    memset(x->w, 0, (size_t)p.size * sizeof *x->w);
+                 .size = f->k * x->stride,
+                 .x = o->x,
+                 .y = o->y,
+                 .scale = o->scale,
+                 .logits = o->logits};
     double k = (double)f->k, spread = (k - 1.0) / (k * k);
     for (int i = 0; i < x->n_decays; i++) {
         p.decay = x->decays[i];
         for (int64_t j = 0; j < f->rank; j++)
-            x->scale[j] = 1.0 / (spread * f->squares[j] * scale * scale / (double)f->n + p.decay);
-        x->scale[f->rank] = 1.0 / fmax(spread, 1e-6);
-        minimise(&p, x->w, x->o->tolerance > 0 ? x->o->tolerance : 1e-4, x->room);
-        ask(x, n_train, i);
+            o->scale[j] = 1.0 / (spread * f->squares[j] * x->scale * x->scale / (double)f->n + p.decay);
+        o->scale[f->rank] = 1.0 / fmax(spread, 1e-6);
+        minimise(&p, o->w, x->o->tolerance > 0 ? x->o->tolerance : 1e-4, o->room);
+        ask(o, &p, f->n - o->n_train, i);
     }
 }
 
-static void conclude(graft_probe_result *out, const crossing *x) {
+static void run_fold(fold *o, const crossing *x, int64_t number) {
+    graft_arena *arena = graft_arena_new(NULL);
+    size_t n = (size_t)x->f->n, stride = (size_t)x->stride, size = stride * (size_t)x->f->k;
+    if (arena) {
+        o->x = graft_arena_array(arena, n * stride, sizeof *o->x);
+        o->y = graft_arena_array(arena, n, sizeof *o->y);
+        o->scale = graft_arena_array(arena, stride, sizeof *o->scale);
+        o->logits = graft_arena_array(arena, n * (size_t)x->f->k, sizeof *o->logits);
+        o->w = graft_arena_array(arena, size, sizeof *o->w);
+        o->room = graft_arena_array(arena, (4 + 2 * MEMORY) * size, sizeof *o->room);
+    }
+    o->failed = !o->x || !o->y || !o->scale || !o->logits || !o->w || !o->room;
+    if (!o->failed) take_rows(o, x, number);
+    if (!o->failed && o->n_train > 0 && o->n_train < x->f->n) try_decays(o, x);
+    graft_arena_free(arena);
+}
+
+static void conclude(graft_probe_result *out, const crossing *x, const fold *folds) {
+    double loss[N_DECAYS] = {0};
+    int64_t right[N_DECAYS] = {0}, asked = 0;
     int best = 0;
+    for (int64_t i = 0; i < x->folds; i++) {
+        asked += folds[i].asked;
+        for (int k = 0; k < x->n_decays; k++) {
+            loss[k] += folds[i].loss[k];
+            right[k] += folds[i].right[k];
+        }
+    }
     for (int i = 1; i < x->n_decays; i++)
-        if (x->loss[i] < x->loss[best]) best = i;
-    double n = (double)x->asked, accuracy = n > 0 ? (double)x->right[best] / n : NAN;
+        if (loss[i] < loss[best]) best = i;
+    double n = (double)asked, accuracy = n > 0 ? (double)right[best] / n : NAN;
     *out = (graft_probe_result){.accuracy = accuracy,
-                                .log_loss = n > 0 ? x->loss[best] / n : NAN,
+                                .log_loss = n > 0 ? loss[best] / n : NAN,
                                 .error = sqrt(accuracy * (1.0 - accuracy) / n),
                                 .decay = x->decays[best],
-                                .n = x->asked};
+                                .n = asked};
     for (int64_t c = 0; c < x->f->k; c++) out->n_alone += x->f->counts[c] == 1;
 }
 
@@ -222,27 +258,23 @@ static double unit_scale(const graft_labelled *f) {
 int graft_probe_cross_validate(graft_probe_result *out, const graft_labelled *f,
                                const graft_probe_options *options, graft_err *err) {
     static const graft_probe_options none = {0};
-    crossing x = {.f = f, .o = options ? options : &none, .d = f->rank + 1};
+    crossing x = {.f = f, .o = options ? options : &none, .scale = unit_scale(f)};
     graft_arena *arena = graft_arena_new(NULL);
-    size_t n = (size_t)f->n, size = (size_t)(x.d * f->k);
     if (!arena) return graft_err_nomem(err);
     x.folds = x.o->folds > 0 ? x.o->folds : 5;
+    x.stride = (f->rank / GRAFT_PROBE_LANES + 1) * GRAFT_PROBE_LANES;
     x.n_decays = x.o->decay > 0 ? 1 : N_DECAYS;
     x.decays = x.o->decay > 0 ? &x.o->decay : decays;
-    x.fold = graft_arena_array(arena, n, sizeof *x.fold);
-    x.x = graft_arena_array(arena, n * (size_t)x.d, sizeof *x.x);
-    x.y = graft_arena_array(arena, n, sizeof *x.y);
-    x.scale = graft_arena_array(arena, (size_t)x.d, sizeof *x.scale);
-    x.logits = graft_arena_array(arena, n * (size_t)f->k, sizeof *x.logits);
-    x.w = graft_arena_array(arena, size, sizeof *x.w);
-    x.room = graft_arena_array(arena, (4 + 2 * MEMORY) * size, sizeof *x.room);
-    bool ok = x.fold && x.x && x.y && x.scale && x.logits && x.w && x.room;
+    x.fold = graft_arena_array(arena, (size_t)f->n, sizeof *x.fold);
+    fold *folds = graft_arena_array(arena, (size_t)x.folds, sizeof *folds);
+    bool ok = x.fold && folds;
     if (ok) {
-        double scale = unit_scale(f);
         assign_folds(&x);
-        for (int64_t i = 0; i < x.folds; i++) run_fold(&x, i, scale);
-        conclude(out, &x);
+#pragma omp parallel for num_threads(x.o->threads > 0 ? x.o->threads : 1) schedule(dynamic, 1)
+        for (int64_t i = 0; i < x.folds; i++) run_fold(&folds[i], &x, i);
+        for (int64_t i = 0; i < x.folds; i++) ok = ok && !folds[i].failed;
     }
+    if (ok) conclude(out, &x, folds);
     graft_arena_free(arena);
     return ok ? 0 : graft_err_nomem(err);
 }

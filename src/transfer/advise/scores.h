@@ -49,6 +49,7 @@ typedef struct graft_probe_options {
     int64_t folds;    /* 0: 5 */
     double tolerance; /* of the gradient's largest entry; 0: 1e-4 */
     double decay;     /* of the weights; 0: the best of 1e-1, 1e-2, 1e-3, 1e-4 by log loss */
+    int threads;      /* folds at once; 0: one. The result is the same */
 } graft_probe_options;
 
 /** What a linear head would reach, by stratified cross-validation. */

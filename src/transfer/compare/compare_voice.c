@@ -47,6 +47,7 @@ static void voice_progress(void *user, const graft_progress *p) {
     if (!leads) return;
     snprintf(phase, sizeof phase, "%s: %s", v->what, p->phase);
     named.phase = phase;
+    named.epoch = NULL; /* the curves of many runs would be drawn as one */
     graft_env_progress(all->outer, &named);
 }
 

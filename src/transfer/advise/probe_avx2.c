@@ -1,0 +1,2 @@
+#define PROBE_TABLE graft_probe_avx2
+#include "transfer/advise/probe_body.h"
