@@ -179,6 +179,10 @@ typedef struct graft_adapter {
  * EINTERNAL where an adapter finds no such layer. low_rank.c */
 int graft_graph_adapt(graft_graph **out, graft_arena *arena, const graft_graph *g,
                       const graft_adapter *adapters, size_t n, graft_err *err);
+/** Before the gradient is added and anything is fused: where one token of each text is read in the end, the
+ * layers before that are computed for it alone. Dropouts go first where they go (without_dropout).
+ * chosen_rows.c */
+int graft_graph_choose_rows(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
 int graft_graph_subsample(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads

@@ -171,6 +171,12 @@ void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i
  * step's number of threads; what a piece computes may not depend on it. */
 void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, size_t i, size_t thread));
 
+/** Clears the rows of a result (`rows`, row_size bytes each) that belong to no sample's span. Where spans are
+ * not in order, rows that are computed later are cleared too. */
+void graft_cpu_clear_rest(void *result, size_t row_size, const graft_cpu_own *own,
+                          graft_tokens (*tokens_of)(const graft_cpu_own *own, size_t sample), size_t samples,
+                          size_t rows);
+
 /** The version of own kernels that the processor of a lowering runs: `kernels` names the tables
  * <kernels>_base, _avx2 and _avx512; elsewhere than on x86-64 there is the first alone. */
 #if defined(__x86_64__)

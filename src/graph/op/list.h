@@ -31,6 +31,8 @@ GRAFT_OP(dropout_grad)       /* dy, seed -> dx */
 GRAFT_OP(drop_path)          /* x, seed, spans? -> y; attr graft_dropout_attr */
 GRAFT_OP(attention)          /* q, k, v, spans, seed? -> y, lse (T,heads) */
 GRAFT_OP(attention_grad)     /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
+GRAFT_OP(attention_one)      /* q (N,D), k, v, spans, seed? -> y (N,D), lse (N,heads) */
+GRAFT_OP(attention_one_grad) /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
 GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
 GRAFT_OP(cross_entropy_grad) /* dloss?, probabilities, target, weight -> dlogits */
 GRAFT_OP(bce_logits)         /* logits, target, weight -> loss */
