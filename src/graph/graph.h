@@ -175,7 +175,8 @@ typedef struct graft_adapter {
     double dropout; /* of what `a` reads; 0: none */
 } graft_adapter;
 /** Every linear layer W x + b and every convolution whose weight an adapter names gives W x + b + scale B (A
- * x), a convolution's A having its kernel, stride and padding. g is neither fused nor has it a gradient;
+ * x), a convolution's A having its kernel, stride and padding; a small one is computed with W + scale B A.
+ * g is neither fused nor has it a gradient;
  * EINTERNAL where an adapter finds no such layer. low_rank.c */
 int graft_graph_adapt(graft_graph **out, graft_arena *arena, const graft_graph *g,
                       const graft_adapter *adapters, size_t n, graft_err *err);

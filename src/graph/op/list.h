@@ -51,6 +51,8 @@ GRAFT_OP(spectral_tail_grad) /* dloss?, tail -> dx */
 GRAFT_OP(sgd)                /* w, dw, velocity?, lr, g_scale? -> w', velocity' (without momentum one 0) */
 GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
 GRAFT_OP(clip_scale)         /* gradients... -> scale */
+GRAFT_OP(merged_weight)      /* w, a, b -> w + scale b a; attr graft_scale_attr */
+GRAFT_OP(merged_weight_grad) /* dy, a, b -> da, db */
 GRAFT_OP(lerp)               /* a, b, share -> (1 - share) a + share b */
 GRAFT_OP(pull)               /* dw, w, w0 -> dw + alpha (w - w0); attr graft_pull_attr {alpha} */
 

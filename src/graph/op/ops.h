@@ -139,6 +139,10 @@ graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
 /* scale.c */
 /** factor x, of any shape. */
 graft_value graft_scale(graft_graph *g, graft_value x, double factor);
+/* merged_weight.c */
+/** w + scale b a: w and a are (O,...) and (R,...) with equal dims past the first, b is (O,R), with further
+ * dims of 1 where w has more than two. */
+graft_value graft_merged_weight(graft_graph *g, graft_value w, graft_value a, graft_value b, double scale);
 /* reshape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
