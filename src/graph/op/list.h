@@ -8,7 +8,7 @@ GRAFT_OP(conv2d)           /* x, w, b?, residual? -> y */
 GRAFT_OP(conv2d_dx)        /* dy, w, x (shape only) -> dx */
 GRAFT_OP(conv2d_dw)        /* x, dy, w (shape only) -> dw, db */
 GRAFT_OP(linear)           /* x, w, b?, residual? -> y; attr graft_linear_attr */
-GRAFT_OP(linear_dx)        /* dy, w -> dx */
+GRAFT_OP(linear_dx)        /* dy, w, sum? -> dx + sum */
 GRAFT_OP(linear_dw)        /* x, dy -> dw, db */
 GRAFT_OP(batch_norm)       /* x, gamma, beta, mean, var -> y; attr relu */
 GRAFT_OP(batch_norm_grad)  /* x, dy, gamma, beta (shape only), mean, var -> dx, dgamma, dbeta */
