@@ -131,6 +131,9 @@ bool graft_cpu_can_split(graft_lowering *l, graft_value v);
 /** Wants v as an operand: frozen weights are packed once, all else once a step for all its readers. */
 int graft_cpu_want_split(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
                          graft_err *err);
+/** The same for frozen weights that are kept in C order and packed in each step. */
+int graft_cpu_want_split_anew(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
+                              graft_err *err);
 
 /** c (m, n) = act(a b + bias + residual): operands, then float32 in C order; GRAFT_NONE: there is none. */
 typedef struct graft_cpu_split {

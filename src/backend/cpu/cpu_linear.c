@@ -96,6 +96,22 @@ static bool is_split(graft_lowering *l, const graft_linear_attr *a, graft_value 
            graft_cpu_split_pays(l, m, n, k) && graft_cpu_can_split(l, left) && graft_cpu_can_split(l, right);
 }
 
+/* The weights of a split product of so many rows. Frozen ones that training reads in two ways, as forward
+ * product and input gradient do, would be kept twice; where rows are many they are kept once, in C order, and
+ * packed in every step: an element costs as much to pack as it costs to multiply with some thirty rows. */
+static int want_split_weights(graft_lowering *l, graft_value w, graft_split_way way, int64_t rows,
+                              graft_buffer *out, graft_err *err) {
+    enum { MANY = 512 };
+    dnnl_memory_desc_t md;
+    if (!graft_lower_is_frozen(l, w) || rows < MANY) return graft_cpu_want_split(l, w, way, out, err);
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, w), false, err);
+    if (rc < 0) return rc;
+    const graft_layout stored = graft_cpu_layout(md, GRAFT_F32);
+    bool anew = graft_lower_is_packed(l, w, &stored) || (graft_lower_is_read_by(l, w, &graft_op_linear) &&
+                                                         graft_lower_is_read_by(l, w, &graft_op_linear_dx));
+    return anew ? graft_cpu_want_split_anew(l, w, way, out, err) : graft_cpu_want_split(l, w, way, out, err);
+}
+
 /* ---- Forward ---------------------------------------------------------------------------------------------- */
 
 /* Where the result goes. A residual, or the sum that a gradient joins, is summed onto in its own place when
@@ -126,7 +142,8 @@ static int split_forward(graft_lowering *l, const graft_node *n, graft_err *err)
                          .act = a->act};
     int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
     if (rc == 0)
-        rc = graft_cpu_want_split(l, n->in[1], a->in_out ? GRAFT_SPLIT_B : GRAFT_SPLIT_B_TURNED, &p.b, err);
+        rc =
+            want_split_weights(l, n->in[1], a->in_out ? GRAFT_SPLIT_B : GRAFT_SPLIT_B_TURNED, p.m, &p.b, err);
     if (rc == 0 && n->in[2] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[2], &p.bias, err);
     if (rc == 0 && n->in[3] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[3], &p.residual, err);
     if (rc == 0 && n->in[3] != GRAFT_NONE)
@@ -183,7 +200,8 @@ static int split_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
         .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = dys->dims[0], .n = dxs->dims[1], .k = dys->dims[1]};
     int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
     if (rc == 0)
-        rc = graft_cpu_want_split(l, n->in[1], a->in_out ? GRAFT_SPLIT_B_TURNED : GRAFT_SPLIT_B, &p.b, err);
+        rc =
+            want_split_weights(l, n->in[1], a->in_out ? GRAFT_SPLIT_B_TURNED : GRAFT_SPLIT_B, p.m, &p.b, err);
     if (rc == 0 && n->in[2] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[2], &p.residual, err);
     if (rc == 0 && n->in[2] != GRAFT_NONE)
         rc = graft_cpu_take_rows(l, n, 0, p.residual, GRAFT_F32, &p.c, err);
