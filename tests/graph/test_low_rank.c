@@ -122,6 +122,41 @@ static void adapters_are_merged_into_small_convolutions_without_dropout(void **s
     assert_false(is_merged(*state, 256, 0));
 }
 
+/* A net whose norms are frozen, with adapters in its convolutions: folded, its logits and gradients stay. */
+static void frozen_norms_fold_into_weights_with_merged_adapters(void **state) {
+    graft_arena *arena = *state;
+    graft_graph *plain = small_net_new(arena), *folded = NULL;
+    graft_adapter adapters[GRAFT_COUNT(weights)];
+    size_t norms[2] = {0}, scaled = 0;
+    make_adapters(arena, plain, weights, GRAFT_COUNT(weights), adapters);
+    small_net_loss(plain);
+    graft_graph *g = adapt(arena, plain, adapters, GRAFT_COUNT(weights));
+    assert_int_equal(graft_graph_fold(&folded, arena, g, NULL), 0);
+    const graft_graph *both[] = {g, folded};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < graft_graph_n_nodes(both[k]); i++) {
+            norms[k] += graft_graph_node_at(both[k], i)->op == &graft_op_batch_norm;
+            scaled += graft_graph_node_at(both[k], i)->op == &graft_op_scale_rows;
+        }
+    assert_int_equal(norms[0], 6);
+    assert_int_equal(norms[1], 0);
+    assert_int_equal(scaled, 3);
+    evaluate_binding x[3];
+    evaluation before = evaluate(arena, g, BATCH, x, small_net_bind(arena, BATCH, x)),
+               after = evaluate(arena, folded, BATCH, x, 3);
+    int64_t count;
+    const double *z = evaluation_of(&before, g, "logits", &count);
+    assert_true(evaluate_difference(evaluation_of(&after, folded, "logits", NULL), z, count) < 1e-12);
+    graft_value wrt[MOST], gradients[MOST];
+    size_t n = 0;
+    for (size_t i = 0; i < GRAFT_COUNT(weights); i++) {
+        wrt[n++] = graft_graph_find(folded, adapters[i].a);
+        wrt[n++] = graft_graph_find(folded, adapters[i].b);
+    }
+    assert_int_equal(graft_graph_grad(folded, graft_graph_find(folded, "loss"), wrt, n, gradients, NULL), 0);
+    small_net_check_slope(arena, folded, BATCH, wrt, gradients, n);
+}
+
 /* w + scale b a in the place of the layer's weight, and no adapter. */
 static void an_adapter_adds_a_low_rank_matrix_to_the_weight(void **state) {
     graft_arena *arena = *state;
@@ -189,6 +224,7 @@ int main(void) {
         TEST(gradients_of_merged_adapters_match_finite_differences),
         TEST(so_do_those_of_adapters_beside_their_layers),
         TEST(adapters_are_merged_into_small_convolutions_without_dropout),
+        TEST(frozen_norms_fold_into_weights_with_merged_adapters),
         TEST(an_adapter_adds_a_low_rank_matrix_to_the_weight),
         TEST(each_adapter_drops_for_itself),
         TEST(an_adapter_without_its_layer_is_an_error),

@@ -115,3 +115,27 @@ int graft_cpu_merged_weight_grad(graft_lowering *l, const graft_node *n, graft_e
     if (rc == 0 && graft_lower_is_used(l, n->out[1])) rc = emit_db(l, n, &p, scale, err);
     return rc;
 }
+
+/* ---- Rows times factors ----------------------------------------------------------------------------------- */
+
+/* buffers: x, factor, y; as small as an adapter is, and so left to one thread */
+static int run_scale_rows(void *self) {
+    const graft_cpu_own *own = self;
+    const size_t width = *(const size_t *)own->attr;
+    const float *x = own->data[0], *factor = own->data[1];
+    float *y = own->data[2];
+    for (size_t o = 0; o < own->count / width; o++)
+        for (size_t i = 0; i < width; i++) y[o * width + i] = factor[o] * x[o * width + i];
+    return 0;
+}
+
+int graft_cpu_scale_rows(graft_lowering *l, const graft_node *n, graft_err *err) {
+    const graft_shape *shape = graft_lower_shape(l, n->in[0]);
+    size_t width = 1;
+    for (int d = 1; d < shape->rank; d++) width *= (size_t)shape->dims[d];
+    graft_cpu_own own = {.n_buffers = 3, .count = (size_t)shape->dims[0] * width, .attr = &width};
+    int rc = graft_cpu_want_plain(l, n->in[0], &own.buffers[0], err);
+    if (rc == 0) rc = graft_cpu_want_plain(l, n->in[1], &own.buffers[1], err);
+    if (rc == 0) rc = graft_cpu_new_plain(l, n->out[0], &own.buffers[2], err);
+    return rc < 0 ? rc : graft_cpu_emit_own(l, "scale_rows", run_scale_rows, own, sizeof width, err);
+}

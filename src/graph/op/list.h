@@ -53,6 +53,7 @@ GRAFT_OP(adam)               /* w, dw, m, v, lr, step, g_scale? -> w', m', v' */
 GRAFT_OP(clip_scale)         /* gradients... -> scale */
 GRAFT_OP(merged_weight)      /* w, a, b -> w + scale b a; attr graft_scale_attr */
 GRAFT_OP(merged_weight_grad) /* dy, a, b -> da, db */
+GRAFT_OP(scale_rows)         /* x, factor -> y */
 GRAFT_OP(lerp)               /* a, b, share -> (1 - share) a + share b */
 GRAFT_OP(pull)               /* dw, w, w0 -> dw + alpha (w - w0); attr graft_pull_attr {alpha} */
 

@@ -5,7 +5,8 @@
  *     da = scale b^T dy       db = scale dy a^T       dw = dy
  *
  * so that a layer runs once with y, and its adapter costs three small products a step, however many rows or
- * pixels the layer sees. */
+ * pixels the layer sees. scale_rows, y (O,K) = factor (O) x (O,K), is for b where a batch norm has been
+ * folded into w (fold.c). */
 #include "graph/op/rule.h"
 
 static const graft_rule_input forward_inputs[] = {{.name = "w"}, {.name = "a"}, {.name = "b"}};
@@ -123,6 +124,56 @@ const graft_op graft_op_merged_weight_grad = {
     .cases = merged_weight_cases,
     .n_cases = GRAFT_COUNT(merged_weight_cases),
 };
+
+/* ---- Rows times factors ----------------------------------------------------------------------------------- */
+
+static const graft_rule_input rows_inputs[] = {{.name = "x"}, {.name = "factor"}};
+
+static int scale_rows_shape(const graft_op_types *t, graft_err *err) {
+    int rc = graft_rule_inputs(t, rows_inputs, GRAFT_COUNT(rows_inputs), err);
+    if (rc < 0) return rc;
+    int64_t n;
+    if (t->in[0]->shape.rank < 1 || !graft_shape_count(&t->in[0]->shape, &n) ||
+        !graft_rule_is_vector(t, 1, t->in[0]->shape.dims[0]))
+        return graft_rule_fail(t, rows_inputs, err, "x must be (O,...) and factor (O)");
+    graft_rule_copy(t, 0, 0);
+    return 0;
+}
+
+static void scale_rows_gradient(graft_graph *g, const graft_node *n, const graft_value *dout,
+                                const bool *wanted, graft_value *din) {
+    if (wanted[1]) {
+        graft_graph_fail(g, GRAFT_EINTERNAL, "gradient of the factors of rows");
+        return;
+    }
+    graft_graph_node(g, &graft_op_scale_rows, NULL, (graft_value[]){dout[0], n->in[1]}, 2, &din[0]);
+}
+
+static void scale_rows_reference(const graft_op_call *c) {
+    const int64_t rows = c->out_shape[0].dims[0], n = graft_rule_count(&c->out_shape[0]);
+    for (int64_t i = 0; i < n; i++) c->out[0][i] = c->in[1][i / (n / rows)] * c->in[0][i];
+}
+
+static const graft_op_case scale_rows_cases[] = {
+    {.name = "filter", .n_in = 2, .in = {{4, {6, 3, 1, 1}}, {1, {6}}}},
+    {.name = "matrix", .n_in = 2, .in = {{2, {33, 8}}, {1, {33}}}},
+};
+const graft_op graft_op_scale_rows = {
+    .name = "scale_rows",
+    .n_out = 1,
+    .shape = scale_rows_shape,
+    .grad = scale_rows_gradient,
+    .reference = scale_rows_reference,
+    .alias = {-1, -1, -1, -1},
+    .cases = scale_rows_cases,
+    .n_cases = GRAFT_COUNT(scale_rows_cases),
+};
+
+graft_value graft_scale_rows(graft_graph *g, graft_value x, graft_value factor) {
+    graft_value y;
+    graft_graph_node(g, &graft_op_scale_rows, NULL, (graft_value[]){x, factor}, 2, &y);
+    return y;
+}
 
 graft_value graft_merged_weight(graft_graph *g, graft_value w, graft_value a, graft_value b, double scale) {
     graft_value y;

@@ -143,6 +143,8 @@ graft_value graft_scale(graft_graph *g, graft_value x, double factor);
 /** w + scale b a: w and a are (O,...) and (R,...) with equal dims past the first, b is (O,R), with further
  * dims of 1 where w has more than two. */
 graft_value graft_merged_weight(graft_graph *g, graft_value w, graft_value a, graft_value b, double scale);
+/** factor (O) times the rows of x (O,...); the factors get no gradient. */
+graft_value graft_scale_rows(graft_graph *g, graft_value x, graft_value factor);
 /* reshape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
