@@ -62,13 +62,14 @@ static int plan_memory(graft_prefix *p, graft_err *err) {
 static int prepare(graft_prefix *p, const graft_env *env, const graft_graph *g, const graft_value *boundary,
                    graft_precision dtype, graft_err *err) {
     graft_output *outputs = graft_arena_array(p->arena, p->n_values + 1, sizeof *outputs);
-    graft_graph *part = NULL, *still = NULL, *folded = NULL;
+    graft_graph *part = NULL, *still = NULL, *chosen = NULL, *folded = NULL;
     if (!outputs) return graft_err_nomem(err);
     for (size_t i = 0; i < p->n_values; i++) outputs[i] = (graft_output){p->values[i].name, boundary[i]};
     int rc = graft_graph_extract(&part, p->arena, g, NULL, NULL, 0, outputs, p->n_values, err);
     if (rc == 0) rc = graft_graph_without_dropout(&still, p->arena, part, err);
     if (rc == 0) rc = graft_graph_hash(still, &p->hash, err);
-    if (rc == 0) rc = graft_graph_fold(&folded, p->arena, still, err);
+    if (rc == 0) rc = graft_graph_choose_rows(&chosen, p->arena, still, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, p->arena, chosen, err);
     if (rc == 0) rc = graft_graph_fuse(&p->graph, p->arena, folded, err);
     if (rc == 0) rc = graft_graph_precision(p->graph, dtype, err);
     p->env = env;

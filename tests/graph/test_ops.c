@@ -400,7 +400,7 @@ static void batch_passes_through_shape_rules(void **state) {
         {&graft_op_conv2d, CONV(1, 2, 1), 4, {picture, {4, {8, 4, 3, 3}}, NONE, NONE}, NULL},
         {&graft_op_conv2d_dx, CONV(1, 1, 1), 3, {picture, {4, {4, 4, 3, 3}}, picture}, NULL},
         {&graft_op_linear, &(const graft_linear_attr){0}, 4, {flat, {2, {7, 4}}, NONE, NONE}, NULL},
-        {&graft_op_linear_dx, &(const graft_linear_attr){0}, 2, {flat, {2, {4, 3}}}, NULL},
+        {&graft_op_linear_dx, &(const graft_linear_attr){0}, 3, {flat, {2, {4, 3}}, NONE}, NULL},
         {&graft_op_layer_norm, &(const graft_layer_norm_attr){1}, 3, {flat, {1, {4}}, {1, {4}}}, NULL},
         {&graft_op_activation, &(const graft_activation_attr){GRAFT_ACT_GELU}, 1, {flat}, NULL},
         {&graft_op_unit_rows, NULL, 1, {flat}, NULL},

@@ -131,6 +131,9 @@ bool graft_cpu_can_split(graft_lowering *l, graft_value v);
 /** Wants v as an operand: frozen weights are packed once, all else once a step for all its readers. */
 int graft_cpu_want_split(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
                          graft_err *err);
+/** The same for frozen weights that are kept in C order and packed in each step. */
+int graft_cpu_want_split_anew(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
+                              graft_err *err);
 
 /** c (m, n) = act(a b + bias + residual): operands, then float32 in C order; GRAFT_NONE: there is none. */
 typedef struct graft_cpu_split {
@@ -170,6 +173,12 @@ void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i
 /** The same for pieces of unequal length: a thread takes the next one when it is free. `thread` is below the
  * step's number of threads; what a piece computes may not depend on it. */
 void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, size_t i, size_t thread));
+
+/** Clears the rows of a result (`rows`, row_size bytes each) that belong to no sample's span. Where spans are
+ * not in order, rows that are computed later are cleared too. */
+void graft_cpu_clear_rest(void *result, size_t row_size, const graft_cpu_own *own,
+                          graft_tokens (*tokens_of)(const graft_cpu_own *own, size_t sample), size_t samples,
+                          size_t rows);
 
 /** The version of own kernels that the processor of a lowering runs: `kernels` names the tables
  * <kernels>_base, _avx2 and _avx512; elsewhere than on x86-64 there is the first alone. */

@@ -3,8 +3,6 @@
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/own/attention.h"
 
-#include <string.h>
-
 static const graft_attention_kernels *choose(const graft_cpu_isa *isa, bool narrow) {
     (void)isa;
     (void)narrow;
@@ -37,22 +35,9 @@ static graft_tokens tokens_of(const graft_cpu_own *own, size_t sample) {
     return graft_tokens_of(span[0], span[1], (int64_t)d->tokens);
 }
 
-static void zero_rows(const graft_cpu_own *own, size_t buffer, size_t row_size, size_t from, size_t to) {
-    if (to > from) memset((unsigned char *)own->data[buffer] + from * row_size, 0, (to - from) * row_size);
-}
-
-/* Rows that belong to no span, in results whose rows have `row_size` bytes. Where spans are not in order,
- * rows that are computed later are zeroed too. */
 static void zero_rest(const graft_cpu_own *own, size_t buffer, size_t row_size) {
     const attention_dims *d = own->attr;
-    size_t done = 0;
-    for (size_t n = 0; n < d->n; n++) {
-        graft_tokens t = tokens_of(own, n);
-        if (t.count == 0) continue;
-        zero_rows(own, buffer, row_size, done, (size_t)t.first);
-        if ((size_t)(t.first + t.count) > done) done = (size_t)(t.first + t.count);
-    }
-    zero_rows(own, buffer, row_size, done, d->tokens);
+    graft_cpu_clear_rest(own->data[buffer], row_size, own, tokens_of, d->n, d->tokens);
 }
 
 /* Fills the table of tasks; returns their number. */

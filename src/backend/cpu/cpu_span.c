@@ -22,6 +22,7 @@ typedef struct span_dims {
 static graft_tokens tokens_of(const graft_cpu_own *own, size_t sample) {
     const span_dims *d = own->attr;
     const int32_t *span = (const int32_t *)own->data[SPANS] + 2 * sample;
+    if (d->kind == GRAFT_SPAN_PRESENT) return graft_tokens_own(span[0], span[1], (int64_t)sample);
     return graft_tokens_of(span[0], span[1], (int64_t)d->tokens);
 }
 
@@ -29,23 +30,9 @@ static size_t size_of(const span_dims *d, size_t n) {
     return n * (d->is_narrow ? sizeof(uint16_t) : sizeof(float));
 }
 
-static void clear_rows(const graft_cpu_own *own, size_t width, size_t from, size_t to) {
-    const span_dims *d = own->attr;
-    if (to > from)
-        memset(narrow_at_mut(own->data[TO], from * width, d->is_narrow), 0, size_of(d, (to - from) * width));
-}
-
-/* Rows that belong to no span. Where spans are not in order, rows that are computed later are cleared too. */
 static void clear_rest(const graft_cpu_own *own, size_t width) {
     const span_dims *d = own->attr;
-    size_t done = 0;
-    for (size_t n = 0; n < d->samples; n++) {
-        const graft_tokens t = tokens_of(own, n);
-        if (t.count == 0) continue;
-        clear_rows(own, width, done, (size_t)t.first);
-        if ((size_t)(t.first + t.count) > done) done = (size_t)(t.first + t.count);
-    }
-    clear_rows(own, width, done, d->tokens);
+    graft_cpu_clear_rest(own->data[TO], size_of(d, width), own, tokens_of, d->samples, d->tokens);
 }
 
 /* ---- Pooling ---------------------------------------------------------------------------------------------- */
@@ -110,8 +97,8 @@ static void pool(void *self, size_t i) {
     int32_t place[STRIP];
     if (s.tokens.count == 0) {
         memset(y, 0, size_of(d, s.count));
-    } else if (d->kind == GRAFT_SPAN_FIRST || d->kind == GRAFT_SPAN_LAST) {
-        const int64_t at = d->kind == GRAFT_SPAN_FIRST ? 0 : s.tokens.count - 1;
+    } else if (d->kind != GRAFT_SPAN_MEAN && d->kind != GRAFT_SPAN_MAX) {
+        const int64_t at = d->kind == GRAFT_SPAN_LAST ? s.tokens.count - 1 : 0;
         memcpy(y, row_of(d, own->data[FROM], (size_t)(s.tokens.first + at), &s), size_of(d, s.count));
     } else {
         if (d->kind == GRAFT_SPAN_MAX) {

@@ -5,7 +5,8 @@
 
 static const graft_rule_input forward_inputs[] = {
     {.name = "x"}, {.name = "w"}, {.name = "b", .optional = true}, {.name = "residual", .optional = true}};
-static const graft_rule_input dx_inputs[] = {{.name = "dy"}, {.name = "w"}};
+static const graft_rule_input dx_inputs[] = {
+    {.name = "dy"}, {.name = "w"}, {.name = "sum", .optional = true}};
 static const graft_rule_input dw_inputs[] = {{.name = "x"}, {.name = "dy"}};
 
 static bool is_matrix(const graft_shape *s) {
@@ -55,6 +56,8 @@ static int linear_dx_shape(const graft_op_types *t, graft_err *err) {
     if (!is_matrix(dy) || !is_matrix(w) || w->dims[0] < 1 || outs_of(a, w) != dy->dims[1])
         return graft_rule_fail(t, dx_inputs, err, "dy must be (N,O) and w %s", order_of(a));
     t->out_shape[0] = (graft_shape){.rank = 2, .dims = {dy->dims[0], ins_of(a, w)}};
+    if (t->in[2] && !graft_shape_equal(&t->in[2]->shape, &t->out_shape[0]))
+        return graft_rule_fail(t, dx_inputs, err, "sum must be (N,I)");
     return 0;
 }
 
@@ -82,7 +85,9 @@ static void linear_gradient(graft_graph *g, const graft_node *n, const graft_val
     }
     if (a->act == GRAFT_ACT_RELU)
         graft_graph_node(g, &graft_op_relu_grad, NULL, (graft_value[]){dout[0], n->out[0]}, 2, &dy);
-    if (wanted[0]) graft_graph_node(g, &graft_op_linear_dx, &bare, (graft_value[]){dy, n->in[1]}, 2, &din[0]);
+    if (wanted[0])
+        graft_graph_node(g, &graft_op_linear_dx, &bare, (graft_value[]){dy, n->in[1], GRAFT_NONE}, 3,
+                         &din[0]);
     if (wanted[1] || wanted[2]) {
         graft_value out[2];
         graft_graph_node(g, &graft_op_linear_dw, &bare, (graft_value[]){n->in[0], dy}, 2, out);
@@ -114,7 +119,7 @@ static void linear_dx_reference(const graft_op_call *c) {
     int64_t n_rows = c->in_shape[0].dims[0], n_outs = c->in_shape[0].dims[1], n_ins = c->out_shape[0].dims[1];
     for (int64_t n = 0; n < n_rows; n++) {
         for (int64_t i = 0; i < n_ins; i++) {
-            double sum = 0;
+            double sum = c->in[2] != NULL ? c->in[2][n * n_ins + i] : 0;
             for (int64_t o = 0; o < n_outs; o++)
                 sum += dy[n * n_outs + o] * weight_at(a, &c->in_shape[1], w, o, i);
             c->out[0][n * n_ins + i] = sum;
@@ -218,13 +223,24 @@ const graft_op graft_op_linear = {
 };
 
 static const graft_op_case linear_dx_cases[] = {
-    {.name = "odd", .attr = &plain, .n_in = 2, .in = {{2, {3, 5}}, {2, {5, 7}}}},
-    {.name = "one row", .attr = &plain, .n_in = 2, .in = {{2, {1, 32}}, {2, {32, 64}}}},
-    {.name = "one output", .attr = &plain, .n_in = 2, .in = {{2, {9, 1}}, {2, {1, 16}}}},
-    {.name = "in_out", .attr = &in_out, .n_in = 2, .in = {{2, {3, 5}}, {2, {7, 5}}}},
-    {.name = "in_out, whole vectors", .attr = &in_out, .n_in = 2, .in = {{2, {33, 48}}, {2, {64, 48}}}},
-    {.name = "large", .attr = &plain, .n_in = 2, .in = {{2, {90, 100}}, {2, {100, 70}}}},
-    {.name = "large, in_out", .attr = &in_out, .n_in = 2, .in = {{2, {90, 100}}, {2, {70, 100}}}},
+    {.name = "odd", .attr = &plain, .n_in = 3, .in = {{2, {3, 5}}, {2, {5, 7}}, NO_INPUT}},
+    {.name = "one row", .attr = &plain, .n_in = 3, .in = {{2, {1, 32}}, {2, {32, 64}}, NO_INPUT}},
+    {.name = "one output", .attr = &plain, .n_in = 3, .in = {{2, {9, 1}}, {2, {1, 16}}, NO_INPUT}},
+    {.name = "in_out", .attr = &in_out, .n_in = 3, .in = {{2, {3, 5}}, {2, {7, 5}}, NO_INPUT}},
+    {.name = "in_out, whole vectors",
+     .attr = &in_out,
+     .n_in = 3,
+     .in = {{2, {33, 48}}, {2, {64, 48}}, NO_INPUT}},
+    {.name = "large", .attr = &plain, .n_in = 3, .in = {{2, {90, 100}}, {2, {100, 70}}, NO_INPUT}},
+    {.name = "large, in_out", .attr = &in_out, .n_in = 3, .in = {{2, {90, 100}}, {2, {70, 100}}, NO_INPUT}},
+    {.name = "added to a sum",
+     .attr = &plain,
+     .n_in = 3,
+     .in = {{2, {33, 24}}, {2, {24, 40}}, {2, {33, 40}}}},
+    {.name = "large, in_out, added to a sum",
+     .attr = &in_out,
+     .n_in = 3,
+     .in = {{2, {90, 100}}, {2, {70, 100}}, {2, {90, 70}}}},
 };
 const graft_op graft_op_linear_dx = {
     .name = "linear_dx",
@@ -232,7 +248,7 @@ const graft_op graft_op_linear_dx = {
     .n_out = 1,
     .shape = linear_dx_shape,
     .reference = linear_dx_reference,
-    .alias = {-1, -1, -1, -1},
+    .alias = {2, -1, -1, -1},
     .bf16 = 1,
     .cases = linear_dx_cases,
     .n_cases = GRAFT_COUNT(linear_dx_cases),

@@ -61,7 +61,8 @@ typedef enum graft_span_kind {
     GRAFT_SPAN_MEAN,
     GRAFT_SPAN_FIRST,
     GRAFT_SPAN_LAST,
-    GRAFT_SPAN_MAX
+    GRAFT_SPAN_MAX,
+    GRAFT_SPAN_PRESENT, /* of what has a row a sample already: that row, zeros where a sample is absent */
 } graft_span_kind;
 
 typedef struct graft_span_pool_attr {
@@ -110,8 +111,8 @@ graft_value graft_unit_rows(graft_graph *g, graft_value x);
 /* span.c: spans (N,2) I32 holds [start, length] of each sample's tokens; they do not overlap, which the
  * caller verifies, and may be empty; what lies outside x is cut off. Tokens outside all spans are padding:
  * they reach no result, and their gradient is 0. */
-/** (N,D): mean, first, last or largest of each sample's rows of x (T,D), by a graft_span_kind; 0 for an empty
- * span. */
+/** (N,D): mean, first, last or largest of each sample's rows of x (T,D), by a graft_span_kind, or its row of
+ * x (N,D); 0 for an empty span. */
 graft_value graft_span_pool(graft_graph *g, graft_value x, graft_value spans, int32_t kind);
 /** (T, width D): beside each other the rows t - (width - 1) / 2 ... of x (T,D), zeros where they are not of
  * the same sample; a linear layer over it is a convolution along the text (Kim 2014). */
@@ -138,6 +139,12 @@ graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
 /* scale.c */
 /** factor x, of any shape. */
 graft_value graft_scale(graft_graph *g, graft_value x, double factor);
+/* merged_weight.c */
+/** w + scale b a: w and a are (O,...) and (R,...) with equal dims past the first, b is (O,R), with further
+ * dims of 1 where w has more than two. */
+graft_value graft_merged_weight(graft_graph *g, graft_value w, graft_value a, graft_value b, double scale);
+/** factor (O) times the rows of x (O,...); the factors get no gradient. */
+graft_value graft_scale_rows(graft_graph *g, graft_value x, graft_value factor);
 /* reshape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
@@ -177,6 +184,13 @@ typedef struct graft_attention_attr {
  * row's log-sum-exp (T,heads), for the gradient. */
 graft_value graft_attention(graft_graph *g, graft_value q, graft_value k, graft_value v, graft_value spans,
                             graft_value seed, graft_attention_attr a);
+/* attention_one.c: made by chosen_rows.c alone */
+typedef struct graft_attention_one_attr {
+    int64_t heads, causal;
+    double scale, p;
+    int64_t salt; /* as in graft_attention_attr */
+    int64_t kind; /* GRAFT_SPAN_FIRST or LAST: which token of a span the row of q is */
+} graft_attention_one_attr;
 
 /* loss.c: scalars []. weight (N,) multiplies a sample's loss; the caller puts 1/(sum of weights) into it, so
  * that a micro-batch of a larger batch is scaled as the whole. target (N,K) carries smoothing and class

@@ -23,6 +23,12 @@ static graft_tokens tokens_of(const graft_op_call *c, int64_t sample, int64_t n_
     return graft_tokens_of((int64_t)c->in[1][2 * sample], (int64_t)c->in[1][2 * sample + 1], n_tokens);
 }
 
+/* The rows that a kind of pooling looks at. */
+static graft_tokens pooled_of(const graft_op_call *c, int32_t kind, int64_t sample, int64_t n_rows) {
+    if (kind != GRAFT_SPAN_PRESENT) return tokens_of(c, sample, n_rows);
+    return graft_tokens_own((int64_t)c->in[1][2 * sample], (int64_t)c->in[1][2 * sample + 1], sample);
+}
+
 static void fill_zero(double *x, const graft_shape *shape) {
     memset(x, 0, (size_t)graft_rule_count(shape) * sizeof *x);
 }
@@ -34,18 +40,23 @@ static int span_pool_shape(const graft_op_types *t, graft_err *err) {
     int rc = graft_rule_inputs(t, pool_inputs, GRAFT_COUNT(pool_inputs), err);
     if (rc < 0) return rc;
     if (!has_spans(t)) return graft_rule_fail(t, pool_inputs, err, "x must be (T,D) and spans (N,2)");
-    if (a->kind < GRAFT_SPAN_MEAN || a->kind > GRAFT_SPAN_MAX)
+    if (a->kind < GRAFT_SPAN_MEAN || a->kind > GRAFT_SPAN_PRESENT)
         return graft_rule_fail(t, pool_inputs, err, "%d is no kind of pooling", a->kind);
+    if (a->kind == GRAFT_SPAN_PRESENT && t->in[0]->shape.dims[0] != t->in[1]->shape.dims[0])
+        return graft_rule_fail(t, pool_inputs, err, "x must be (N,D)");
     t->out_shape[0] = (graft_shape){.rank = 2, .dims = {t->in[1]->shape.dims[0], t->in[0]->shape.dims[1]}};
     return 0;
 }
 
 static int span_pool_grad_shape(const graft_op_types *t, graft_err *err) {
+    const graft_span_pool_attr *a = t->attr; /* NULL: span_max_grad */
     int rc = graft_rule_inputs(t, pool_grad_inputs, GRAFT_COUNT(pool_grad_inputs), err);
     if (rc < 0) return rc;
     const graft_shape *dy = &t->in[0]->shape, *spans = &t->in[1]->shape, *x = &t->in[2]->shape;
     if (!has_spans(t) || !is_matrix(x) || dy->dims[0] != spans->dims[0] || dy->dims[1] != x->dims[1])
         return graft_rule_fail(t, pool_grad_inputs, err, "dy must be (N,D), spans (N,2) and x (T,D)");
+    if (a && a->kind == GRAFT_SPAN_PRESENT && x->dims[0] != spans->dims[0])
+        return graft_rule_fail(t, pool_grad_inputs, err, "x must be (N,D)");
     graft_rule_copy(t, 0, 2);
     return 0;
 }
@@ -74,6 +85,7 @@ static double pool_column(const double *x, int64_t width, graft_tokens s, int64_
     double sum = 0;
     switch (kind) {
     case GRAFT_SPAN_FIRST:
+    case GRAFT_SPAN_PRESENT:
         return x[s.first * width + d];
     case GRAFT_SPAN_LAST:
         return x[(s.first + s.count - 1) * width + d];
@@ -90,7 +102,7 @@ static void span_pool_reference(const graft_op_call *c) {
     const int64_t n_tokens = c->in_shape[0].dims[0], width = c->in_shape[0].dims[1];
     fill_zero(c->out[0], &c->out_shape[0]);
     for (int64_t n = 0; n < c->in_shape[1].dims[0]; n++) {
-        const graft_tokens s = tokens_of(c, n, n_tokens);
+        const graft_tokens s = pooled_of(c, a->kind, n, n_tokens);
         for (int64_t d = 0; s.count > 0 && d < width; d++)
             c->out[0][n * width + d] = pool_column(c->in[0], width, s, d, a->kind);
     }
@@ -101,7 +113,7 @@ static void span_pool_grad_reference(const graft_op_call *c) {
     const int64_t n_tokens = c->out_shape[0].dims[0], width = c->out_shape[0].dims[1];
     fill_zero(c->out[0], &c->out_shape[0]);
     for (int64_t n = 0; n < c->in_shape[1].dims[0]; n++) {
-        const graft_tokens s = tokens_of(c, n, n_tokens);
+        const graft_tokens s = pooled_of(c, a->kind, n, n_tokens);
         const double *dy = c->in[0] + n * width;
         const int64_t begin = a->kind == GRAFT_SPAN_LAST ? s.first + s.count - 1 : s.first,
                       end = a->kind == GRAFT_SPAN_FIRST ? s.first + 1 : s.first + s.count;
@@ -125,7 +137,8 @@ static void span_max_grad_reference(const graft_op_call *c) {
 static const double three_spans[] = {0, 4, 4, 0, 4, 3}, one_span[] = {0, 5};
 
 static const graft_span_pool_attr mean = {GRAFT_SPAN_MEAN}, first = {GRAFT_SPAN_FIRST},
-                                  last = {GRAFT_SPAN_LAST}, largest = {GRAFT_SPAN_MAX};
+                                  last = {GRAFT_SPAN_LAST}, largest = {GRAFT_SPAN_MAX},
+                                  present = {GRAFT_SPAN_PRESENT};
 
 #define THREE(what, a, d)                                                                                    \
     {                                                                                                        \
@@ -141,6 +154,12 @@ static const graft_op_case span_pool_cases[] = {
     THREE("last", last, 33),
     THREE("max", largest, 7),
     THREE("max of whole vectors", largest, 64),
+    {.name = "present",
+     .attr = &present,
+     .n_in = 2,
+     .in = {{2, {3, 33}}, {2, {3, 2}}},
+     .dtype = {[1] = GRAFT_I32},
+     .data = {[1] = three_spans}},
     {.name = "mean of one sample",
      .attr = &mean,
      .n_in = 2,
@@ -181,6 +200,12 @@ static const graft_op_case span_pool_grad_cases[] = {
     THREE_BACK("mean of whole vectors", &mean, 64, 0),
     THREE_BACK("first", &first, 33, 0),
     THREE_BACK("last", &last, 33, 0),
+    {.name = "present",
+     .attr = &present,
+     .n_in = 3,
+     .in = {{2, {3, 33}}, {2, {3, 2}}, {2, {3, 33}}},
+     .dtype = {[1] = GRAFT_I32},
+     .data = {[1] = three_spans}},
 };
 const graft_op graft_op_span_pool_grad = {
     .name = "span_pool_grad",
