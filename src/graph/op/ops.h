@@ -12,6 +12,7 @@ typedef struct graft_conv_attr {
 
 typedef struct graft_pool_attr {
     int32_t kernel[2], stride[2], pad[2];
+    int32_t ceil; /* of the largest value alone: a last window that reaches past the padding is taken too */
 } graft_pool_attr;
 
 typedef struct graft_norm_attr {
