@@ -19,4 +19,5 @@ first=(tests/parity/resnet/make.py tests/parity/resnet/phases.py tests/parity/te
 others=$(printf '%s\n' tests/parity/*/make.py tests/golden/make_*_golden.py | grep -vxF "$(printf '%s\n' "${first[@]}")")
 for script in "${first[@]}" $others; do "$python" "$script"; done
 if [ -f ../shared/data/cifar_resnet20.th ]; then "$python" tests/parity/resnet/make.py --cifar ../shared/data; fi
+if [ -f ../shared/data/squeezenet1_1.onnx ]; then "$python" tests/parity/squeezenet/make.py --photos ../shared/data; fi
 git status --short -- tests/parity tests/golden

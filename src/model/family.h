@@ -64,6 +64,10 @@ void graft_layout_depth(graft_layout *l, int at, int n);
 /** A residual branch of the block, which stochastic depth may drop for whole samples where the graph is made
  * for training: those of `spans` where x is of tokens, else GRAFT_NONE. */
 graft_value graft_layout_branch(graft_layout *l, graft_value x, graft_value spans);
+/** Keeps x (N,C,H,W), of which the pooled features are the means, for heads that read it. */
+void graft_layout_keep_map(graft_layout *l, graft_value x);
+/** What was kept; the graph fails where nothing was. */
+graft_value graft_layout_map(graft_layout *l);
 /** The share p where the graph is made for training, else 0; *seed is the input that goes with it. For ops
  * that drop by themselves. */
 double graft_layout_drops(graft_layout *l, double p, graft_value *seed);
@@ -75,9 +79,10 @@ typedef struct graft_family {
     const char *name;
     graft_modality modality;
     const char *head;       /* module of the linear head: "fc" */
+    bool keeps_map;         /* pictures: its layout calls graft_layout_keep_map */
     bool head_without_bias; /* texts: of the head for whole texts */
     const char *tag_head;   /* texts: of the head that answers for each token; NULL: there is none */
-    const char *library;    /* that loads what is written: "transformers", "timm", "graft" */
+    const char *library;    /* that loads what is written: "transformers", "timm", "torchvision", "graft" */
     /** 0: not mine; 100: surely. Either of config and tensors may be NULL, not both; a config decides alone.
      */
     int (*recognise)(const json_t *config, const graft_tensors *tensors);
@@ -108,6 +113,9 @@ typedef struct graft_family {
     /** Initial value of a parameter of the backbone; out has its element count, r is its own stream. */
     void (*initialise)(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);
     char *(*describe)(graft_arena *arena, const graft_hyper *h);
+    /** Pictures: how other programs open the folder, as Markdown for its card. NULL: the library's usual way.
+     */
+    void (*usage)(graft_buf *out, const graft_model *m, const graft_hyper *h);
     /** Completes `config`, a copy of the source's or an empty object, for the model as it is now. */
     int (*write_config)(json_t *config, const graft_model *m, const graft_hyper *h, graft_err *err);
 } graft_family;
@@ -134,6 +142,8 @@ typedef struct graft_head_place {
 typedef struct graft_head {
     const char *name;
     const char *mark; /* a tensor that only a file with this head has, %s its module; NULL: none tells it */
+    int mark_rank;    /* that it has then; 0: any */
+    bool reads_map;   /* only of families that keep one */
     bool rows_are_classes; /* row i of every parameter is class i's, and nothing else is */
     /** From the features (N, width), or (T, width) where each token is answered for, to the logits (N, n). */
     graft_value (*layout)(graft_layout *l, graft_value features, const graft_head_place *at);

@@ -15,6 +15,7 @@ struct graft_layout {
     bool training;    /* what is dropped in training is dropped */
     graft_value seed; /* input of the dropouts; GRAFT_NONE until there is one */
     double depth;     /* of the residual block, as a share of all */
+    graft_value map;  /* what the pooled features are the means of; GRAFT_NONE: it was not kept */
 };
 
 graft_graph *graft_layout_graph(const graft_layout *l) {
@@ -169,6 +170,16 @@ graft_value graft_layout_branch(graft_layout *l, graft_value x, graft_value span
     return p > 0 ? graft_drop_path(l->g, x, seed, spans, p) : x;
 }
 
+void graft_layout_keep_map(graft_layout *l, graft_value x) {
+    l->map = x;
+}
+
+graft_value graft_layout_map(graft_layout *l) {
+    if (l->map == GRAFT_NONE)
+        graft_graph_fail(l->g, GRAFT_EINTERNAL, "family '%s' keeps no map", l->m->family->name);
+    return l->map;
+}
+
 /* Pictures: to the features. */
 static graft_value lay_out_pictures(graft_layout *l, int64_t height, int64_t width) {
     const graft_model *m = l->m;
@@ -229,7 +240,7 @@ int graft_model_list(graft_model *m, graft_err *err) {
     m->n_slots = kept;
     m->index = index;
     if (rc < 0) goto done;
-    graft_layout l = {.g = g, .m = m, .listing = m, .seed = GRAFT_NONE};
+    graft_layout l = {.g = g, .m = m, .listing = m, .seed = GRAFT_NONE, .map = GRAFT_NONE};
     lay_out(&l, LISTING_SIDE, LISTING_SIDE);
     rc = graft_graph_end(g, err);
 done:
@@ -246,7 +257,7 @@ int graft_model_plain_graph(graft_graph **out, graft_arena *arena, const graft_m
                              "%s: its preprocessing keeps each picture's size; name a size", m->path);
     graft_graph *g = graft_graph_new(arena);
     if (!g) return graft_err_nomem(err);
-    graft_layout l = {.g = g, .m = m, .training = m->drops, .seed = GRAFT_NONE};
+    graft_layout l = {.g = g, .m = m, .training = m->drops, .seed = GRAFT_NONE, .map = GRAFT_NONE};
     lay_out(&l, height > 0 ? height : h, width > 0 ? width : w);
     int rc = graft_graph_end(g, err);
     if (rc == 0) *out = g;

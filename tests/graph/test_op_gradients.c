@@ -29,7 +29,7 @@ static uint32_t reachable(const graft_op *op) {
     };
     for (size_t i = 0; i < GRAFT_COUNT(some); i++)
         if (some[i].op == op) return some[i].inputs;
-    return (1u << MAX_INPUTS) - 1;
+    return ((1u << MAX_INPUTS) - 1) & ~op->shape_only;
 }
 
 typedef struct problem {

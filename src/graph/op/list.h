@@ -68,9 +68,11 @@ GRAFT_OP(span_pool_grad)    /* dy, spans, x (shape only) -> dx: mean, first, las
 GRAFT_OP(span_max_grad)     /* dy, spans, x -> dx */
 GRAFT_OP(token_window)      /* x, spans -> y; attr graft_token_window_attr {width} */
 GRAFT_OP(token_window_grad) /* dy, spans -> dx */
-GRAFT_OP(columns)           /* x -> y; attr graft_columns_attr {first, count} */
-GRAFT_OP(columns_grad)      /* dy, x (shape only) -> dx */
-GRAFT_OP(beside)            /* a, b -> y */
+GRAFT_OP(concat)            /* x... -> y; attr graft_concat_attr {axis} */
+GRAFT_OP(slice)             /* x -> y; attr graft_slice_attr {axis, first, count} */
+GRAFT_OP(slice_grad)        /* dy, x (shape only) -> dx */
+GRAFT_OP(repeat)            /* x (1,...), like (shape only: its first dim) -> y */
+GRAFT_OP(repeat_grad)       /* dy, x (shape only) -> dx */
 GRAFT_OP(unit_rows)         /* x -> y */
 GRAFT_OP(unit_rows_grad)    /* dy, x -> dx */
 GRAFT_OP(lstm)              /* pre, w_hh, b_hh?, spans -> y, gates, cells; attr graft_lstm_attr {reverse} */

@@ -12,6 +12,7 @@ typedef struct graft_conv_attr {
 
 typedef struct graft_pool_attr {
     int32_t kernel[2], stride[2], pad[2];
+    int32_t ceil; /* of the largest value alone: a last window that reaches past the padding is taken too */
 } graft_pool_attr;
 
 typedef struct graft_norm_attr {
@@ -53,9 +54,13 @@ typedef struct graft_layer_norm_attr {
     double eps;
 } graft_layer_norm_attr;
 
-typedef struct graft_columns_attr {
-    int64_t first, count;
-} graft_columns_attr;
+typedef struct graft_concat_attr {
+    int64_t axis;
+} graft_concat_attr;
+
+typedef struct graft_slice_attr {
+    int64_t axis, first, count;
+} graft_slice_attr;
 
 typedef enum graft_span_kind {
     GRAFT_SPAN_MEAN,
@@ -100,11 +105,20 @@ graft_value graft_layer_norm(graft_graph *g, graft_value x, graft_value gamma, g
 /* embedding.c */
 /** (T,D): row ids[t] of table (V,D) for each t; ids (T) I32 lie in [0, V), which the caller verifies. */
 graft_value graft_embedding(graft_graph *g, graft_value table, graft_value ids);
-/* columns.c */
+/* concat.c */
+/** Two or more values behind each other along `axis`, the only one in which they may differ; not along an
+ * open dim. */
+graft_value graft_concat(graft_graph *g, const graft_value *parts, size_t n_parts, int64_t axis);
+/** Elements first ... first + count - 1 of x along `axis`, whose length is known. */
+graft_value graft_slice(graft_graph *g, graft_value x, int64_t axis, int64_t first, int64_t count);
 /** (T,count): columns first ... first + count - 1 of x (T,D). */
 graft_value graft_columns(graft_graph *g, graft_value x, int64_t first, int64_t count);
 /** (T,A+B): the columns of a (T,A), then those of b (T,B). */
 graft_value graft_beside(graft_graph *g, graft_value a, graft_value b);
+/* repeat.c */
+/** (B,...): x (1,...) once for each of the B samples of `like` (B,...), whose values are not read: a
+ * parameter that all samples share, as a class token or position embeddings. */
+graft_value graft_repeat(graft_graph *g, graft_value x, graft_value like);
 /* unit_rows.c */
 /** x (N,D) / max(|row|, 1e-12): rows of length one, rows of zeros stay. */
 graft_value graft_unit_rows(graft_graph *g, graft_value x);

@@ -203,6 +203,7 @@ static void preprocess(graft_preprocess *out, const graft_hyper *h) {
         graft_preprocess_imagenet(out);
     else
         graft_preprocess_plain(out, h->channels, 224, 224);
+    out->crop_rule = GRAFT_CROP_ROUND;
 }
 
 /* timm begins with the last norm of each block at 0, so that every block is the identity (Goyal et al. 2017).
