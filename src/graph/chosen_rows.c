@@ -22,18 +22,20 @@ typedef struct choosing {
 /* Bit k: row i of the node's first result needs row i of its input k and no other. 0: it is not so. */
 static uint32_t row_inputs(const graft_node *n, graft_value spans) {
     if (n->op == &graft_op_linear) return 1u | 1u << 3;
-    if (n->op == &graft_op_add || n->op == &graft_op_beside) return 1u | 1u << 1;
+    if (n->op == &graft_op_add) return 1u | 1u << 1;
+    if (n->op == &graft_op_concat && ((const graft_concat_attr *)n->attr)->axis > 0 && n->n_in < 8)
+        return (1u << n->n_in) - 1u;
+    if (n->op == &graft_op_slice) return ((const graft_slice_attr *)n->attr)->axis > 0 ? 1u : 0u;
     if (n->op == &graft_op_drop_path) return n->in[2] == spans ? 1u : 0u;
     if (n->op == &graft_op_attention) return n->in[3] == spans ? 1u : 0u; /* its q */
     if (n->op == &graft_op_activation || n->op == &graft_op_relu || n->op == &graft_op_scale ||
-        n->op == &graft_op_layer_norm || n->op == &graft_op_dropout || n->op == &graft_op_columns ||
-        n->op == &graft_op_unit_rows)
+        n->op == &graft_op_layer_norm || n->op == &graft_op_dropout || n->op == &graft_op_unit_rows)
         return 1u;
     return 0u;
 }
 
 static bool is_choice(const choosing *c, const graft_node *n) {
-    if (n->op != &graft_op_span_pool || n->in[1] != c->spans) return false;
+    if (n->op != &graft_op_span_pool || n->in[1] == GRAFT_NONE || n->in[1] != c->spans) return false;
     const int32_t kind = ((const graft_span_pool_attr *)n->attr)->kind;
     return kind == GRAFT_SPAN_FIRST || kind == GRAFT_SPAN_LAST;
 }
