@@ -99,10 +99,20 @@ static graft_prefix *make_prefix(int64_t batch, int64_t longest) {
     return p;
 }
 
+/* Rows hold what the prefix computes, not the pictures: where adapters stand at the first layer, what is
+ * trained reads those too. */
+static bool reads_pictures(const graft_graph *graph, const graft_plan *plan) {
+    const graft_value x = graft_graph_find(graph, "pixel_values");
+    for (size_t i = 0; i < plan->n_boundary; i++)
+        if (plan->boundary[i] == x) return true;
+    return false;
+}
+
 bool graft_prefix_pays(const graft_graph *graph, graft_arena *arena) {
     const double least = 1.0 / 16;
     graft_plan plan;
     if (graft_plan_derive(&plan, arena, graph, NULL) < 0) return true; /* the split will say what is wrong */
+    if (reads_pictures(graph, &plan)) return false;
     graft_cost c = graft_graph_cost(graph, &plan);
     return c.frozen >= least * (c.frozen + c.forward);
 }
