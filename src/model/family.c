@@ -123,21 +123,13 @@ int graft_config_set_id2label(json_t *config, const graft_model *m, graft_err *e
     return bad ? graft_err_nomem(err) : 0;
 }
 
-/* `from` in `name` at or after `at`, as whole words between dots. */
-static const char *part_in(const char *name, const char *at, const char *from) {
-    const size_t n = strlen(from);
-    for (at = strstr(at, from); at; at = strstr(at + 1, from))
-        if ((at == name || at[-1] == '.') && (at[n] == '.' || at[n] == '\0')) return at;
-    return NULL;
-}
-
+/* `name` with `to` in the place of `from`, where that stands in it as whole words between dots: once, as in
+ * every name that there is. */
 static const char *replaced(graft_arena *arena, const char *name, const char *from, const char *to) {
-    const char *at = part_in(name, name, from);
-    while (name && at) {
-        const size_t before = (size_t)(at - name);
-        name = graft_arena_printf(arena, "%.*s%s%s", (int)before, name, to, at + strlen(from));
-        at = name ? part_in(name, name + before + strlen(to), from) : NULL;
-    }
+    const size_t n = strlen(from);
+    for (const char *at = strstr(name, from); at; at = strstr(at + 1, from))
+        if ((at == name || at[-1] == '.') && (at[n] == '.' || at[n] == '\0'))
+            return graft_arena_printf(arena, "%.*s%s%s", (int)(at - name), name, to, at + n);
     return name;
 }
 
