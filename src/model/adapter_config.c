@@ -57,6 +57,29 @@ int graft_adapter_config_read(graft_adapter_config *out, const json_t *config, c
     return 0;
 }
 
+/* Whether the pattern repeats its parts seldom enough: the C library writes x+ and x{9} out, and nested ones
+ * multiply. */
+static bool is_modest(const char *pattern) {
+    const long most = 256;
+    long times = 1;
+    for (const char *at = pattern; *at && times <= most; at++) {
+        if (*at == '\\' && at[1]) {
+            at++;
+        } else if (*at == '+') {
+            times *= 2;
+        } else if (*at == '{') {
+            long most_often = 1;
+            for (long n = 0; at[1] == ',' || (at[1] >= '0' && at[1] <= '9'); at++) {
+                n = at[1] == ',' ? 0 : 10 * n + (at[1] - '0');
+                if (n > most) return false;
+                if (n > most_often) most_often = n;
+            }
+            times *= most_often;
+        }
+    }
+    return times <= most;
+}
+
 /* Whether the end of the module's name fits the pattern: peft's (.*\.)?(pattern)$ from the beginning on. */
 static int fits(bool *out, const char *pattern, const char *module, const char *origin, graft_err *err) {
     char whole[LONGEST_NAME + 32];
@@ -64,6 +87,8 @@ static int fits(bool *out, const char *pattern, const char *module, const char *
     *out = false;
     if (strlen(pattern) > LONGEST_NAME || strlen(module) > LONGEST_NAME)
         return graft_err_set(err, GRAFT_EFORMAT, "%s: a pattern of more than %d bytes", origin, LONGEST_NAME);
+    if (!is_modest(pattern))
+        return graft_err_set(err, GRAFT_EFORMAT, "%s: '%.80s' repeats its parts too often", origin, pattern);
     snprintf(whole, sizeof whole, "^(.*\\.)?(%s)$", pattern);
     if (regcomp(&regex, whole, REG_EXTENDED | REG_NOSUB) != 0)
         return graft_err_set(err, GRAFT_EFORMAT, "%s: '%.80s' is no regular expression", origin, pattern);

@@ -47,7 +47,7 @@ typedef struct graft_layout graft_layout;
 graft_graph *graft_layout_graph(const graft_layout *l);
 /** What is laid out from here on belongs to this stage; the first call with a name makes it. */
 void graft_layout_stage(graft_layout *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/** Parameter `module`.`leaf`. */
+/** Parameter `module`.`leaf`, or `leaf` where `module` is "". */
 graft_value graft_layout_param(graft_layout *l, graft_param_kind kind, graft_shape shape, const char *module,
                                const char *leaf);
 /** Square convolution without bias, `module`.weight (n_out, n_in, kernel, kernel), padding kernel / 2. */

@@ -81,7 +81,7 @@ static void list_param(graft_layout *l, graft_param_kind kind, const graft_shape
 graft_value graft_layout_param(graft_layout *l, graft_param_kind kind, graft_shape shape, const char *module,
                                const char *leaf) {
     char name[192];
-    snprintf(name, sizeof name, "%s.%s", module, leaf);
+    snprintf(name, sizeof name, "%s%s%s", module, *module ? "." : "", leaf);
     if (graft_graph_failed(l->g)) return GRAFT_NONE;
     if (l->listing && graft_map_get_str(l->m->index, name) < 0) list_param(l, kind, &shape, name);
     const graft_param *p = graft_model_find_param(l->m, name);

@@ -306,18 +306,22 @@ static void configs_that_are_wrong_are_said(void **state) {
         const char *key, *value;
         int code;
         const char *says;
-    } cases[] = {{"peft_type", "\"IA3\"", GRAFT_EUNSUPPORTED, "peft_type 'IA3'"},
-                 {"r", "\"four\"", GRAFT_EFORMAT, "adapter_config.json"},
-                 {"r", "0", GRAFT_EFORMAT, "r is 0"},
-                 {"lora_dropout", "2", GRAFT_EFORMAT, "lora_dropout is 2"},
-                 {"alpha_pattern", "[]", GRAFT_EFORMAT, "alpha_pattern"},
-                 {"alpha_pattern", "{\"(query\": 3}", GRAFT_EFORMAT, "no regular expression"},
-                 {"alpha_pattern", "{\"query\": \"3\"}", GRAFT_EFORMAT, "no number"},
-                 {"layer_replication", "[[0, 1]]", GRAFT_EUNSUPPORTED, "layer_replication"},
-                 {"use_dora", "true", GRAFT_EDATA, "lora_magnitude_vector"},
-                 {"base_model_name_or_path", "\"nobody/nothing\"", GRAFT_EDATA,
-                  "'nobody/nothing' is not on this machine"},
-                 {"base_model_name_or_path", "null", GRAFT_EDATA, "names no base model"}};
+    } cases[] = {
+        {"peft_type", "\"IA3\"", GRAFT_EUNSUPPORTED, "peft_type 'IA3'"},
+        {"r", "\"four\"", GRAFT_EFORMAT, "adapter_config.json"},
+        {"r", "0", GRAFT_EFORMAT, "r is 0"},
+        {"lora_dropout", "2", GRAFT_EFORMAT, "lora_dropout is 2"},
+        {"alpha_pattern", "[]", GRAFT_EFORMAT, "alpha_pattern"},
+        {"alpha_pattern", "{\"(query\": 3}", GRAFT_EFORMAT, "no regular expression"},
+        {"alpha_pattern", "{\"query((((((((((a+)+)+)+)+)+)+)+)+)+\": 3}", GRAFT_EFORMAT, "too often"},
+        {"alpha_pattern", "{\"(a{99}){99}\": 3}", GRAFT_EFORMAT, "too often"},
+        {"alpha_pattern", "{\"a{99999999999999999999}\": 3}", GRAFT_EFORMAT, "too often"},
+        {"alpha_pattern", "{\"query\": \"3\"}", GRAFT_EFORMAT, "no number"},
+        {"layer_replication", "[[0, 1]]", GRAFT_EUNSUPPORTED, "layer_replication"},
+        {"use_dora", "true", GRAFT_EDATA, "lora_magnitude_vector"},
+        {"base_model_name_or_path", "\"nobody/nothing\"", GRAFT_EDATA,
+         "'nobody/nothing' is not on this machine"},
+        {"base_model_name_or_path", "null", GRAFT_EDATA, "names no base model"}};
     const char *dir = copy_adapter(r, "bert_query_value", "config"),
                *path = file_of(r, dir, "adapter_config.json"), *base = TEXT_GOLDEN "bert_classes";
     for (size_t i = 0; i < GRAFT_COUNT(cases); i++) {

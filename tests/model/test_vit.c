@@ -1,7 +1,8 @@
-/* ViT and DeiT as Transformers writes them: answers, names of either kind, sizes, configs that are wrong. */
+/* ViT and DeiT as Transformers and timm write them: answers, names of either kind, sizes, configs that are
+ * wrong. */
 #include "model_room.h"
 
-static const char *const vit_folders[] = {"vit_small", "vit_odd", "vit_bare", "deit_small"};
+static const char *const vit_folders[] = {"vit_small", "vit_odd", "vit_bare", "deit_small", "timm_small"};
 
 static const char *vit_golden(room *r, const char *name) {
     return graft_arena_printf(r->arena, "tests/parity/vit/%s", name);
@@ -21,12 +22,15 @@ static double far(room *r, graft_model *m, const char *name, graft_precision pre
     float *features = graft_arena_alloc(r->arena, f->size),
           *logits = graft_arena_array(r->arena, 3 * 5, sizeof *logits);
     assert_ok(graft_infer_run(in, x->data, 3, features, logits, &err));
+    graft_program_memory needs;
+    assert_ok(graft_infer_needs(in, 3, 0, &needs, &err));
+    assert_int_equal(needs.n_reference, 0);
     double d = room_worst(features, f->data, f->size / 4), k = z ? room_worst(logits, z->data, 3 * 5) : 0;
     graft_infer_free(in);
     return d > k ? d : k;
 }
 
-static void outputs_equal_those_of_transformers(void **state) {
+static void outputs_equal_those_of_transformers_and_timm(void **state) {
     room *r = *state;
     for (size_t i = 0; i < GRAFT_COUNT(vit_folders); i++) {
         graft_model *m = open_model(r, vit_golden(r, vit_folders[i]), NULL);
@@ -159,12 +163,20 @@ static void pictures_are_of_the_models_size_alone(void **state) {
 static void shapes_tell_what_a_config_would(void **state) {
     room *r = *state;
     graft_err err = {0};
-    static const char *const types[] = {"vit", "deit"};
-    for (size_t i = 0; i < GRAFT_COUNT(types); i++) {
-        const char *config = in_room(r, "config.json"), *out = in_room(r, types[i]);
-        json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i}", "model_type", types[i], "hidden_size",
-                              64, "num_attention_heads", 1, "num_hidden_layers", 2, "intermediate_size", 16,
-                              "image_size", 24, "patch_size", 8);
+    static const char sizes[] = "\"hidden_size\": 64, \"num_attention_heads\": 1, \"num_hidden_layers\": 2, "
+                                "\"intermediate_size\": 16, \"image_size\": 24, \"patch_size\": 8}",
+                      args[] = "\"model_args\": {\"embed_dim\": 64, \"num_heads\": 1, \"depth\": 2, "
+                               "\"mlp_ratio\": 0.3, \"img_size\": 24, \"patch_size\": 8}}";
+    static const struct {
+        const char *family, *begins, *rest;
+    } cases[] = {{"vit", "{\"model_type\": \"vit\", ", sizes},
+                 {"deit", "{\"model_type\": \"deit\", ", sizes},
+                 {"vit_timm", "{\"architecture\": \"vit_tiny_patch16_224.x\", ", args}};
+    for (size_t i = 0; i < GRAFT_COUNT(cases); i++) {
+        const char *config = in_room(r, "config.json"), *out = in_room(r, cases[i].family);
+        const char *text = graft_arena_printf(r->arena, "%s%s", cases[i].begins, cases[i].rest);
+        json_t *o = json_loads(text, 0, NULL);
+        assert_non_null(o);
         assert_ok(graft_json_write(config, o, &err));
         json_decref(o);
         graft_model *m = open_model(r, config, NULL);
@@ -175,7 +187,7 @@ static void shapes_tell_what_a_config_would(void **state) {
         graft_model_close(m);
         assert_int_equal(remove(file_of(r, out, "config.json")), 0);
         m = open_model(r, file_of(r, out, "model.safetensors"), NULL);
-        assert_string_equal(graft_model_family(m), types[i]);
+        assert_string_equal(graft_model_family(m), cases[i].family);
         assert_int_equal(graft_model_n_params(m), n);
         int height = 0, width = 0;
         assert_true(graft_model_input_size(m, &height, &width));
@@ -233,6 +245,41 @@ static void configs_that_are_wrong_are_said(void **state) {
     }
 }
 
+static void configs_of_timm_that_are_wrong_are_said(void **state) {
+    room *r = *state;
+    static const struct {
+        const char *architecture, *args;
+        int code;
+        const char *says;
+    } cases[] = {
+        {"vit_base_patch16_clip_224", "{}", GRAFT_EUNSUPPORTED, "is not supported"},
+        {"vit_base_patch0_224", "{}", GRAFT_EUNSUPPORTED, "is not supported"},
+        {"vit_base_patch16_99999999999999999999", "{}", GRAFT_EUNSUPPORTED, "is not supported"},
+        {"vit_tiny_patch16_224", "[]", GRAFT_EFORMAT, "model_args is not an object"},
+        {"vit_tiny_patch16_224", "{\"reg_tokens\": 4}", GRAFT_EUNSUPPORTED, "'reg_tokens'"},
+        {"vit_tiny_patch16_224", "{\"global_pool\": \"avg\"}", GRAFT_EUNSUPPORTED, "global_pool 'avg'"},
+        {"vit_tiny_patch16_224", "{\"patch_size\": 0}", GRAFT_EFORMAT, "patch_size"},
+        {"vit_tiny_patch16_224", "{\"patch_size\": 300}", GRAFT_EFORMAT, "no patch of 300 x 300"},
+        {"vit_tiny_patch16_224", "{\"num_heads\": 5}", GRAFT_EFORMAT, "5 heads do not divide"},
+        {"vit_tiny_patch16_224", "{\"mlp_ratio\": 0}", GRAFT_EFORMAT, "mlp_ratio 0"},
+        {"vit_tiny_patch16_224", "{\"mlp_ratio\": 1e300}", GRAFT_EFORMAT, "mlp_ratio"},
+    };
+    for (size_t i = 0; i < GRAFT_COUNT(cases); i++) {
+        graft_err err = {0};
+        graft_model *m = NULL;
+        const char *config = in_room(r, "config.json");
+        json_t *o = json_object();
+        json_object_set_new(o, "architecture", json_string(cases[i].architecture));
+        json_object_set_new(o, "model_args", json_loads(cases[i].args, 0, NULL));
+        assert_ok(graft_json_write(config, o, &err));
+        json_decref(o);
+        int rc = graft_model_open(&m, r->env, config, NULL, &err);
+        if (rc != cases[i].code || !strstr(err.message, cases[i].says) || strchr(err.message, '\n'))
+            fail_msg("%s %s: %d '%s', not '%s'", cases[i].architecture, cases[i].args, rc, err.message,
+                     cases[i].says);
+    }
+}
+
 static void a_saved_folder_replays_its_probes(void **state) {
     room *r = *state;
     graft_err err = {0};
@@ -255,13 +302,14 @@ static void a_saved_folder_replays_its_probes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        room_test(outputs_equal_those_of_transformers),
+        room_test(outputs_equal_those_of_transformers_and_timm),
         room_test(names_in_memory_are_read_and_those_on_disk_written),
         room_test(a_pooler_is_left_without_a_word),
         room_test(stages_are_embeddings_and_layers),
         room_test(pictures_are_of_the_models_size_alone),
         room_test(shapes_tell_what_a_config_would),
         room_test(configs_that_are_wrong_are_said),
+        room_test(configs_of_timm_that_are_wrong_are_said),
         room_test(a_saved_folder_replays_its_probes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

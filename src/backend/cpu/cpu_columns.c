@@ -55,10 +55,10 @@ static int run_back(void *self) {
 static columns_dims dims_of(const graft_lowering *l, const graft_node *n, graft_value rows,
                             graft_dtype dtype) {
     const graft_columns_attr *a = n->attr;
-    const graft_shape *shape = graft_lower_shape(l, rows);
+    const graft_shape shape = graft_cpu_matrix(l, rows);
     const size_t size = graft_dtype_size(dtype);
-    return (columns_dims){.rows = (size_t)shape->dims[0],
-                          .row_size = (size_t)shape->dims[1] * size,
+    return (columns_dims){.rows = (size_t)shape.dims[0],
+                          .row_size = (size_t)shape.dims[1] * size,
                           .part_at = (size_t)a->first * size,
                           .part_size = (size_t)a->count * size};
 }

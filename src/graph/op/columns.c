@@ -1,4 +1,4 @@
-/* Some of a matrix's columns: y[t, c] = x[t, first + c]. The gradient puts them back among zeros. And two
+/* Some of the columns of rows: y[t, c] = x[t, first + c]. The gradient puts them back among zeros. And two
  * matrices beside each other, whose gradients are columns. */
 #include "graph/op/rule.h"
 
@@ -6,8 +6,8 @@ static const graft_rule_input forward_inputs[] = {{.name = "x"}};
 static const graft_rule_input grad_inputs[] = {{.name = "dy"}, {.name = "x"}};
 
 static bool lie_in(const graft_columns_attr *a, const graft_shape *x) {
-    return x->rank == 2 && graft_rule_is_batched(x) && a->first >= 0 && a->count >= 1 &&
-           a->first <= x->dims[1] && a->count <= x->dims[1] - a->first;
+    return graft_rule_is_rows(x) && a->first >= 0 && a->count >= 1 && a->first <= graft_rule_width(x) &&
+           a->count <= graft_rule_width(x) - a->first;
 }
 
 static int columns_shape(const graft_op_types *t, graft_err *err) {
@@ -16,9 +16,10 @@ static int columns_shape(const graft_op_types *t, graft_err *err) {
     if (rc < 0) return rc;
     const graft_shape *x = &t->in[0]->shape;
     if (!lie_in(a, x))
-        return graft_rule_fail(t, forward_inputs, err, "x must be (T,D) and has no %lld columns from %lld",
+        return graft_rule_fail(t, forward_inputs, err,
+                               "x must be (T,D) or (N,L,D) and has no %lld columns from %lld",
                                (long long)a->count, (long long)a->first);
-    t->out_shape[0] = (graft_shape){.rank = 2, .dims = {x->dims[0], a->count}};
+    t->out_shape[0] = graft_rule_with_width(x, a->count);
     return 0;
 }
 
@@ -26,9 +27,10 @@ static int columns_grad_shape(const graft_op_types *t, graft_err *err) {
     const graft_columns_attr *a = t->attr;
     int rc = graft_rule_inputs(t, grad_inputs, GRAFT_COUNT(grad_inputs), err);
     if (rc < 0) return rc;
-    const graft_shape *dy = &t->in[0]->shape, *x = &t->in[1]->shape;
-    if (!lie_in(a, x) || dy->rank != 2 || dy->dims[0] != x->dims[0] || dy->dims[1] != a->count)
-        return graft_rule_fail(t, grad_inputs, err, "dy must be (T,%lld)", (long long)a->count);
+    const graft_shape *dy = &t->in[0]->shape, *x = &t->in[1]->shape, y = graft_rule_with_width(x, a->count);
+    if (!lie_in(a, x) || !graft_shape_equal(dy, &y))
+        return graft_rule_fail(t, grad_inputs, err, "dy must have x's rows, of %lld columns",
+                               (long long)a->count);
     graft_rule_copy(t, 0, 1);
     return 0;
 }
@@ -41,16 +43,16 @@ static void columns_gradient(graft_graph *g, const graft_node *n, const graft_va
 
 static void columns_reference(const graft_op_call *c) {
     const graft_columns_attr *a = c->attr;
-    const int64_t width = c->in_shape[0].dims[1];
-    for (int64_t t = 0; t < c->in_shape[0].dims[0]; t++)
+    const int64_t width = graft_rule_width(&c->in_shape[0]);
+    for (int64_t t = 0; t < graft_rule_n_rows(&c->in_shape[0]); t++)
         for (int64_t d = 0; d < a->count; d++)
             c->out[0][t * a->count + d] = c->in[0][t * width + a->first + d];
 }
 
 static void columns_grad_reference(const graft_op_call *c) {
     const graft_columns_attr *a = c->attr;
-    const int64_t width = c->out_shape[0].dims[1];
-    for (int64_t t = 0; t < c->out_shape[0].dims[0]; t++) {
+    const int64_t width = graft_rule_width(&c->out_shape[0]);
+    for (int64_t t = 0; t < graft_rule_n_rows(&c->out_shape[0]); t++) {
         for (int64_t d = 0; d < width; d++) {
             bool taken = d >= a->first && d < a->first + a->count;
             c->out[0][t * width + d] = taken ? c->in[0][t * a->count + d - a->first] : 0;
@@ -65,6 +67,7 @@ static const graft_op_case columns_cases[] = {
     {.name = "middle", .attr = &middle, .n_in = 1, .in = {{2, {5, 33}}}},
     {.name = "last", .attr = &last, .n_in = 1, .in = {{2, {4, 33}}}},
     {.name = "all", .attr = &all, .n_in = 1, .in = {{2, {2, 5}}}},
+    {.name = "several rows a sample", .attr = &middle, .n_in = 1, .in = {{3, {3, 5, 33}}}},
 };
 const graft_op graft_op_columns = {
     .name = "columns",
@@ -83,6 +86,7 @@ static const graft_op_case columns_grad_cases[] = {
     {.name = "first", .attr = &first, .n_in = 2, .in = {{2, {3, 3}}, {2, {3, 7}}}},
     {.name = "middle", .attr = &middle, .n_in = 2, .in = {{2, {5, 16}}, {2, {5, 33}}}},
     {.name = "last", .attr = &last, .n_in = 2, .in = {{2, {4, 3}}, {2, {4, 33}}}},
+    {.name = "several rows a sample", .attr = &middle, .n_in = 2, .in = {{3, {3, 5, 16}}, {3, {3, 5, 33}}}},
 };
 const graft_op graft_op_columns_grad = {
     .name = "columns_grad",

@@ -100,7 +100,7 @@ graft_value graft_layer_norm(graft_graph *g, graft_value x, graft_value gamma, g
 /** (T,D): row ids[t] of table (V,D) for each t; ids (T) I32 lie in [0, V), which the caller verifies. */
 graft_value graft_embedding(graft_graph *g, graft_value table, graft_value ids);
 /* columns.c */
-/** (T,count): columns first ... first + count - 1 of x (T,D). */
+/** (T,count): columns first ... first + count - 1 of x (T,D), or (N,L,count) of x (N,L,D). */
 graft_value graft_columns(graft_graph *g, graft_value x, int64_t first, int64_t count);
 /** (T,A+B): the columns of a (T,A), then those of b (T,B). */
 graft_value graft_beside(graft_graph *g, graft_value a, graft_value b);

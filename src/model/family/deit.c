@@ -2,7 +2,17 @@
  * a ViT with a token of distillation, of which the classes are not read. */
 #include "model/family/vit.h"
 
-static const graft_vit_kind kind = {.type = "deit", .distilled = true};
+static void layer_names(graft_transformer_names *n, int i) {
+    graft_vit_layer_names(n, "deit", i);
+}
+
+static const graft_vit_kind kind = {.type = "deit",
+                                    .conv = "deit.embeddings.patch_embeddings.projection",
+                                    .embeddings = "deit.embeddings",
+                                    .norm = "deit.layernorm",
+                                    .positions = "position_embeddings",
+                                    .distilled = true,
+                                    .layer = layer_names};
 
 static int recognise(const json_t *config, const graft_tensors *tensors) {
     return graft_vit_recognise(&kind, config, tensors);

@@ -47,9 +47,10 @@ graft_value graft_transformer_attend(graft_layout *l, const graft_transformer *t
     return graft_attention(graft_layout_graph(l), q, k, v, spans, seed, a);
 }
 
-static graft_value project(graft_layout *l, const graft_transformer *t, graft_value x, const char *module) {
-    if (!t->bare_attention) return graft_layout_linear(l, x, module, t->width, t->width);
-    const graft_shape shape = {2, {t->width, t->width}};
+static graft_value project(graft_layout *l, const graft_transformer *t, graft_value x, const char *module,
+                           int64_t n_out) {
+    if (!t->bare_attention) return graft_layout_linear(l, x, module, t->width, n_out);
+    const graft_shape shape = {2, {n_out, t->width}};
     graft_value w = graft_layout_param(l, GRAFT_PARAM_WEIGHT, shape, module, "weight");
     graft_graph_scope(graft_layout_graph(l), "%s", module);
     return graft_linear(graft_layout_graph(l), x, w, GRAFT_NONE);
@@ -58,8 +59,18 @@ static graft_value project(graft_layout *l, const graft_transformer *t, graft_va
 /* The part with attention, up to the sum. */
 static graft_value attention_part(graft_layout *l, const graft_transformer *t, graft_value x,
                                   graft_value spans, const graft_transformer_names *names) {
-    graft_value q = project(l, t, x, names->query), k = project(l, t, x, names->key),
-                v = project(l, t, x, names->value);
+    graft_value q, k, v;
+    if (t->fused) {
+        graft_graph *g = graft_layout_graph(l);
+        graft_value all = project(l, t, x, names->query, 3 * t->width);
+        q = graft_columns(g, all, 0, t->width);
+        k = graft_columns(g, all, t->width, t->width);
+        v = graft_columns(g, all, 2 * t->width, t->width);
+    } else {
+        q = project(l, t, x, names->query, t->width);
+        k = project(l, t, x, names->key, t->width);
+        v = project(l, t, x, names->value, t->width);
+    }
     int64_t head_width = t->width / t->n_heads;
     graft_value a = graft_transformer_attend(l, t, q, k, v, spans, false, 1 / sqrt((double)head_width));
     a = graft_layout_dropout(l, graft_layout_linear(l, a, names->out, t->width, t->width), t->dropout);

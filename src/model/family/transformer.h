@@ -18,6 +18,7 @@ typedef struct graft_transformer {
     int n_layers, n_heads;
     graft_act activation;
     bool bare_attention; /* query, key and value have no bias */
+    bool fused;          /* and are one layer, called as the query's is: rows q, k, v of its weight */
     double eps;          /* of the layer norms */
     double dropout, attention_dropout, head_dropout;
 } graft_transformer;

@@ -1,7 +1,16 @@
 /* ViT as Transformers publishes it (Dosovitskiy et al. 2021): google/vit-base-patch16-224 and its like. */
 #include "model/family/vit.h"
 
-static const graft_vit_kind kind = {.type = "vit"};
+static void layer_names(graft_transformer_names *n, int i) {
+    graft_vit_layer_names(n, "vit", i);
+}
+
+static const graft_vit_kind kind = {.type = "vit",
+                                    .conv = "vit.embeddings.patch_embeddings.projection",
+                                    .embeddings = "vit.embeddings",
+                                    .norm = "vit.layernorm",
+                                    .positions = "position_embeddings",
+                                    .layer = layer_names};
 
 static int recognise(const json_t *config, const graft_tensors *tensors) {
     return graft_vit_recognise(&kind, config, tensors);

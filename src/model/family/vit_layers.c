@@ -1,4 +1,4 @@
-/* Shared by ViT and DeiT: patches become tokens, tokens run through layers with the norms before each part,
+/* Shared by the ViTs: patches become tokens, tokens run through layers with the norms before each part,
  * and the first of them speaks for the picture (Dosovitskiy et al. 2021). */
 #include "model/family/vit.h"
 #include <math.h>
@@ -28,8 +28,8 @@ static int64_t n_tokens(const graft_vit *v) {
 /* ---- Configs ---------------------------------------------------------------------------------------------- */
 
 /* Height and width: an integer for both, or a list of the two. */
-static int read_sides(int64_t *sides, const json_t *config, const char *key, int64_t absent,
-                      const char *origin, graft_err *err) {
+int graft_vit_read_sides(int64_t *sides, const json_t *config, const char *key, int64_t absent,
+                         const char *origin, graft_err *err) {
     int n = 0;
     if (!json_is_array(json_object_get(config, key))) {
         int rc = graft_config_size(config, key, absent, &sides[0], GRAFT_MAX_PICTURE_SIDE, origin, err);
@@ -50,7 +50,7 @@ static int read_share(double *out, const json_t *config, const char *key, const 
 }
 
 /* Patches that do not cover the right and lower border leave it out, as Transformers' do. */
-static int check(const graft_vit *v, const char *origin, graft_err *err) {
+int graft_vit_check(const graft_vit *v, const char *origin, graft_err *err) {
     if (v->patch[0] > v->image[0] || v->patch[1] > v->image[1])
         return graft_err_set(
             err, GRAFT_EFORMAT, "%s: no patch of %lld x %lld fits into a picture of %lld x %lld", origin,
@@ -82,8 +82,8 @@ static int read_config(graft_vit *v, const json_t *config, const char *origin, g
                                err);
     if (rc == 0)
         rc = graft_config_size(config, "num_channels", 3, &v->channels, GRAFT_MAX_CHANNELS, origin, err);
-    if (rc == 0) rc = read_sides(v->image, config, "image_size", 224, origin, err);
-    if (rc == 0) rc = read_sides(v->patch, config, "patch_size", 16, origin, err);
+    if (rc == 0) rc = graft_vit_read_sides(v->image, config, "image_size", 224, origin, err);
+    if (rc == 0) rc = graft_vit_read_sides(v->patch, config, "patch_size", 16, origin, err);
     if (rc == 0) rc = graft_json_real(config, "layer_norm_eps", 1e-12, &t->eps, origin, err);
     if (rc == 0 && !(t->eps > 0))
         rc = graft_err_set(err, GRAFT_EFORMAT, "%s: layer_norm_eps is %g, not above 0", origin, t->eps);
@@ -97,20 +97,24 @@ static int read_config(graft_vit *v, const json_t *config, const char *origin, g
     t->n_layers = (int)layers;
     t->n_heads = (int)heads;
     t->bare_attention = !bias;
-    return check(v, origin, err);
+    return graft_vit_check(v, origin, err);
 }
 
-static const graft_tensor *find(const graft_vit *v, const graft_tensors *tensors, const char *name) {
-    char full[2 * GRAFT_TRANSFORMER_NAME];
-    snprintf(full, sizeof full, "%s.%s", v->kind->type, name);
-    const graft_tensor *t = graft_tensors_find(tensors, full);
-    return t ? t : graft_tensors_find(tensors, name);
+/* `module`.`leaf`, or without the prefix. */
+static const graft_tensor *find(const graft_vit_kind *kind, const graft_tensors *tensors, const char *module,
+                                const char *leaf) {
+    char name[2 * GRAFT_TRANSFORMER_NAME];
+    const size_t prefix = *kind->type ? strlen(kind->type) + 1 : 0;
+    snprintf(name, sizeof name, "%s%s%s", module, *module ? "." : "", leaf);
+    const graft_tensor *t = graft_tensors_find(tensors, name);
+    return t || strlen(name) < prefix ? t : graft_tensors_find(tensors, name + prefix);
 }
 
-/* Layers by the matrix of their feed-forward part, under either name. */
+/* Layers by the matrix of their feed-forward part, under any name. */
 static int count_layers(const graft_vit *v, const graft_tensors *tensors, int64_t *inner) {
     static const char *const up[][2] = {{"encoder.layer.", ".intermediate.dense.weight"},
-                                        {"layers.", ".mlp.fc1.weight"}};
+                                        {"layers.", ".mlp.fc1.weight"},
+                                        {"blocks.", ".mlp.fc1.weight"}};
     char name[GRAFT_TRANSFORMER_NAME];
     int64_t width;
     for (size_t i = 0; i < GRAFT_COUNT(up); i++) {
@@ -123,19 +127,17 @@ static int count_layers(const graft_vit *v, const graft_tensors *tensors, int64_
 
 /* Without a config the shapes tell all but the heads, of which every published size has one for 64 columns,
  * and the picture's sides, which are taken as equal. */
-static int measure(graft_vit *v, const graft_tensors *tensors, const char *origin, graft_err *err) {
-    const graft_tensor *conv = find(v, tensors, "embeddings.patch_embeddings.projection.weight"),
-                       *positions = find(v, tensors, "embeddings.position_embeddings");
+int graft_vit_measure(graft_vit *v, const graft_tensors *tensors, const char *origin, graft_err *err) {
+    const graft_tensor *conv = find(v->kind, tensors, v->kind->conv, "weight"),
+                       *positions = find(v->kind, tensors, v->kind->embeddings, v->kind->positions);
     graft_transformer *t = &v->t;
-    *t = (graft_transformer){.eps = 1e-12, .activation = GRAFT_ACT_GELU};
-    v->range = 0.02;
     t->n_layers = count_layers(v, tensors, &t->inner);
     if (!conv || conv->shape.rank != 4 || !positions || positions->shape.rank != 3 || !t->n_layers ||
         conv->shape.dims[2] < 1 || conv->shape.dims[3] < 1 || conv->shape.dims[0] < 64 ||
         positions->shape.dims[1] <= n_first(v))
         return graft_err_set(err, GRAFT_EDATA,
                              "%s: its tensors are not those of a whole %s; put its config.json beside it",
-                             origin, v->kind->type);
+                             origin, *v->kind->type ? v->kind->type : "ViT of timm");
     const int64_t places = positions->shape.dims[1] - n_first(v), side = (int64_t)sqrt((double)places);
     t->width = conv->shape.dims[0];
     t->n_heads = (int)(t->width / 64);
@@ -149,7 +151,15 @@ static int measure(graft_vit *v, const graft_tensors *tensors, const char *origi
         return graft_err_set(err, GRAFT_EDATA,
                              "%s: %lld patches are those of no square picture; put its config.json beside it",
                              origin, (long long)places);
-    return check(v, origin, err);
+    return graft_vit_check(v, origin, err);
+}
+
+graft_hyper graft_vit_hyper(const graft_vit *v) {
+    return (graft_hyper){.channels = (int)v->channels,
+                         .feature_width = v->t.width,
+                         .own = v,
+                         .height = v->image[0],
+                         .width = v->image[1]};
 }
 
 int graft_vit_configure(const graft_vit_kind *kind, graft_hyper *out, graft_arena *arena,
@@ -157,15 +167,10 @@ int graft_vit_configure(const graft_vit_kind *kind, graft_hyper *out, graft_aren
                         graft_err *err) {
     graft_vit *v = graft_arena_alloc(arena, sizeof *v);
     if (!v) return graft_err_nomem(err);
-    *v = (graft_vit){.kind = kind};
-    int rc = config ? read_config(v, config, origin, err) : measure(v, tensors, origin, err);
-    if (rc < 0) return rc;
-    *out = (graft_hyper){.channels = (int)v->channels,
-                         .feature_width = v->t.width,
-                         .own = v,
-                         .height = v->image[0],
-                         .width = v->image[1]};
-    return 0;
+    *v = (graft_vit){.kind = kind, .t = {.eps = 1e-12, .activation = GRAFT_ACT_GELU}, .range = 0.02};
+    int rc = config ? read_config(v, config, origin, err) : graft_vit_measure(v, tensors, origin, err);
+    if (rc == 0) *out = graft_vit_hyper(v);
+    return rc;
 }
 
 int graft_vit_recognise(const graft_vit_kind *kind, const json_t *config, const graft_tensors *tensors) {
@@ -173,12 +178,13 @@ int graft_vit_recognise(const graft_vit_kind *kind, const json_t *config, const 
         const char *type = json_string_value(json_object_get(config, "model_type"));
         return type && !strcmp(type, kind->type) ? 100 : 0;
     }
-    const graft_vit v = {.kind = kind};
-    bool distilled = find(&v, tensors, "embeddings.distillation_token") != NULL;
-    return find(&v, tensors, "embeddings.cls_token") && distilled == kind->distilled &&
-                   find(&v, tensors, "embeddings.position_embeddings") &&
-                   (find(&v, tensors, "encoder.layer.0.layernorm_before.weight") ||
-                    find(&v, tensors, "layers.0.layernorm_before.weight"))
+    char layer[2][GRAFT_TRANSFORMER_NAME];
+    snprintf(layer[0], sizeof layer[0], "%s.encoder.layer.0.layernorm_before", kind->type);
+    snprintf(layer[1], sizeof layer[1], "%s.layers.0.layernorm_before", kind->type);
+    bool distilled = find(kind, tensors, kind->embeddings, "distillation_token") != NULL;
+    return find(kind, tensors, kind->embeddings, "cls_token") && distilled == kind->distilled &&
+                   find(kind, tensors, kind->embeddings, kind->positions) &&
+                   (find(kind, tensors, layer[0], "weight") || find(kind, tensors, layer[1], "weight"))
                ? 90
                : 0;
 }
@@ -208,7 +214,7 @@ bool graft_vit_is_buffer(const graft_vit_kind *kind, const char *name) {
     return begins(name + n + 1, "pooler.") || !strcmp(name + n + 1, "embeddings.mask_token");
 }
 
-static void layer_names(graft_transformer_names *n, const char *type, int i) {
+void graft_vit_layer_names(graft_transformer_names *n, const char *type, int i) {
     const size_t size = GRAFT_TRANSFORMER_NAME;
     snprintf(n->query, size, "%s.encoder.layer.%d.attention.attention.query", type, i);
     snprintf(n->key, size, "%s.encoder.layer.%d.attention.attention.key", type, i);
@@ -222,49 +228,46 @@ static void layer_names(graft_transformer_names *n, const char *type, int i) {
 
 /* ---- Layout ----------------------------------------------------------------------------------------------- */
 
-static graft_value token(graft_layout *l, const graft_vit *v, const char *module, const char *leaf) {
-    return graft_layout_param(l, GRAFT_PARAM_WEIGHT, (graft_shape){3, {1, 1, v->t.width}}, module, leaf);
+static graft_value token(graft_layout *l, const graft_vit *v, const char *leaf) {
+    const graft_shape shape = {3, {1, 1, v->t.width}};
+    return graft_layout_param(l, GRAFT_PARAM_WEIGHT, shape, v->kind->embeddings, leaf);
 }
 
 /* One vector a patch, by a convolution whose windows lie side by side; then the tokens. */
 static graft_value embed(graft_layout *l, const graft_vit *v, graft_value x) {
     graft_graph *g = graft_layout_graph(l);
+    const graft_vit_kind *kind = v->kind;
     const int64_t width = v->t.width;
     const graft_shape w = {4, {width, v->channels, v->patch[0], v->patch[1]}},
                       p = {3, {1, n_tokens(v), width}};
     const graft_conv_attr a = {
         .stride = {(int32_t)v->patch[0], (int32_t)v->patch[1]}, .dilation = {1, 1}, .groups = 1};
-    char module[GRAFT_TRANSFORMER_NAME], conv[GRAFT_TRANSFORMER_NAME];
-    snprintf(module, sizeof module, "%s.embeddings", v->kind->type);
-    snprintf(conv, sizeof conv, "%s.embeddings.patch_embeddings.projection", v->kind->type);
-    graft_value weight = graft_layout_param(l, GRAFT_PARAM_WEIGHT, w, conv, "weight");
-    graft_value bias = graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {width}}, conv, "bias");
-    graft_graph_scope(g, "%s", conv);
+    graft_value weight = graft_layout_param(l, GRAFT_PARAM_WEIGHT, w, kind->conv, "weight");
+    graft_value bias = graft_layout_param(l, GRAFT_PARAM_BIAS, (graft_shape){1, {width}}, kind->conv, "bias");
+    graft_graph_scope(g, "%s", kind->conv);
     x = graft_conv2d(g, x, weight, bias, GRAFT_NONE, a);
-    graft_value first = token(l, v, module, "cls_token"),
-                second = v->kind->distilled ? token(l, v, module, "distillation_token") : GRAFT_NONE;
-    graft_value positions = graft_layout_param(l, GRAFT_PARAM_WEIGHT, p, module, "position_embeddings");
-    graft_graph_scope(g, "%s", module);
+    graft_value first = token(l, v, "cls_token"),
+                second = kind->distilled ? token(l, v, "distillation_token") : GRAFT_NONE;
+    graft_value positions = graft_layout_param(l, GRAFT_PARAM_WEIGHT, p, kind->embeddings, kind->positions);
+    graft_graph_scope(g, "embeddings");
     return graft_layout_dropout(l, graft_patches(g, x, positions, first, second), v->t.dropout);
 }
 
 graft_value graft_vit_layout(graft_layout *l, graft_value x, const graft_hyper *h) {
     const graft_vit *v = h->own;
     graft_transformer_names names;
-    char norm[GRAFT_TRANSFORMER_NAME];
     graft_layout_stage(l, "embeddings");
     graft_value y = embed(l, v, x);
     for (int i = 0; i < v->t.n_layers; i++) {
         graft_layout_stage(l, "layer%d", i);
         graft_layout_depth(l, i, v->t.n_layers);
-        layer_names(&names, v->kind->type, i);
+        v->kind->layer(&names, i);
         y = graft_transformer_layer_before(l, &v->t, y, GRAFT_NONE, &names);
     }
     /* the norm is each token's own, so the others need none */
-    snprintf(norm, sizeof norm, "%s.layernorm", v->kind->type);
     graft_graph_scope(graft_layout_graph(l), "pooling");
     y = graft_span_pool(graft_layout_graph(l), y, GRAFT_NONE, GRAFT_SPAN_FIRST);
-    return graft_layout_layer_norm(l, y, norm, v->t.width, v->t.eps);
+    return graft_layout_layer_norm(l, y, v->kind->norm, v->t.width, v->t.eps);
 }
 
 void graft_vit_preprocess(graft_preprocess *out, const graft_hyper *h) {
@@ -278,7 +281,7 @@ void graft_vit_initialise(const graft_param *p, const graft_hyper *h, float *out
 
 /* ---- Writing ---------------------------------------------------------------------------------------------- */
 
-static json_t *sides_json(const int64_t *sides) {
+json_t *graft_vit_sides_json(const int64_t *sides) {
     return sides[0] == sides[1] ? json_integer(sides[0])
                                 : json_pack("[I,I]", (json_int_t)sides[0], (json_int_t)sides[1]);
 }
@@ -293,8 +296,8 @@ static int complete(json_t *config, const graft_vit *v) {
            json_object_set_new(config, "hidden_act", json_string("gelu")) |
            json_object_set_new(config, "layer_norm_eps", json_real(t->eps)) |
            json_object_set_new(config, "num_channels", json_integer(v->channels)) |
-           json_object_set_new(config, "image_size", sides_json(v->image)) |
-           json_object_set_new(config, "patch_size", sides_json(v->patch));
+           json_object_set_new(config, "image_size", graft_vit_sides_json(v->image)) |
+           json_object_set_new(config, "patch_size", graft_vit_sides_json(v->patch));
 }
 
 int graft_vit_write(json_t *config, const graft_model *m, const graft_hyper *h, const char *architecture,

@@ -1,4 +1,4 @@
-"""Makes the golden files of ViT and DeiT with PyTorch and Transformers 5 (../README.md says what they hold). The same seeds
+"""Makes the golden files of ViT and DeiT with PyTorch, Transformers 5 and timm (../README.md says what they hold). The same seeds
 give the same files."""
 
 import copy
@@ -39,6 +39,7 @@ TRAIN = {
     "vit_sgd": dict(resnet.PLAIN, model="vit_small", optimizer=resnet.SGD),
     "vit_adamw_clip": dict(resnet.PLAIN, model="vit_small", clip_norm=0.5,
                            optimizer=dict(resnet.ADAM, kind="adamw", eps=1e-4, weight_decay=0.1)),
+    "timm_sgd": dict(resnet.PLAIN, model="timm_small", optimizer=resnet.SGD),
     "deit_sgd": dict(resnet.PLAIN, model="deit_small", optimizer=resnet.SGD),
 }
 
@@ -48,11 +49,11 @@ def randomise(model, seed):
     g = generator(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if "layernorm" in name and name.endswith("weight"):
+            if "norm" in name and name.endswith("weight"):
                 p.copy_(0.5 + torch.rand(p.shape, generator=g))
             elif p.dim() == 1:
                 p.copy_(0.2 * torch.randn(p.shape, generator=g))
-            elif "embeddings." in name and p.dim() == 3:
+            elif p.dim() == 3:
                 p.copy_(0.5 * torch.randn(p.shape, generator=g))
             else:
                 p.copy_((2.0 / p[0].numel()) ** 0.5 * torch.randn(p.shape, generator=g))
@@ -90,6 +91,27 @@ def folder_of(name, kind, options, seed):
     return model, normal((3, n_channels, *sides), seed + 1)
 
 
+def timm_folder(name, architecture, args, seed):
+    import timm
+    torch.manual_seed(seed)
+    model = timm.create_model(architecture, num_classes=len(LABELS), **args).eval()
+    randomise(model, seed)
+    folder = ensure(f"{HERE}/{name}")
+    write_tensors(f"{folder}/model.safetensors", model.state_dict())
+    size = args["img_size"]
+    write_json(f"{folder}/config.json", {
+        "architecture": architecture, "num_classes": len(LABELS), "num_features": model.num_features, "global_pool": "token",
+        "model_args": args, "label_names": LABELS,
+        "pretrained_cfg": {"input_size": [3, size, size], "fixed_input_size": True, "crop_pct": 0.9, "crop_mode": "center",
+                           "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": len(LABELS),
+                           "first_conv": "patch_embed.proj", "classifier": "head"}})
+    return model, normal((3, 3, size, size), seed + 1)
+
+
+def timm_outputs(model, x):
+    return {"pooled": model.forward_features(x)[:, 0], "logits": model(x)}
+
+
 def outputs(model, x):
     """After the embeddings, after each layer, the first token after the last norm, and the logits."""
     backbone = getattr(model, model.base_model_prefix, model)
@@ -99,7 +121,7 @@ def outputs(model, x):
     return named if backbone is model else named | {"logits": model(x).logits}
 
 
-def golden(name, model, x):
+def golden(name, model, x, outputs=outputs):
     with torch.no_grad():
         exact, single = outputs(copy.deepcopy(model).double(), x.double()), outputs(model, x)
     write_tensors(f"{HERE}/{name}/golden.safetensors", {"input": x} | {k: exact[k] for k in ("pooled", "logits") if k in exact})
@@ -128,10 +150,17 @@ def main():
     for i, (name, (kind, options)) in enumerate(MODELS.items()):
         models[name], x = folder_of(name, kind, options, 800 + 10 * i)
         golden(name, models[name], x)
+    model, x = timm_folder("timm_small", "vit_tiny_patch16_224",
+                           dict(embed_dim=32, depth=2, num_heads=4, img_size=32, patch_size=8, mlp_ratio=1.5), 850)
+    golden("timm_small", model, x, timm_outputs)
+    models["timm_small"] = model
     folder = ensure(f"{HERE}/train")
     inputs, labels, _ = resnet.batches(f"{folder}/batches.safetensors", 2, 4, (32, 32), len(LABELS), 860)
     for name, case in TRAIN.items():
-        resnet.train_case(folder, name, case, Published(models[case["model"]]), lambda m, x: m(x), inputs, labels)
+        model = models[case["model"]]
+        if not case["model"].startswith("timm"):
+            model = Published(model)
+        resnet.train_case(folder, name, case, model, lambda m, x: m(x), inputs, labels)
 
 
 if __name__ == "__main__":
