@@ -147,8 +147,9 @@ static void pictures_are_of_the_models_size_alone(void **state) {
         "{\"image_processor_type\": \"ViTImageProcessor\", \"do_resize\": false}"};
     for (size_t i = 0; i < GRAFT_COUNT(says); i++) {
         graft_buf_clear(&r->log);
-        assert_ok(graft_json_write(file_of(r, dir, "preprocessor_config.json"), json_loads(says[i], 0, NULL),
-                                   &err));
+        json_t *o = json_loads(says[i], 0, NULL);
+        assert_ok(graft_json_write(file_of(r, dir, "preprocessor_config.json"), o, &err));
+        json_decref(o);
         m = open_model(r, dir, NULL);
         assert_true(graft_model_input_size(m, &height, &width));
         assert_true(height == 32 && width == 32);
