@@ -99,20 +99,10 @@ static graft_prefix *make_prefix(int64_t batch, int64_t longest) {
     return p;
 }
 
-/* Rows hold what the prefix computes, not the pictures: where adapters stand at the first layer, what is
- * trained reads those too. */
-static bool reads_pictures(const graft_graph *graph, const graft_plan *plan) {
-    const graft_value x = graft_graph_find(graph, "pixel_values");
-    for (size_t i = 0; i < plan->n_boundary; i++)
-        if (plan->boundary[i] == x) return true;
-    return false;
-}
-
 bool graft_prefix_pays(const graft_graph *graph, graft_arena *arena) {
     const double least = 1.0 / 16;
     graft_plan plan;
     if (graft_plan_derive(&plan, arena, graph, NULL) < 0) return true; /* the split will say what is wrong */
-    if (reads_pictures(graph, &plan)) return false;
     graft_cost c = graft_graph_cost(graph, &plan);
     return c.frozen >= least * (c.frozen + c.forward);
 }
@@ -125,10 +115,13 @@ int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_grap
                                err);
 }
 
-/* Whether the suffix reads what is fed itself, as an adapter beside the first layer does. */
+/* Whether the suffix reads samples themselves, as an adapter beside the first layer does; the seed of what is
+ * dropped is none. */
 static bool reads_inputs(const graft_graph *g, const graft_plan *plan) {
-    for (size_t i = 0; i < plan->n_boundary; i++)
-        if (graft_graph_value(g, plan->boundary[i])->kind == GRAFT_INPUT) return true;
+    for (size_t i = 0; i < plan->n_boundary; i++) {
+        const graft_value_info *v = graft_graph_value(g, plan->boundary[i]);
+        if (v->kind == GRAFT_INPUT && v->shape.rank > 0 && v->shape.dims[0] == GRAFT_DIM_BATCH) return true;
+    }
     return false;
 }
 

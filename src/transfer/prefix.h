@@ -39,9 +39,8 @@ int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena 
 int graft_prefix_of_values(graft_prefix **out, const graft_env *env, const graft_graph *graph,
                            const graft_value *values, size_t n, graft_precision dtype, int64_t longest,
                            graft_err *err);
-/** Whether the frozen prefix of a marked graph can be kept, and does enough of the work for it: not so where
- * adapters begin at the first layer, and what is frozen before them is four times as large as it is dear, or
- * they read the pictures, which are not kept. */
+/** Whether the frozen prefix of a marked graph does enough of the work to be kept: not so where adapters
+ * begin at the first layer, and what is frozen before them is four times as large as it is dear. */
 bool graft_prefix_pays(const graft_graph *graph, graft_arena *arena);
 /** The whole graph as the suffix of no prefix. */
 int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_graph *graph, graft_err *err);
