@@ -137,10 +137,13 @@ int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_grap
                                err);
 }
 
-/* Whether the suffix reads what is fed itself, as an adapter beside the first layer does. */
+/* Whether the suffix reads samples themselves, as an adapter beside the first layer does; the seed of what is
+ * dropped is none. */
 static bool reads_inputs(const graft_graph *g, const graft_plan *plan) {
-    for (size_t i = 0; i < plan->n_boundary; i++)
-        if (graft_graph_value(g, plan->boundary[i])->kind == GRAFT_INPUT) return true;
+    for (size_t i = 0; i < plan->n_boundary; i++) {
+        const graft_value_info *v = graft_graph_value(g, plan->boundary[i]);
+        if (v->kind == GRAFT_INPUT && v->shape.rank > 0 && v->shape.dims[0] == GRAFT_DIM_BATCH) return true;
+    }
     return false;
 }
 

@@ -44,7 +44,8 @@ int graft_cpu_status(dnnl_status_t status, const char *doing, graft_err *err);
  * ------------------------------------------------------------------------------------------------ */
 
 dnnl_data_type_t graft_cpu_dtype(graft_dtype t);
-/** A descriptor owned by the arena. `any`: the primitive chooses; else C order. */
+/** A descriptor owned by the arena. `any`: the primitive chooses; else C order. Of rank 3, (N,L,D), it is
+ * that of a matrix (N L, D), as kernels of rows want it. */
 int graft_cpu_md(dnnl_memory_desc_t *out, graft_arena *arena, graft_dtype dtype, const graft_shape *shape,
                  bool any, graft_err *err);
 graft_layout graft_cpu_layout(const_dnnl_memory_desc_t md, graft_dtype dtype);
@@ -68,6 +69,8 @@ int graft_cpu_md_blocked(dnnl_memory_desc_t *out, graft_lowering *l, const graft
                          graft_dtype dtype, graft_err *err);
 /** What a product of a and b is computed in: BF16 when either is. */
 graft_dtype graft_cpu_compute_dtype(const graft_lowering *l, graft_value a, graft_value b);
+/** v's shape, (N L, D) of rank 3. */
+graft_shape graft_cpu_matrix(const graft_lowering *l, graft_value v);
 /** Wants v in C order as float32. */
 int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err);
 /** A new C-ordered float32 buffer for v. */

@@ -133,12 +133,12 @@ static int place_result(graft_lowering *l, const graft_node *n, graft_value with
 
 static int split_forward(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
-    const graft_shape *xs = graft_lower_shape(l, n->in[0]), *ys = graft_lower_shape(l, n->out[0]);
+    const graft_shape xs = graft_cpu_matrix(l, n->in[0]), ys = graft_cpu_matrix(l, n->out[0]);
     graft_cpu_split p = {.bias = GRAFT_NONE,
                          .residual = GRAFT_NONE,
-                         .m = xs->dims[0],
-                         .n = ys->dims[1],
-                         .k = xs->dims[1],
+                         .m = xs.dims[0],
+                         .n = ys.dims[1],
+                         .k = xs.dims[1],
                          .act = a->act};
     int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
     if (rc == 0)
@@ -155,9 +155,9 @@ static int split_forward(graft_lowering *l, const graft_node *n, graft_err *err)
 int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value x = n->in[0], w = n->in[1], b = n->in[2], y = n->out[0];
-    const graft_shape *xs = graft_lower_shape(l, x), *ys = graft_lower_shape(l, y);
-    if (is_split(l, a, x, w, xs->dims[0], ys->dims[1], xs->dims[1])) return split_forward(l, n, err);
-    const graft_shape row = {2, {1, ys->dims[1]}};
+    const graft_shape xs = graft_cpu_matrix(l, x), ys = graft_cpu_matrix(l, y);
+    if (is_split(l, a, x, w, xs.dims[0], ys.dims[1], xs.dims[1])) return split_forward(l, n, err);
+    const graft_shape row = {2, {1, ys.dims[1]}};
     const bool is_turned = !a->in_out;
     graft_dtype dtype = graft_cpu_compute_dtype(l, x, y);
     graft_cpu_joined joined = {.act = a->act};
@@ -166,9 +166,9 @@ int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, wb = GRAFT_NONE, bb = GRAFT_NONE, yb, added;
-    int rc = make_operand(&xo, l, dtype, xs->dims[0], xs->dims[1], false, err);
+    int rc = make_operand(&xo, l, dtype, xs.dims[0], xs.dims[1], false, err);
     if (rc == 0) rc = make_weights(&wo, l, w, dtype, is_turned, err);
-    if (rc == 0) rc = make_operand(&yo, l, graft_lower_dtype(l, y), ys->dims[0], ys->dims[1], false, err);
+    if (rc == 0) rc = make_operand(&yo, l, graft_lower_dtype(l, y), ys.dims[0], ys.dims[1], false, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xo.md, dtype, &xb, err);
     if (rc == 0 && b != GRAFT_NONE) rc = graft_cpu_want_plain(l, b, &bb, err);
     if (rc == 0 && b != GRAFT_NONE)
@@ -195,9 +195,9 @@ int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
 
 static int split_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
-    const graft_shape *dys = graft_lower_shape(l, n->in[0]), *dxs = graft_lower_shape(l, n->out[0]);
+    const graft_shape dys = graft_cpu_matrix(l, n->in[0]), dxs = graft_cpu_matrix(l, n->out[0]);
     graft_cpu_split p = {
-        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = dys->dims[0], .n = dxs->dims[1], .k = dys->dims[1]};
+        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = dys.dims[0], .n = dxs.dims[1], .k = dys.dims[1]};
     int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
     if (rc == 0)
         rc =
@@ -210,9 +210,9 @@ static int split_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
 }
 
 static int split_dw(graft_lowering *l, graft_value left, graft_value right, graft_value dw, graft_err *err) {
-    const graft_shape *ls = graft_lower_shape(l, left), *rs = graft_lower_shape(l, right);
+    const graft_shape ls = graft_cpu_matrix(l, left), rs = graft_cpu_matrix(l, right);
     graft_cpu_split p = {
-        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = ls->dims[1], .n = rs->dims[1], .k = ls->dims[0]};
+        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = ls.dims[1], .n = rs.dims[1], .k = ls.dims[0]};
     int rc = graft_cpu_want_split(l, left, GRAFT_SPLIT_A_TURNED, &p.a, err);
     if (rc == 0) rc = graft_cpu_want_split(l, right, GRAFT_SPLIT_B, &p.b, err);
     if (rc == 0) rc = graft_cpu_new_plain(l, dw, &p.c, err);
@@ -223,18 +223,18 @@ static int split_dw(graft_lowering *l, graft_value left, graft_value right, graf
 int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value dy = n->in[0], w = n->in[1], dx = n->out[0];
-    const graft_shape *dys = graft_lower_shape(l, dy), *dxs = graft_lower_shape(l, dx);
+    const graft_shape dys = graft_cpu_matrix(l, dy), dxs = graft_cpu_matrix(l, dx);
     const bool is_turned = a->in_out != 0;
-    if (is_split(l, a, dy, w, dys->dims[0], dxs->dims[1], dys->dims[1])) return split_dx(l, n, err);
+    if (is_split(l, a, dy, w, dys.dims[0], dxs.dims[1], dys.dims[1])) return split_dx(l, n, err);
     graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
     operand dyo, wo, dxo;
     graft_cpu_joined joined = {0};
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer dyb, wb = GRAFT_NONE, dxb, added;
-    int rc = make_operand(&dyo, l, dtype, dys->dims[0], dys->dims[1], false, err);
+    int rc = make_operand(&dyo, l, dtype, dys.dims[0], dys.dims[1], false, err);
     if (rc == 0) rc = make_weights(&wo, l, w, dtype, is_turned, err);
-    if (rc == 0) rc = make_operand(&dxo, l, graft_lower_dtype(l, dx), dxs->dims[0], dxs->dims[1], false, err);
+    if (rc == 0) rc = make_operand(&dxo, l, graft_lower_dtype(l, dx), dxs.dims[0], dxs.dims[1], false, err);
     if (rc == 0) rc = graft_cpu_want(l, dy, dyo.md, dtype, &dyb, err);
     if (rc == 0) rc = place_result(l, n, n->in[2], &dxo, &joined, &dxb, &added, err);
     if (rc == 0) rc = graft_cpu_attr(&attr, joined, err);
@@ -257,7 +257,8 @@ int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) 
 int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value left = n->in[a->in_out ? 0 : 1], right = n->in[a->in_out ? 1 : 0], dw = n->out[0];
-    const graft_shape *ls = graft_lower_shape(l, left), *rs = graft_lower_shape(l, right);
+    const graft_shape ls = graft_cpu_matrix(l, left), rs = graft_cpu_matrix(l, right),
+                      dys = graft_cpu_matrix(l, n->in[1]);
     graft_dtype dtype = graft_cpu_compute_dtype(l, left, right);
     operand lo, ro, dwo;
     dnnl_primitive_desc_t pd = NULL;
@@ -266,19 +267,17 @@ int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) 
     if (rc == 0) rc = graft_cpu_want_rows(l, right, dtype, &rb, err);
     if (rc == 0 && graft_lower_is_used(l, n->out[1])) {
         rc = graft_cpu_new_plain(l, n->out[1], &dbb, err);
-        if (rc == 0)
-            rc = graft_cpu_emit_column_sums(l, a->in_out ? rb : lb, dtype, graft_lower_shape(l, n->in[1]),
-                                            dbb, err);
+        if (rc == 0) rc = graft_cpu_emit_column_sums(l, a->in_out ? rb : lb, dtype, &dys, dbb, err);
     }
     if (rc < 0 || !graft_lower_is_used(l, dw)) return rc;
-    if (is_split(l, a, left, right, ls->dims[1], rs->dims[1], ls->dims[0]))
+    if (is_split(l, a, left, right, ls.dims[1], rs.dims[1], ls.dims[0]))
         return split_dw(l, left, right, dw, err);
-    rc = make_operand(&lo, l, dtype, ls->dims[1], ls->dims[0], true, err);
-    bool packed = is_aliased(dtype, rs->dims[1]);
+    rc = make_operand(&lo, l, dtype, ls.dims[1], ls.dims[0], true, err);
+    bool packed = is_aliased(dtype, rs.dims[1]);
     if (rc == 0)
-        rc = packed ? make_packed(&ro, l, dtype, rs->dims[0], rs->dims[1], err)
-                    : make_operand(&ro, l, dtype, rs->dims[0], rs->dims[1], false, err);
-    if (rc == 0) rc = make_operand(&dwo, l, GRAFT_F32, ls->dims[1], rs->dims[1], false, err);
+        rc = packed ? make_packed(&ro, l, dtype, rs.dims[0], rs.dims[1], err)
+                    : make_operand(&ro, l, dtype, rs.dims[0], rs.dims[1], false, err);
+    if (rc == 0) rc = make_operand(&dwo, l, GRAFT_F32, ls.dims[1], rs.dims[1], false, err);
     if (rc == 0) rc = graft_cpu_new(l, dw, dwo.md, GRAFT_F32, &dwb, err);
     if (rc == 0) rc = make_product(&pd, l, &lo, &ro, NULL, &dwo, NULL, err);
     if (rc < 0) return rc;

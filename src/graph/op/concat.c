@@ -246,5 +246,6 @@ graft_value graft_slice(graft_graph *g, graft_value x, int64_t axis, int64_t fro
 }
 
 graft_value graft_columns(graft_graph *g, graft_value x, int64_t from, int64_t count) {
-    return graft_slice(g, x, 1, from, count);
+    const graft_value_info *info = graft_graph_value(g, x);
+    return graft_slice(g, x, info ? info->shape.rank - 1 : 1, from, count);
 }

@@ -29,8 +29,10 @@ GRAFT_OP(flatten_grad)       /* dy, x (shape only) -> dx; a view */
 GRAFT_OP(dropout)            /* x, seed -> y */
 GRAFT_OP(dropout_grad)       /* dy, seed -> dx */
 GRAFT_OP(drop_path)          /* x, seed, spans? -> y; attr graft_dropout_attr */
-GRAFT_OP(attention)          /* q, k, v, spans, seed? -> y, lse (T,heads) */
-GRAFT_OP(attention_grad)     /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
+GRAFT_OP(patches)            /* x, positions, first, second? -> y */
+GRAFT_OP(patches_grad)       /* dy, x (shape only) -> dx, dpositions, dfirst, dsecond */
+GRAFT_OP(attention)          /* q, k, v, spans?, seed? -> y, lse (T,heads) */
+GRAFT_OP(attention_grad)     /* q, k, v, spans?, seed?, y, lse, dy -> dq, dk, dv */
 GRAFT_OP(attention_one)      /* q (N,D), k, v, spans, seed? -> y (N,D), lse (N,heads) */
 GRAFT_OP(attention_one_grad) /* q, k, v, spans, seed?, y, lse, dy -> dq, dk, dv */
 GRAFT_OP(cross_entropy)      /* logits, target, weight -> loss, probabilities */
@@ -63,9 +65,9 @@ GRAFT_OP(layer_norm)        /* x, gamma, beta? -> y, mean, rstd */
 GRAFT_OP(layer_norm_grad)   /* dy, x, gamma, mean, rstd -> dx, dgamma, dbeta */
 GRAFT_OP(embedding)         /* table, ids -> y */
 GRAFT_OP(embedding_dw)      /* dy, ids, table (shape only) -> dtable */
-GRAFT_OP(span_pool)         /* x, spans -> y; attr graft_span_pool_attr {kind} */
-GRAFT_OP(span_pool_grad)    /* dy, spans, x (shape only) -> dx: mean, first, last */
-GRAFT_OP(span_max_grad)     /* dy, spans, x -> dx */
+GRAFT_OP(span_pool)         /* x, spans? -> y; attr graft_span_pool_attr {kind} */
+GRAFT_OP(span_pool_grad)    /* dy, spans?, x (shape only) -> dx: mean, first, last */
+GRAFT_OP(span_max_grad)     /* dy, spans?, x -> dx */
 GRAFT_OP(token_window)      /* x, spans -> y; attr graft_token_window_attr {width} */
 GRAFT_OP(token_window_grad) /* dy, spans -> dx */
 GRAFT_OP(concat)            /* x... -> y; attr graft_concat_attr {axis} */
