@@ -21,9 +21,14 @@ typedef struct graft_compare_plan {
     const char *about; /* "pretrained, head only" */
     bool from_scratch;
     int64_t n_trained; /* parameters, of the phase that trains the most */
-    double work;       /* multiply-adds of a run, planned */
+    double work;       /* multiply-adds of a run, planned, but for what all plans have alike */
+    double update;     /* multiply-adds of one update */
     size_t memory;     /* bytes of a run, planned */
 } graft_compare_plan;
+
+typedef struct graft_compare_place {
+    size_t plan, size, seed;
+} graft_compare_place;
 
 typedef struct graft_compare_size {
     int64_t per_class;       /* labels of a class, validation's among them; 0: all */
@@ -91,6 +96,10 @@ int graft_comparison_plan(graft_comparison *c, graft_err *err);
 /** Trains one run in its own environment; takes the guard to keep what it has shown. compare_run.c */
 int graft_comparison_train(graft_compare_run **out, graft_comparison *c, graft_env *env, size_t plan,
                            size_t size, size_t seed, graft_err *err);
+/** How many of these runs [n] go side by side, from their order, their work and their memory. compare_jobs.c
+ */
+int graft_comparison_jobs(size_t *out, const graft_comparison *c, const graft_compare_place *places, size_t n,
+                          graft_err *err);
 /** Trains every run that is not there, several side by side. compare_team.c */
 int graft_comparison_run_all(graft_comparison *c, graft_err *err);
 

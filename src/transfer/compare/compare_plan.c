@@ -2,6 +2,7 @@
  * run, since a plan that does not fit should not be found out after an hour. */
 #include "transfer/compare/compare.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,11 +107,11 @@ static int64_t most_trained(const graft_job *j) {
     return most;
 }
 
-/* Multiply-adds of a run by samples and tokens, which all plans have alike. */
-static int work_of(double *out, const graft_job *j, graft_err *err) {
+/* Multiply-adds of a run by samples and tokens, which all plans have alike; and of an update. */
+static int plan_work(graft_compare_plan *out, const graft_job *j, graft_err *err) {
     graft_arena *arena = graft_arena_new(NULL);
     int rc = arena ? 0 : graft_err_nomem(err);
-    *out = 0.0;
+    double rows_of_batch = (double)(j->recipe.tokens ? j->recipe.tokens : j->recipe.batch);
     for (size_t i = 0; i < j->n_phases && rc == 0 && !graft_is_averaged(j->options.encoder); i++) {
         const graft_phase_choice *choice = &j->choices[i];
         graft_graph *g = NULL;
@@ -121,7 +122,9 @@ static int work_of(double *out, const graft_job *j, graft_err *err) {
         if (rc < 0) break;
         graft_cost cost = graft_graph_cost(g, &plan);
         double rows = choice->use_cache ? 1.0 + (double)choice->variants : (double)choice->epochs;
-        *out += rows * cost.frozen + (double)choice->epochs * (cost.forward + cost.backward);
+        double step = cost.forward + cost.backward;
+        out->work += rows * cost.frozen + (double)choice->epochs * step;
+        out->update = fmax(out->update, rows_of_batch * step);
     }
     graft_arena_free(arena);
     return rc;
@@ -143,7 +146,7 @@ static int try_plan(graft_job *j, graft_comparison *c, graft_compare_plan *plan,
     if (rc < 0) return rc;
     plan->n_trained = most_trained(j);
     plan->memory = j->peak_memory;
-    return work_of(&plan->work, j, err);
+    return plan_work(plan, j, err);
 }
 
 /* Is what went wrong the plan's own fault, so that the others can go on? */

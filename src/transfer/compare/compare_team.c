@@ -8,17 +8,12 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <sys/sysinfo.h>
-
-typedef struct place {
-    size_t plan, size, seed;
-} place;
 
 typedef struct team {
     graft_comparison *c;
-    graft_voice **voices; /* [jobs] one a thread */
-    size_t *order;        /* [n_plans] the longest first */
-    place *places;        /* [n] what is left to run */
+    graft_voice **voices;        /* [jobs] one a thread */
+    size_t *order;               /* [n_plans] the longest first */
+    graft_compare_place *places; /* [n] what is left to run */
     size_t n, jobs;
     /* under c->guard: */
     size_t n_begun, n_had, n_done, n_left; /* n_left: for want of time */
@@ -30,17 +25,18 @@ static size_t n_runs(const graft_comparison *c) {
 }
 
 /* The i-th run in order of worth: by seed, from the largest size down, plan after plan. */
-static place place_of(const team *t, size_t i) {
+static graft_compare_place place_of(const team *t, size_t i) {
     const graft_comparison *c = t->c;
     size_t size = i / c->n_plans % c->n_sizes;
-    return (place){t->order[i % c->n_plans], c->n_sizes - 1 - size, i / c->n_plans / c->n_sizes};
+    return (graft_compare_place){t->order[i % c->n_plans], c->n_sizes - 1 - size,
+                                 i / c->n_plans / c->n_sizes};
 }
 
-static graft_compare_run **slot(const graft_comparison *c, place at) {
+static graft_compare_run **slot(const graft_comparison *c, graft_compare_place at) {
     return &c->runs[(at.seed * c->n_sizes + at.size) * c->n_plans + at.plan];
 }
 
-static bool is_settled(const graft_comparison *c, place at) {
+static bool is_settled(const graft_comparison *c, graft_compare_place at) {
     return *slot(c, at) || graft_comparison_lost(c, at.plan, at.size);
 }
 
@@ -56,7 +52,7 @@ static const char *size_name(const graft_comparison *c, size_t size, char out[40
 
 /* Seconds that a run will take, judged by the plan's runs so far: the longest of the same size, or of a
  * larger one. 0: nothing is known. */
-static double expected_seconds(const graft_comparison *c, place at) {
+static double expected_seconds(const graft_comparison *c, graft_compare_place at) {
     for (size_t size = at.size; size < c->n_sizes; size++) {
         double longest = 0.0;
         for (size_t seed = 0; seed < c->n_seeds; seed++) {
@@ -68,7 +64,7 @@ static double expected_seconds(const graft_comparison *c, place at) {
     return 0.0;
 }
 
-static bool fits_budget(const graft_comparison *c, place at, bool is_first) {
+static bool fits_budget(const graft_comparison *c, graft_compare_place at, bool is_first) {
     if (!(c->options.budget > 0) || is_first) return true;
     return graft_now() - c->begun + expected_seconds(c, at) < c->options.budget;
 }
@@ -91,7 +87,7 @@ static const char *left_text(const team *t, char out[48]) {
 
 /* ---- One run ---------------------------------------------------------------------------------------------- */
 
-static void tell_run(const team *t, place at, const graft_compare_run *r, const char *what) {
+static void tell_run(const team *t, graft_compare_place at, const graft_compare_run *r, const char *what) {
     const graft_comparison *c = t->c;
     bool lost = graft_comparison_lost(c, at.plan, at.size) != NULL, largest = at.size + 1 == c->n_sizes;
     char left[48];
@@ -116,7 +112,7 @@ static size_t n_lost(const graft_comparison *c) {
 }
 
 /* Is the run still wanted? The guard is held. */
-static bool begin(team *t, place at) {
+static bool begin(team *t, graft_compare_place at) {
     const graft_comparison *c = t->c;
     if (t->err.code || is_settled(c, at)) return false;
     if (!fits_budget(c, at, t->n_begun + t->n_had == n_lost(c))) {
@@ -128,7 +124,7 @@ static bool begin(team *t, place at) {
 }
 
 /* Into the log and the comparison. The guard is held. */
-static int keep(team *t, place at, graft_compare_run *r, const char *what, graft_err *err) {
+static int keep(team *t, graft_compare_place at, graft_compare_run *r, const char *what, graft_err *err) {
     graft_comparison *c = t->c;
     int rc = graft_comparison_note(&r, c, at.plan, at.size, at.seed, err);
     if (rc < 0) return rc;
@@ -149,7 +145,7 @@ static int run_one(void *user, size_t i, int thread) {
     team *t = user;
     graft_comparison *c = t->c;
     graft_voice *voice = t->voices[thread];
-    place at = t->places[i];
+    graft_compare_place at = t->places[i];
     char what[96], size[40];
     graft_compare_run *r = NULL;
     graft_err err = {0};
@@ -170,22 +166,6 @@ static int run_one(void *user, size_t i, int thread) {
 }
 
 /* ---- All of them ------------------------------------------------------------------------------------------ */
-
-/* As many as there are threads and runs, within half of the machine's memory or what is allowed. (What is
- * free now would make the number, and with it the bits of the runs, a matter of chance.) */
-static size_t jobs_of(const graft_comparison *c, size_t n) {
-    struct sysinfo info;
-    size_t jobs = (size_t)graft_env_threads(c->env), most = 1, memory = SIZE_MAX;
-    if (c->options.jobs > 0) return c->options.jobs < (int64_t)n ? (size_t)c->options.jobs : n;
-    for (size_t p = 0; p < c->n_plans; p++) most = c->plans[p].memory > most ? c->plans[p].memory : most;
-    if (c->options.fit.memory)
-        memory = (size_t)c->options.fit.memory;
-    else if (sysinfo(&info) == 0)
-        memory = (size_t)info.totalram * info.mem_unit / 2;
-    if (jobs > memory / most) jobs = memory / most;
-    if (jobs > n) jobs = n;
-    return jobs > 1 ? jobs : 1;
-}
 
 static int make_voices(team *t, graft_err *err) {
     graft_comparison *c = t->c;
@@ -228,15 +208,15 @@ int graft_comparison_run_all(graft_comparison *c, graft_err *err) {
     if (!t.order || !t.places) return graft_err_nomem(err);
     order_plans(&t);
     for (size_t i = 0; i < n_runs(c); i++) {
-        place at = place_of(&t, i);
+        graft_compare_place at = place_of(&t, i);
         t.n_had += *slot(c, at) != NULL;
         if (!is_settled(c, at)) t.places[t.n++] = at;
     }
     graft_env_log(c->env, GRAFT_LOG_INFO, "%zu runs: %zu plans, %zu sizes, %zu seeds", n_runs(c), c->n_plans,
                   c->n_sizes, c->n_seeds);
     t.n_done = t.n_had;
-    t.jobs = jobs_of(c, t.n);
-    int rc = make_voices(&t, err);
+    int rc = graft_comparison_jobs(&t.jobs, c, t.places, t.n, err);
+    if (rc == 0) rc = make_voices(&t, err);
     if (rc == 0) rc = graft_parallel_for((int)t.jobs, t.n, run_one, &t);
     if (t.err.code) return graft_err_set(err, t.err.code, "%s", t.err.message);
     if (rc < 0) return rc;
