@@ -249,6 +249,8 @@ typedef struct graft_compare_options {
     int64_t seeds;         /* 0: 3 */
     double budget;         /* seconds after which no further run is begun; 0: as many as it takes */
     double reach;          /* the score whose labels are counted; 0: a point below the best */
+    int64_t
+        jobs; /* runs side by side, which share the threads; 0: as many as are quickest and fit the memory */
 } graft_compare_options;
 #define GRAFT_COMPARE_OPTIONS_INIT                                                                           \
     { .fit = GRAFT_FIT_OPTIONS_INIT }

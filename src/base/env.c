@@ -91,11 +91,15 @@ int graft_env_new(graft_env **out, const graft_env_options *options, graft_err *
     return 0;
 }
 
-int graft_env_new_silent(graft_env **out, const graft_env *parent, graft_err *err) {
-    const graft_env_options options = {.threads = graft_env_threads(parent)};
-    int rc = graft_env_new(out, &options, err);
+int graft_env_new_within(graft_env **out, const graft_env *parent, const graft_env_options *options,
+                         graft_err *err) {
+    int rc = graft_env_new(out, options, err);
     if (rc == 0) (*out)->parent = parent;
     return rc;
+}
+
+int graft_env_new_silent(graft_env **out, const graft_env *parent, graft_err *err) {
+    return graft_env_new_within(out, parent, &(graft_env_options){.threads = graft_env_threads(parent)}, err);
 }
 
 void graft_env_free(graft_env *env) {

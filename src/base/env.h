@@ -4,8 +4,11 @@
 
 #include "graft.h"
 
-/** An env for work within work: the same threads, cancelled with its parent (which outlives it; NULL: none),
- * but without log or progress. Freed with graft_env_free. */
+/** An env for work within work, cancelled with its parent too (which outlives it; NULL: none). Freed with
+ * graft_env_free. */
+int graft_env_new_within(graft_env **out, const graft_env *parent, const graft_env_options *options,
+                         graft_err *err);
+/** The same with the parent's threads, but without log or progress. */
 int graft_env_new_silent(graft_env **out, const graft_env *parent, graft_err *err);
 /** Threads to compute with, at least 1. */
 int graft_env_threads(const graft_env *env);

@@ -48,6 +48,13 @@ static const graft_opt main_options[] = {
      .least = 1,
      .most = 1e9,
      .help = "begin no run that would end later; the most telling ones come first"},
+    {.name = "jobs",
+     .kind = GRAFT_OPT_INT,
+     .offset = AT(compare.jobs),
+     .value = "N",
+     .least = 1,
+     .most = 4096,
+     .help = "runs side by side, which share the threads; as many as are quickest and fit the memory"},
     {.name = "reach",
      .kind = GRAFT_OPT_REAL,
      .offset = AT(compare.reach),
@@ -352,7 +359,8 @@ const graft_command graft_command_compare = {
         "held out where the data have none. The interval is Student's over the seeds, 95 %; overfit is\n"
         "the score on what was trained on less that of the test; s to best are the seconds of training\n"
         "to within a point of the best plan's validation score; p is McNemar's test against the best,\n"
-        "corrected after Holm. Numbers of labels past what was measured are told as 'about'.\n",
+        "corrected after Holm. Numbers of labels past what was measured are told as 'about'.\n"
+        "Runs go side by side (--jobs), and their seconds are those of their share of the threads.\n",
     .groups = groups,
     .n_groups = GRAFT_COUNT(groups),
     .min_args = 2,

@@ -136,6 +136,13 @@ int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_grap
                                err);
 }
 
+/* Whether the suffix reads what is fed itself, as an adapter beside the first layer does. */
+static bool reads_inputs(const graft_graph *g, const graft_plan *plan) {
+    for (size_t i = 0; i < plan->n_boundary; i++)
+        if (graft_graph_value(g, plan->boundary[i])->kind == GRAFT_INPUT) return true;
+    return false;
+}
+
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
                        const graft_graph *graph, graft_precision dtype, int64_t batch, int64_t longest,
                        graft_err *err) {
@@ -145,7 +152,7 @@ int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena 
     int rc = graft_prefix_none(&whole, arena, graph, err);
     if (rc == 0) rc = graft_plan_derive(&plan, arena, whole, err);
     if (rc < 0) return rc;
-    if (plan.n_prefix == 0) {
+    if (plan.n_prefix == 0 || (!longest && reads_inputs(whole, &plan))) {
         *suffix = whole;
         return 0;
     }

@@ -28,10 +28,11 @@ typedef struct graft_prefix {
     size_t memory;   /* bytes planned */
 } graft_prefix;
 
-/** The parts of a marked graph. Without a frozen node *prefix is NULL and *suffix the whole graph. The suffix
- * lives in the arena; it reads boundary values, and "spans" where it pools or mixes tokens. `batch` is how
- * many samples the prefix runs at once, 0: as many as in all runs, so that rows are the same; `longest` the
- * most tokens of a text, 0 for pictures. The program is made when a row is asked for: env,
+/** The parts of a marked graph. Without a frozen node *prefix is NULL and *suffix the whole graph, and so
+ * where pictures are read beside what is frozen: rows stand in their place, while texts keep their tokens.
+ * The suffix lives in the arena; it reads boundary values, and "spans" where it pools or mixes tokens.
+ * `batch` is how many samples the prefix runs at once, 0: as many as in all runs, so that rows are the same;
+ * `longest` the most tokens of a text, 0 for pictures. The program is made when a row is asked for: env,
  * graph and what is frozen in it stay as they are while the prefix lives. */
 int graft_prefix_split(graft_prefix **prefix, graft_graph **suffix, graft_arena *arena, const graft_env *env,
                        const graft_graph *graph, graft_precision dtype, int64_t batch, int64_t longest,

@@ -46,20 +46,15 @@ static void every_plan_sees_every_size_and_seed(void **state) {
     assert_non_null(strstr(json_string_value(json_object_get(plan, "curve_problem")), "three sizes"));
 }
 
-static void an_interrupted_comparison_goes_on_and_says_the_same(void **state) {
-    room *r = *state;
-    graft_compare_options o = short_runs();
-    graft_err err = {0};
-    json_t *whole = compared(r, NULL, &o);
-    r->cancel_after = 3;
-    assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, r->out, &o, &err), GRAFT_EINTERRUPTED);
+static void with_threads(room *r, int threads) {
+    const graft_env_options options = {.threads = threads, .log = keep_log, .user = r};
     graft_env_free(r->env);
-    const graft_env_options options = {.threads = 1, .log = keep_log, .user = r};
     assert_int_equal(graft_env_new(&r->env, &options, NULL), 0);
     r->log[0] = '\0';
-    json_t *resumed = compared(r, r->out, &o);
-    assert_non_null(strstr(r->log, "3 finished runs are taken from"));
-    json_t *a = json_object_get(whole, "runs"), *b = json_object_get(resumed, "runs");
+}
+
+static void check_same_runs(const json_t *x, const json_t *y) {
+    json_t *a = json_object_get(x, "runs"), *b = json_object_get(y, "runs");
     assert_int_equal(json_array_size(a), json_array_size(b));
     for (size_t i = 0; i < json_array_size(a); i++) {
         const char *const keys[] = {"plan", "seed", "per_class", "test", "validation", "best_epoch"};
@@ -67,8 +62,35 @@ static void an_interrupted_comparison_goes_on_and_says_the_same(void **state) {
             assert_true(json_equal(json_object_get(json_array_get(a, i), keys[k]),
                                    json_object_get(json_array_get(b, i), keys[k])));
     }
+}
+
+static void an_interrupted_comparison_goes_on_and_says_the_same(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    graft_err err = {0};
+    json_t *whole = compared(r, NULL, &o);
+    r->cancel_after = 3;
+    assert_int_equal(graft_compare(NULL, r->env, MODEL, PICTURES, r->out, &o, &err), GRAFT_EINTERRUPTED);
+    with_threads(r, 1);
+    json_t *resumed = compared(r, r->out, &o);
+    assert_non_null(strstr(r->log, "3 finished runs are taken from"));
+    check_same_runs(whole, resumed);
     assert_true(json_equal(json_object_get(whole, "conclusion"), json_object_get(resumed, "conclusion")));
     assert_true(json_equal(json_object_get(whole, "label_next"), json_object_get(resumed, "label_next")));
+}
+
+static void runs_side_by_side_show_what_they_show_alone(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    with_threads(r, 1);
+    json_t *alone = compared(r, NULL, &o);
+    assert_null(strstr(r->log, "side by side"));
+    with_threads(r, 3);
+    o.jobs = 3;
+    json_t *together = compared(r, NULL, &o);
+    assert_non_null(strstr(r->log, "3 runs side by side, 1 thread each"));
+    check_same_runs(alone, together);
+    assert_true(json_equal(json_object_get(alone, "conclusion"), json_object_get(together, "conclusion")));
 }
 
 static void other_options_are_another_comparison(void **state) {
@@ -127,8 +149,8 @@ static void other_options_are_other_runs(void **state) {
     assert_null(strstr(r->log, "are taken from"));
 }
 
-/* Rewrites the finished runs: the i-th answers all of the eight test samples rightly where right[i] is '1',
- * else none. */
+/* Rewrites the finished runs: each answers all of the eight test samples rightly where its place in `right`
+ * has a '1', else none. The places: scratch, head, full on all labels; the same on four a class. */
 static void pretend(room *r, const char *right) {
     char *path = graft_path_join(r->arena, r->out, "runs.jsonl"), *text = NULL;
     size_t size = 0;
@@ -136,18 +158,20 @@ static void pretend(room *r, const char *right) {
     graft_buf b;
     graft_buf_init(&b, 0);
     assert_int_equal(graft_file_read(&text, &size, r->arena, path, 1 << 20, &err), 0);
-    for (char *line; (line = strsep(&text, "\n")) && *line; right++) {
+    for (char *line; (line = strsep(&text, "\n")) && *line;) {
         json_t *o = json_loads(line, 0, NULL);
         assert_non_null(o);
+        const char *plan = json_string_value(json_object_get(o, "plan"));
+        size_t at = strcmp(plan, "scratch") == 0 ? 0 : strcmp(plan, "head") == 0 ? 1 : 2;
+        bool is_right = right[at + (json_integer_value(json_object_get(o, "per_class")) ? 3 : 0)] == '1';
         assert_int_equal(json_string_length(json_object_get(o, "losses")), 8);
-        json_object_set_new(o, "losses", json_string(*right == '1' ? "00000000" : "11111111"));
-        json_object_set_new(o, "score", json_real(*right == '1' ? 1.0 : 0.0));
+        json_object_set_new(o, "losses", json_string(is_right ? "00000000" : "11111111"));
+        json_object_set_new(o, "score", json_real(is_right ? 1.0 : 0.0));
         char *changed = json_dumps(o, JSON_COMPACT);
         graft_buf_printf(&b, "%s\n", changed);
         free(changed);
         json_decref(o);
     }
-    assert_int_equal(*right, '\0');
     assert_int_equal(graft_file_write(path, b.data, b.size, &err), 0);
     graft_buf_done(&b);
 }
@@ -158,7 +182,7 @@ static void the_tests_decide_the_conclusion(void **state) {
     o.seeds = 1;
     compared(r, r->out, &o);
     static const struct {
-        const char *right; /* scratch, head, full on all labels; the same on four a class */
+        const char *right;
         const char *verdict, *plan, *text;
     } cases[] = {
         {"011011", "a linear head is enough", "head", "Transfer is worth +100.0 points"},
@@ -275,6 +299,7 @@ int main(void) {
         fit_test(every_plan_sees_every_size_and_seed),
         fit_test(other_options_are_another_comparison),
         fit_test(an_interrupted_comparison_goes_on_and_says_the_same),
+        fit_test(runs_side_by_side_show_what_they_show_alone),
         fit_test(a_record_that_lies_is_made_again),
         fit_test(other_options_are_other_runs),
         fit_test(the_tests_decide_the_conclusion),

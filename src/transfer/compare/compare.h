@@ -11,6 +11,8 @@
 #include "transfer/fit.h"
 #include "transfer/trial.h"
 
+#include <pthread.h>
+
 enum { GRAFT_COMPARE_MOST_PLANS = 32, GRAFT_COMPARE_MOST_SIZES = 32, GRAFT_COMPARE_MOST_SEEDS = 100 };
 
 typedef struct graft_compare_plan {
@@ -19,7 +21,14 @@ typedef struct graft_compare_plan {
     const char *about; /* "pretrained, head only" */
     bool from_scratch;
     int64_t n_trained; /* parameters, of the phase that trains the most */
+    double work;       /* multiply-adds of a run, planned, but for what all plans have alike */
+    double update;     /* multiply-adds of one update */
+    size_t memory;     /* bytes of a run, planned */
 } graft_compare_plan;
+
+typedef struct graft_compare_place {
+    size_t plan, size, seed;
+} graft_compare_place;
 
 typedef struct graft_compare_size {
     int64_t per_class;       /* labels of a class, validation's among them; 0: all */
@@ -44,11 +53,14 @@ typedef struct graft_compare_run {
                              before that could be kept */
 } graft_compare_run;
 
+typedef struct graft_voices graft_voices;
 typedef struct graft_voice graft_voice;
 
 typedef struct graft_comparison {
     graft_env *env;
-    graft_voice *voice; /* what the runs say, on its way to env */
+    graft_voices *voices;  /* what the runs say, on its way to env */
+    graft_voice *opening;  /* what opening says */
+    pthread_mutex_t guard; /* of what runs side by side change: arena, runs, lost, log */
     graft_arena *arena;
     const char *model, *data, *out;
     graft_compare_options options;
@@ -81,9 +93,15 @@ double graft_comparison_labels(const graft_comparison *c, size_t size);
 /** Reads --plans and --per-class, opens model and data as the first plan does, checks every plan, and drops
  * plans and sizes that are nothing of their own. compare_plan.c */
 int graft_comparison_plan(graft_comparison *c, graft_err *err);
-/** Trains one run. compare_run.c */
-int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t plan, size_t size,
-                           size_t seed, graft_err *err);
+/** Trains one run in its own environment; takes the guard to keep what it has shown. compare_run.c */
+int graft_comparison_train(graft_compare_run **out, graft_comparison *c, graft_env *env, size_t plan,
+                           size_t size, size_t seed, graft_err *err);
+/** How many of these runs [n] go side by side, from their order, their work and their memory. compare_jobs.c
+ */
+int graft_comparison_jobs(size_t *out, const graft_comparison *c, const graft_compare_place *places, size_t n,
+                          graft_err *err);
+/** Trains every run that is not there, several side by side. compare_team.c */
+int graft_comparison_run_all(graft_comparison *c, graft_err *err);
 
 /** Opens OUT/runs.jsonl and takes back the runs that were asked for. compare_log.c */
 int graft_comparison_open_log(graft_comparison *c, graft_err *err);
@@ -91,12 +109,16 @@ int graft_comparison_open_log(graft_comparison *c, graft_err *err);
 int graft_comparison_note(graft_compare_run **run, graft_comparison *c, size_t plan, size_t size, size_t seed,
                           graft_err *err);
 
-/** An environment whose log and progress go on to `env`, with what is running named; warnings once each. */
-int graft_voice_new(graft_voice **out, graft_env *env, graft_err *err);
-void graft_voice_free(graft_voice *r); /* NULL allowed */
-graft_env *graft_voice_env(graft_voice *r);
+/** Environments whose log and progress go on to `env`, with what is running named: warnings once each, the
+ * progress of one run at a time. compare_voice.c */
+int graft_voices_new(graft_voices **out, graft_env *env, graft_err *err);
+void graft_voices_free(graft_voices *all); /* with every voice; NULL allowed */
+void graft_voices_stop(graft_voices *all); /* cancels them */
+int graft_voice_new(graft_voice **out, graft_voices *all, int threads, graft_err *err);
+graft_env *graft_voice_env(graft_voice *v);
 /** What is running now; are its warnings worth telling? */
-void graft_voice_set(graft_voice *r, const char *what, bool tells);
+void graft_voice_begin(graft_voice *v, const char *what, bool tells);
+void graft_voice_end(graft_voice *v);
 
 /** Two plans on one size, seed by seed and sample by sample. */
 typedef struct graft_pairing {

@@ -2,6 +2,7 @@
  * run, since a plan that does not fit should not be found out after an hour. */
 #include "transfer/compare/compare.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,9 +107,32 @@ static int64_t most_trained(const graft_job *j) {
     return most;
 }
 
+/* Multiply-adds of a run by samples and tokens, which all plans have alike; and of an update. */
+static int plan_work(graft_compare_plan *out, const graft_job *j, graft_err *err) {
+    graft_arena *arena = graft_arena_new(NULL);
+    int rc = arena ? 0 : graft_err_nomem(err);
+    double rows_of_batch = (double)(j->recipe.tokens ? j->recipe.tokens : j->recipe.batch);
+    for (size_t i = 0; i < j->n_phases && rc == 0 && !graft_is_averaged(j->options.encoder); i++) {
+        const graft_phase_choice *choice = &j->choices[i];
+        graft_graph *g = NULL;
+        graft_plan plan;
+        rc = graft_model_graph(&g, arena, j->model, 0, 0, err);
+        if (rc == 0) rc = graft_mark_trained(g, j->model, &j->phases[i], choice->statistics, err);
+        if (rc == 0) rc = graft_plan_derive(&plan, arena, g, err);
+        if (rc < 0) break;
+        graft_cost cost = graft_graph_cost(g, &plan);
+        double rows = choice->use_cache ? 1.0 + (double)choice->variants : (double)choice->epochs;
+        double step = cost.forward + cost.backward;
+        out->work += rows * cost.frozen + (double)choice->epochs * step;
+        out->update = fmax(out->update, rows_of_batch * step);
+    }
+    graft_arena_free(arena);
+    return rc;
+}
+
 /* A job of the plan that opens and chooses everything, and trains nothing. */
 static int try_plan(graft_job *j, graft_comparison *c, graft_compare_plan *plan, graft_err *err) {
-    *j = (graft_job){.env = graft_voice_env(c->voice),
+    *j = (graft_job){.env = graft_voice_env(c->opening),
                      .model_path = c->model,
                      .data_path = c->data,
                      .options = c->options.fit,
@@ -119,8 +143,10 @@ static int try_plan(graft_job *j, graft_comparison *c, graft_compare_plan *plan,
     j->options.from_scratch = plan->from_scratch;
     j->options.dry_run = true;
     int rc = graft_job_run(j, err);
-    if (rc == 0) plan->n_trained = most_trained(j);
-    return rc;
+    if (rc < 0) return rc;
+    plan->n_trained = most_trained(j);
+    plan->memory = j->peak_memory;
+    return plan_work(plan, j, err);
 }
 
 /* Is what went wrong the plan's own fault, so that the others can go on? */
@@ -263,9 +289,10 @@ int graft_comparison_plan(graft_comparison *c, graft_err *err) {
         return graft_err_set(err, GRAFT_EUSAGE, "--seeds %lld: 1 to %d are possible",
                              (long long)c->options.seeds, GRAFT_COMPARE_MOST_SEEDS);
     c->n_seeds = c->options.seeds ? (size_t)c->options.seeds : 3;
-    graft_voice_set(c->voice, "opening", true);
+    graft_voice_begin(c->opening, "opening", true);
     rc = check_plans(c, err);
     if (rc == 0) rc = settle(c, err);
+    graft_voice_end(c->opening);
     if (rc < 0) return rc;
     check_sizes(c);
     if (c->n_seeds == 1)

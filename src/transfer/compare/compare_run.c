@@ -122,11 +122,11 @@ static int take_nothing(graft_compare_run *r, const graft_comparison *c, double 
     return r->diverged ? 0 : graft_err_nomem(err);
 }
 
-int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t plan, size_t size,
-                           size_t seed, graft_err *err) {
+int graft_comparison_train(graft_compare_run **out, graft_comparison *c, graft_env *env, size_t plan,
+                           size_t size, size_t seed, graft_err *err) {
     graft_fit_options o = c->options.fit;
     graft_arena *arena = graft_arena_new(NULL);
-    graft_compare_run *r = graft_arena_alloc(c->arena, sizeof *r);
+    graft_compare_run *r = NULL;
     graft_trial t = {0};
     graft_err why = {0};
     double begun = graft_now();
@@ -134,16 +134,19 @@ int graft_comparison_train(graft_compare_run **out, graft_comparison *c, size_t 
     o.from_scratch = c->plans[plan].from_scratch;
     o.seed += seed;
     o.data.per_class = c->sizes[size].per_class;
-    int rc = arena && r ? 0 : graft_err_nomem(&why);
+    int rc = arena ? 0 : graft_err_nomem(&why);
     bool is_largest = size + 1 == c->n_sizes;
     const graft_extras extras = {.train = true, .unlabelled = is_largest};
+    if (rc == 0) rc = graft_trial_run_more(&t, arena, env, c->model, c->data, &o, extras, &why);
+    bool is_lost = rc == GRAFT_EDIVERGED;
+    pthread_mutex_lock(&c->guard);
+    if ((rc == 0 || is_lost) && !(r = graft_arena_alloc(c->arena, sizeof *r))) rc = graft_err_nomem(&why);
     if (rc == 0)
-        rc = graft_trial_run_more(&t, arena, graft_voice_env(c->voice), c->model, c->data, &o, extras, &why);
-    if (rc == 0) rc = take(r, c, &t, is_largest, &why);
-    if (rc == GRAFT_EDIVERGED)
-        rc = take_nothing(r, c, graft_now() - begun, why.message, err);
-    else if (rc < 0)
-        graft_err_set(err, rc, "%s", why.message);
+        rc = take(r, c, &t, is_largest, &why);
+    else if (r && is_lost)
+        rc = take_nothing(r, c, graft_now() - begun, why.message, &why);
+    pthread_mutex_unlock(&c->guard);
+    if (rc < 0) graft_err_set(err, rc, "%s", why.message);
     graft_trial_done(&t);
     graft_arena_free(arena);
     *out = r;

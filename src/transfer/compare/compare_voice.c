@@ -1,72 +1,117 @@
 /* What the runs of a comparison say. Dozens of runs would say the same dozens of times: their notes are left
- * out, and a warning is told once. */
+ * out, and a warning is told once. Of runs side by side the one that has run the longest shows its progress.
+ */
 #include "transfer/compare/compare.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct graft_voice {
-    graft_env *outer, *inner;
-    pthread_mutex_t lock; /* lines come from several threads */
-    graft_arena *arena;
-    graft_map *told;
+    graft_voices *all;
+    graft_env *env;
+    graft_voice *other; /* made before this one */
+    graft_voice *next;  /* of those under way, begun after this one */
     bool tells;
     char what[96];
 };
 
+struct graft_voices {
+    graft_env *outer;
+    pthread_mutex_t lock; /* lines come from several threads */
+    graft_arena *arena;
+    graft_map *told;
+    graft_voice *made;
+    graft_voice *running; /* the one that has run the longest */
+};
+
 static void voice_log(void *user, graft_log_level level, const char *line) {
-    graft_voice *r = user;
+    graft_voice *v = user;
+    graft_voices *all = v->all;
     if (level != GRAFT_LOG_WARNING) return;
-    pthread_mutex_lock(&r->lock);
+    pthread_mutex_lock(&all->lock);
     bool is_new =
-        r->tells && graft_map_get_str(r->told, line) < 0 && graft_map_put_str(r->told, line, 1) == 0;
-    pthread_mutex_unlock(&r->lock);
-    if (is_new) graft_env_log(r->outer, level, "%s", line);
+        v->tells && graft_map_get_str(all->told, line) < 0 && graft_map_put_str(all->told, line, 1) == 0;
+    pthread_mutex_unlock(&all->lock);
+    if (is_new) graft_env_log(all->outer, level, "%s", line);
 }
 
 static void voice_progress(void *user, const graft_progress *p) {
-    graft_voice *r = user;
+    graft_voice *v = user;
+    graft_voices *all = v->all;
     char phase[192];
     graft_progress named = *p;
-    snprintf(phase, sizeof phase, "%s: %s", r->what, p->phase);
+    pthread_mutex_lock(&all->lock);
+    bool leads = all->running == v;
+    pthread_mutex_unlock(&all->lock);
+    if (!leads) return;
+    snprintf(phase, sizeof phase, "%s: %s", v->what, p->phase);
     named.phase = phase;
     named.epoch = NULL; /* the curves of many runs would be drawn as one */
-    graft_env_progress(r->outer, &named);
-    if (graft_env_is_cancelled(r->outer)) graft_env_cancel(r->inner);
+    graft_env_progress(all->outer, &named);
 }
 
-int graft_voice_new(graft_voice **out, graft_env *env, graft_err *err) {
-    graft_voice *r = calloc(1, sizeof *r);
-    if (!r) return graft_err_nomem(err);
-    const graft_env_options o = {graft_env_threads(env), voice_log, voice_progress, r};
-    r->outer = env;
-    pthread_mutex_init(&r->lock, NULL);
-    r->arena = graft_arena_new(NULL);
-    r->told = r->arena ? graft_map_new(r->arena) : NULL;
-    int rc = r->told ? graft_env_new(&r->inner, &o, err) : graft_err_nomem(err);
-    if (rc < 0) {
-        graft_voice_free(r);
-        return rc;
+int graft_voices_new(graft_voices **out, graft_env *env, graft_err *err) {
+    graft_arena *arena = graft_arena_new(NULL);
+    graft_voices *all = arena ? graft_arena_alloc(arena, sizeof *all) : NULL;
+    if (all) *all = (graft_voices){.outer = env, .arena = arena, .told = graft_map_new(arena)};
+    if (!all || !all->told) {
+        graft_arena_free(arena);
+        return graft_err_nomem(err);
     }
-    *out = r;
+    pthread_mutex_init(&all->lock, NULL);
+    *out = all;
     return 0;
 }
 
-void graft_voice_free(graft_voice *r) {
-    if (!r) return;
-    graft_env_free(r->inner);
-    graft_arena_free(r->arena);
-    pthread_mutex_destroy(&r->lock);
-    free(r);
+void graft_voices_free(graft_voices *all) {
+    if (!all) return;
+    pthread_mutex_destroy(&all->lock);
+    graft_arena_free(all->arena);
 }
 
-graft_env *graft_voice_env(graft_voice *r) {
-    return r->inner;
+static void free_env(void *env) {
+    graft_env_free(env);
 }
 
-void graft_voice_set(graft_voice *r, const char *what, bool tells) {
-    snprintf(r->what, sizeof r->what, "%s", what);
-    r->tells = tells;
+int graft_voice_new(graft_voice **out, graft_voices *all, int threads, graft_err *err) {
+    graft_voice *v = graft_arena_alloc(all->arena, sizeof *v);
+    if (!v) return graft_err_nomem(err);
+    const graft_env_options o = {threads, voice_log, voice_progress, v};
+    *v = (graft_voice){.all = all, .other = all->made};
+    int rc = graft_env_new_within(&v->env, all->outer, &o, err);
+    if (rc == 0 && graft_arena_defer(all->arena, free_env, v->env) < 0) {
+        graft_env_free(v->env);
+        rc = graft_err_nomem(err);
+    }
+    if (rc < 0) return rc;
+    *out = all->made = v;
+    return 0;
+}
+
+graft_env *graft_voice_env(graft_voice *v) {
+    return v->env;
+}
+
+void graft_voice_begin(graft_voice *v, const char *what, bool tells) {
+    graft_voice **last = &v->all->running;
+    snprintf(v->what, sizeof v->what, "%s", what);
+    v->tells = tells;
+    v->next = NULL;
+    pthread_mutex_lock(&v->all->lock);
+    while (*last) last = &(*last)->next;
+    *last = v;
+    pthread_mutex_unlock(&v->all->lock);
+}
+
+void graft_voice_end(graft_voice *v) {
+    graft_voice **at = &v->all->running;
+    pthread_mutex_lock(&v->all->lock);
+    while (*at && *at != v) at = &(*at)->next;
+    if (*at) *at = v->next;
+    pthread_mutex_unlock(&v->all->lock);
+}
+
+void graft_voices_stop(graft_voices *all) {
+    for (graft_voice *v = all->made; v; v = v->other) graft_env_cancel(v->env);
 }

@@ -1,0 +1,73 @@
+/* Where a graph is split into what is kept and what is trained. */
+#include "graph/op.h"
+#include "support/small_net.h"
+#include "transfer/prefix.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+/* logits = frozen(x) + trained(of), where `of` is x itself, as of an adapter beside the first layer, or what
+ * was computed of it. */
+static graft_graph *branches_new(graft_arena *arena, bool beside_the_first) {
+    enum { K = 4 };
+    graft_graph *g = graft_graph_new(arena);
+    const graft_shape square = {2, {K, K}};
+    graft_value x = graft_graph_input(g, "pixel_values", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, K}});
+    graft_value frozen = graft_linear(g, x, graft_graph_param(g, "frozen", NULL, square), GRAFT_NONE);
+    graft_value trained = graft_graph_param(g, "trained", NULL, square);
+    graft_value y = graft_linear(g, beside_the_first ? x : frozen, trained, GRAFT_NONE);
+    graft_graph_output(g, "logits", graft_add(g, frozen, y, 0));
+    small_net_mark(g, "trained", false);
+    assert_int_equal(graft_graph_end(g, NULL), 0);
+    return g;
+}
+
+static void split(graft_arena *arena, const graft_graph *g, int64_t longest, bool has_prefix) {
+    graft_prefix *prefix = NULL;
+    graft_graph *suffix = NULL;
+    graft_env *env = NULL;
+    graft_err err = {0};
+    assert_int_equal(graft_env_new(&env, NULL, &err), 0);
+    if (graft_prefix_split(&prefix, &suffix, arena, env, g, GRAFT_PRECISION_FP32, 0, longest, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(prefix != NULL, has_prefix);
+    assert_int_equal(graft_graph_find(suffix, "boundary.0") != GRAFT_NONE, has_prefix);
+    graft_prefix_free(prefix);
+    graft_env_free(env);
+}
+
+static void what_is_frozen_is_kept(void **state) {
+    graft_arena *arena = graft_arena_new(NULL);
+    (void)state;
+    split(arena, branches_new(arena, false), 0, true);
+    graft_arena_free(arena);
+}
+
+/* Rows stand in the pictures' place, so that an adapter beside the first layer had read whatever lay in
+ * memory. */
+static void nothing_is_kept_where_pictures_are_read_beside_it(void **state) {
+    graft_arena *arena = graft_arena_new(NULL);
+    (void)state;
+    split(arena, branches_new(arena, true), 0, false);
+    graft_arena_free(arena);
+}
+
+/* A text's tokens come along with its rows. */
+static void texts_are_read_beside_what_is_kept(void **state) {
+    graft_arena *arena = graft_arena_new(NULL);
+    (void)state;
+    split(arena, branches_new(arena, true), 16, true);
+    graft_arena_free(arena);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_frozen_is_kept),
+        cmocka_unit_test(nothing_is_kept_where_pictures_are_read_beside_it),
+        cmocka_unit_test(texts_are_read_beside_what_is_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
