@@ -148,14 +148,45 @@ const graft_layout *graft_lower_layout(const graft_lowering *l, graft_value v) {
     return NULL;
 }
 
+/* The repr of v in `layout`, or NULL. */
+static const graft_repr *find_repr(const graft_lowering *l, graft_value v, const graft_layout *layout) {
+    const graft_repr *r = l->values[v].reprs;
+    while (r && !l->backend->same(r->layout, layout)) r = r->next;
+    return r;
+}
+
+/* A further repr, by a layout change in each step. */
+static int reorder(graft_lowering *l, graft_value v, const graft_repr *from, const graft_layout *layout,
+                   graft_buffer *out, graft_err *err) {
+    int rc = new_buffer(l, l->backend->size(layout), NULL, out, err);
+    if (rc < 0) return rc;
+    graft_layout *copy = NULL;
+    if ((rc = l->backend->clone(&copy, l->scratch, layout, err)) < 0) return rc;
+    if ((rc = l->backend->reorder(l, from->buffer, from->layout, *out, copy, err)) < 0) return rc;
+    l->needs.n_reorders++;
+    return add_repr(l, v, copy, *out, err);
+}
+
+int graft_lower_derive(graft_lowering *l, graft_value v, const graft_layout *from, const graft_layout *layout,
+                       graft_buffer *out, graft_err *err) {
+    const graft_repr *there = find_repr(l, v, layout), *first = find_repr(l, v, from);
+    if (there) {
+        *out = there->buffer;
+        return 0;
+    }
+    if (!first)
+        return graft_err_set(err, GRAFT_EINTERNAL, "value %d has not the layout to begin with", (int)v);
+    return reorder(l, v, first, layout, out, err);
+}
+
 int graft_lower_want(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,
                      graft_err *err) {
     graft_low_value *x = &l->values[v];
     int rc;
     if (!x->reprs && changes(&x->info) && (rc = place_home(l, v, layout, err)) < 0) return rc;
-    for (const graft_repr *r = x->reprs; r; r = r->next) {
-        if (!l->backend->same(r->layout, layout)) continue;
-        *out = r->buffer;
+    const graft_repr *there = find_repr(l, v, layout);
+    if (there) {
+        *out = there->buffer;
         return 0;
     }
     if (x->info.kind == GRAFT_PARAM && !x->info.trained) {
@@ -167,13 +198,7 @@ int graft_lower_want(graft_lowering *l, graft_value v, const graft_layout *layou
     if (!x->reprs) {
         return graft_err_set(err, GRAFT_EINTERNAL, "value %d is read before it is computed", (int)v);
     }
-    const graft_repr *from = x->reprs;
-    if ((rc = new_buffer(l, l->backend->size(layout), NULL, out, err)) < 0) return rc;
-    graft_layout *copy = NULL;
-    if ((rc = l->backend->clone(&copy, l->scratch, layout, err)) < 0) return rc;
-    if ((rc = l->backend->reorder(l, from->buffer, from->layout, *out, copy, err)) < 0) return rc;
-    l->needs.n_reorders++;
-    return add_repr(l, v, copy, *out, err);
+    return reorder(l, v, x->reprs, layout, out, err);
 }
 
 int graft_lower_home(graft_lowering *l, graft_value v, const graft_layout *layout, graft_err *err) {

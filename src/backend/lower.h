@@ -61,6 +61,10 @@ const graft_layout *graft_lower_layout(const graft_lowering *l, graft_value v);
 /** The buffer that holds v in `layout`, after a layout change if need be. */
 int graft_lower_want(graft_lowering *l, graft_value v, const graft_layout *layout, graft_buffer *out,
                      graft_err *err);
+/** The same, made in every step from `from`, which v has: for frozen values that are not to be kept in both.
+ */
+int graft_lower_derive(graft_lowering *l, graft_value v, const graft_layout *from, const graft_layout *layout,
+                       graft_buffer *out, graft_err *err);
 /** Proposes the layout in which a changing value stays; nothing when it has a place already. */
 int graft_lower_home(graft_lowering *l, graft_value v, const graft_layout *layout, graft_err *err);
 /** A new buffer for the node's result v. */

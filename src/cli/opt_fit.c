@@ -14,7 +14,8 @@ const graft_opt graft_opts_reading[6] = {
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(head),
      .value = "NAME",
-     .help = "linear or mlp; of tagged words crf too: their tags are chosen together"},
+     .help = "linear or mlp; of SqueezeNet conv too, its own; of tagged words crf: their tags are chosen "
+             "together"},
     {.name = "encoder",
      .kind = GRAFT_OPT_TEXT,
      .offset = AT(encoder),

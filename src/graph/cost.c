@@ -24,7 +24,9 @@ graft_cost graft_graph_cost(const graft_graph *g, const graft_plan *plan) {
         *(plan->prefix[i] ? &cost.frozen : &cost.forward) += m;
         if (plan->prefix[i]) continue;
         const graft_value_info *x = graft_graph_value(g, n->in[0]);
-        if (graft_graph_value(g, n->in[1])->trained) cost.backward += m;
+        const graft_value_info *w = graft_graph_value(g, n->in[1]);
+        if (w->trained || w->kind == GRAFT_RESULT)
+            cost.backward += m; /* a result: with an adapter merged in */
         if (x->kind == GRAFT_RESULT && !plan->prefix[x->node]) cost.backward += m;
     }
     return cost;

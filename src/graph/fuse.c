@@ -20,7 +20,7 @@ typedef struct act_flag {
 #define FLAG(op, type, field, in_training)                                                                   \
     { &graft_op_##op, offsetof(type, field), sizeof(((type *)0)->field), in_training }
 static const act_flag flags[] = {
-    FLAG(conv2d, graft_conv_attr, relu, false),    FLAG(linear, graft_linear_attr, act, false),
+    FLAG(conv2d, graft_conv_attr, relu, true),     FLAG(linear, graft_linear_attr, act, false),
     FLAG(batch_norm, graft_norm_attr, relu, true), FLAG(batch_norm_train, graft_norm_attr, relu, true),
     FLAG(add, graft_add_attr, relu, true),
 };

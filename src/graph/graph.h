@@ -34,7 +34,8 @@ typedef enum graft_value_kind {
 typedef struct graft_source {
     const graft_tensor *tensor; /* its own data; NULL: zeros */
     /* A batch norm folded into the convolution before it (fold.c): w' = w g / sqrt(v + eps) per output
-     * channel, b' = beta + (b - m) g / sqrt(v + eps). All NULL when nothing is folded. */
+     * channel, b' = beta + (b - m) g / sqrt(v + eps); without a tensor w is 1. All NULL when nothing is
+     * folded. */
     const graft_tensor *gamma, *beta, *mean, *variance;
     double eps;
     bool is_bias; /* this is b', and `tensor` is b (NULL: 0) */
@@ -138,9 +139,9 @@ int graft_graph_fold(graft_graph **out, graft_arena *arena, const graft_graph *g
 /** conv + relu, conv + add + relu, linear + add + activation, batch norm + relu, add + relu joined where
  * nothing else reads the value between. fuse.c */
 int graft_graph_fuse(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
-/** Before the gradient is added: relu joined only with ops whose gradient rule knows of it (batch norm in
- * both forms, add), and sums with linear layers and with batch norms of the batch's statistics, so that the
- * backward pass has fewer nodes; convolutions stay as they are. fuse.c */
+/** Before the gradient is added: relu joined only with ops whose gradient rule knows of it (convolution,
+ * batch norm in both forms, add), and sums with linear layers and with batch norms of the batch's statistics,
+ * so that the backward pass has fewer nodes. fuse.c */
 int graft_graph_fuse_training(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Every dropout replaced by its input, attention's too, for inference; the seeds are no inputs any more. g
  * has no gradients yet (EINTERNAL when it has one of a dropout). still.c */
@@ -175,10 +176,15 @@ typedef struct graft_adapter {
     double dropout; /* of what `a` reads; 0: none */
 } graft_adapter;
 /** Every linear layer W x + b and every convolution whose weight an adapter names gives W x + b + scale B (A
- * x), a convolution's A having its kernel, stride and padding. g is neither fused nor has it a gradient;
+ * x), a convolution's A having its kernel, stride and padding; a small one is computed with W + scale B A.
+ * g is neither fused nor has it a gradient;
  * EINTERNAL where an adapter finds no such layer. low_rank.c */
 int graft_graph_adapt(graft_graph **out, graft_arena *arena, const graft_graph *g,
                       const graft_adapter *adapters, size_t n, graft_err *err);
+/** Before the gradient is added and anything is fused: where one token of each text is read in the end, the
+ * layers before that are computed for it alone. Dropouts go first where they go (without_dropout).
+ * chosen_rows.c */
+int graft_graph_choose_rows(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** Before the gradient is added: 1x1 convolutions with a stride read a subsampled x. subsample.c */
 int graft_graph_subsample(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err);
 /** After the gradient is added: sums of gradients joined with the batch norm's gradient that alone reads

@@ -34,7 +34,7 @@ static graft_layer *behind(const graft_layers *layers, const graft_graph *g, gra
         if (!info || info->kind != GRAFT_RESULT) return NULL;
         const graft_node *n = graft_graph_node_at(g, (size_t)info->node);
         if (n->op == &graft_op_linear) return find(layers, n->in[1]);
-        if (n->op != &graft_op_columns) return NULL;
+        if (n->op != &graft_op_slice) return NULL;
         v = n->in[0];
     }
 }

@@ -33,6 +33,7 @@ static void mark_node(graft_graph *g, const graft_node *n, const bool *keep) {
         if (v->dtype != GRAFT_F32 && v->dtype != GRAFT_BF16) continue;
         bool allowed = (n->op->bf16 >> o & 1) != 0;
         if (n->op == &graft_op_sum_into) allowed = is_bf16(g, n->in[0]) && is_bf16(g, n->in[1]);
+        if (n->op == &graft_op_linear_dx && n->in[2] != GRAFT_NONE) allowed = is_bf16(g, n->in[2]);
         if (n->op->view) allowed = is_bf16(g, n->in[0]);
         v->dtype = allowed && !keep[n->out[o]] ? GRAFT_BF16 : GRAFT_F32;
     }

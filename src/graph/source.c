@@ -1,7 +1,7 @@
 /* Initial values of parameters: a tensor of a file as float32, or a batch norm folded into the convolution
  * before it. With a = gamma / sqrt(variance + eps) per output channel o (Jacob et al. 2018, section 3.2):
  *     w'[o] = a[o] w[o]        b'[o] = beta[o] + (b[o] - mean[o]) a[o]
- * The arithmetic is in double and rounded once. */
+ * and a[o] itself where there is no w. The arithmetic is in double and rounded once. */
 #include "graph/graph.h"
 
 #include <math.h>
@@ -51,6 +51,7 @@ int graft_source_read(const graft_source *s, const graft_shape *shape, float *ou
     if (!graft_shape_count(shape, &count))
         return graft_err_set(err, GRAFT_ESHAPE, "a parameter's shape is not bound");
     int rc = read_tensor(s->tensor, count, out, err);
+    for (int64_t i = 0; i < count && s->variance && !s->is_bias && !s->tensor; i++) out[i] = 1;
     if (rc < 0 || !s->variance || count == 0) return rc;
     int64_t channels = shape->rank ? shape->dims[0] : 1;
     float *norm = malloc((size_t)channels * 4 * sizeof *norm);

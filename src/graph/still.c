@@ -14,6 +14,16 @@ static void copy_attention(graft_rewrite *r, const graft_node *n) {
     graft_rewrite_node(r, n, &a, in);
 }
 
+static void copy_attention_one(graft_rewrite *r, const graft_node *n) {
+    enum { SEED = 4 };
+    graft_attention_one_attr a = *(const graft_attention_one_attr *)n->attr;
+    graft_value in[SEED + 1];
+    a.p = 0;
+    for (size_t k = 0; k < SEED; k++) in[k] = graft_rewrite_value(r, n->in[k]);
+    in[SEED] = GRAFT_NONE;
+    graft_rewrite_node(r, n, &a, in);
+}
+
 int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const graft_graph *g, graft_err *err) {
     graft_rewrite r;
     int rc = graft_rewrite_begin(&r, arena, g, err);
@@ -24,6 +34,8 @@ int graft_graph_without_dropout(graft_graph **out, graft_arena *arena, const gra
             r.map[n->out[0]] = graft_rewrite_value(&r, n->in[0]);
         } else if (n->op == &graft_op_attention) {
             copy_attention(&r, n);
+        } else if (n->op == &graft_op_attention_one) {
+            copy_attention_one(&r, n);
         } else if (n->op == &graft_op_dropout_grad) {
             graft_graph_fail(r.to, GRAFT_EINTERNAL,
                              "a dropout is taken out of a graph that has its gradient");

@@ -82,9 +82,11 @@ static graft_value add_crf(const assembly *a, graft_graph *g, graft_value logits
 
 /* Forward in training form, then loss and gradients. *n_forward counts the nodes before the gradient's. */
 static int build_backward(assembly *a, const graft_graph *suffix, size_t *n_forward, graft_err *err) {
-    graft_graph *normed = NULL, *fused = NULL, *g = NULL;
-    int rc = graft_graph_train_norms(&normed, a->arena, suffix, err);
-    if (rc == 0) rc = graft_graph_fuse_training(&fused, a->arena, normed, err);
+    graft_graph *chosen = NULL, *normed = NULL, *folded = NULL, *fused = NULL, *g = NULL;
+    int rc = graft_graph_choose_rows(&chosen, a->arena, suffix, err);
+    if (rc == 0) rc = graft_graph_train_norms(&normed, a->arena, chosen, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, a->arena, normed, err);
+    if (rc == 0) rc = graft_graph_fuse_training(&fused, a->arena, folded, err);
     if (rc == 0) rc = graft_graph_subsample(&g, a->arena, fused, err);
     if (rc < 0) return rc;
     a->graph = g;

@@ -7,14 +7,15 @@
  * them. */
 static int inference_graph(graft_graph **out, graft_arena *arena, const graft_graph *graph,
                            graft_precision dtype, graft_err *err) {
-    graft_graph *part = NULL, *still = NULL, *folded = NULL;
+    graft_graph *part = NULL, *still = NULL, *chosen = NULL, *folded = NULL;
     const graft_output *outputs;
     size_t n = graft_graph_outputs(graph, &outputs);
     if (graft_graph_find(graph, "logits") == GRAFT_NONE)
         return graft_err_set(err, GRAFT_EINTERNAL, "the graph has no output 'logits'");
     int rc = graft_graph_extract(&part, arena, graph, NULL, NULL, 0, outputs, n, err);
     if (rc == 0) rc = graft_graph_without_dropout(&still, arena, part, err);
-    if (rc == 0) rc = graft_graph_fold(&folded, arena, still, err);
+    if (rc == 0) rc = graft_graph_choose_rows(&chosen, arena, still, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, arena, chosen, err);
     if (rc == 0) rc = graft_graph_fuse(out, arena, folded, err);
     if (rc == 0) rc = graft_graph_precision(*out, dtype, err);
     return rc;

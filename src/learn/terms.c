@@ -7,7 +7,7 @@
 static int pretrained_part(graft_graph **out, graft_arena *arena, const graft_graph *suffix,
                            const graft_recipe *r, graft_err *err) {
     static const char ending[] = "/start";
-    graft_graph *still = NULL, *part = NULL, *named = NULL, *folded = NULL;
+    graft_graph *still = NULL, *part = NULL, *named = NULL, *chosen = NULL, *folded = NULL;
     int rc = graft_graph_without_dropout(&still, arena, suffix, err);
     if (rc < 0) return rc;
     const graft_output features = {"start_features",
@@ -27,7 +27,8 @@ static int pretrained_part(graft_graph **out, graft_arena *arena, const graft_gr
         info->trained = false;
         info->source = (graft_source){.tensor = start};
     }
-    if (rc == 0) rc = graft_graph_fold(&folded, arena, named, err);
+    if (rc == 0) rc = graft_graph_choose_rows(&chosen, arena, named, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, arena, chosen, err);
     return rc < 0 ? rc : graft_graph_fuse(out, arena, folded, err);
 }
 

@@ -57,6 +57,29 @@ int graft_adapter_config_read(graft_adapter_config *out, const json_t *config, c
     return 0;
 }
 
+/* Whether the pattern repeats its parts seldom enough: the C library writes x+ and x{9} out, and nested ones
+ * multiply. */
+static bool is_modest(const char *pattern) {
+    const long most = 256;
+    long times = 1;
+    for (const char *at = pattern; *at && times <= most; at++) {
+        if (*at == '\\' && at[1]) {
+            at++;
+        } else if (*at == '+') {
+            times *= 2;
+        } else if (*at == '{') {
+            long most_often = 1;
+            for (long n = 0; at[1] == ',' || (at[1] >= '0' && at[1] <= '9'); at++) {
+                n = at[1] == ',' ? 0 : 10 * n + (at[1] - '0');
+                if (n > most) return false;
+                if (n > most_often) most_often = n;
+            }
+            times *= most_often;
+        }
+    }
+    return times <= most;
+}
+
 /* Whether the end of the module's name fits the pattern: peft's (.*\.)?(pattern)$ from the beginning on. */
 static int fits(bool *out, const char *pattern, const char *module, const char *origin, graft_err *err) {
     char whole[LONGEST_NAME + 32];
@@ -64,6 +87,8 @@ static int fits(bool *out, const char *pattern, const char *module, const char *
     *out = false;
     if (strlen(pattern) > LONGEST_NAME || strlen(module) > LONGEST_NAME)
         return graft_err_set(err, GRAFT_EFORMAT, "%s: a pattern of more than %d bytes", origin, LONGEST_NAME);
+    if (!is_modest(pattern))
+        return graft_err_set(err, GRAFT_EFORMAT, "%s: '%.80s' repeats its parts too often", origin, pattern);
     snprintf(whole, sizeof whole, "^(.*\\.)?(%s)$", pattern);
     if (regcomp(&regex, whole, REG_EXTENDED | REG_NOSUB) != 0)
         return graft_err_set(err, GRAFT_EFORMAT, "%s: '%.80s' is no regular expression", origin, pattern);
@@ -72,14 +97,15 @@ static int fits(bool *out, const char *pattern, const char *module, const char *
     return 0;
 }
 
-int graft_adapter_alpha(double *out, const graft_adapter_config *c, const char *module, const char *origin,
-                        graft_err *err) {
+int graft_adapter_alpha(double *out, const graft_adapter_config *c, const char *module, const char *other,
+                        const char *origin, graft_err *err) {
     *out = c->lora.alpha;
     const char *pattern;
     json_t *value;
     json_object_foreach((json_t *)c->alpha_pattern, pattern, value) {
         bool yes = false;
         int rc = fits(&yes, pattern, module, origin, err);
+        if (rc == 0 && !yes && strcmp(other, module) != 0) rc = fits(&yes, pattern, other, origin, err);
         if (rc < 0) return rc;
         if (!yes) continue;
         *out = json_number_value(value);
@@ -97,6 +123,11 @@ int graft_adapter_alpha(double *out, const graft_adapter_config *c, const char *
 const char *graft_adapter_name(graft_arena *arena, const graft_model *m, const char *name) {
     const char *dot = m->text.sentence ? strchr(name, '.') : NULL;
     return graft_arena_printf(arena, "base_model.model.%s", dot ? dot + 1 : name);
+}
+
+/* A module or parameter by its own name, or by the one that another version knows. */
+static const char *called(graft_arena *arena, const graft_model *m, const char *name, bool other) {
+    return other ? graft_twin_other(arena, m->family->twins, name) : name;
 }
 
 static bool module_ends_in(const char *weight, const char *last) {
@@ -123,12 +154,13 @@ static bool holds_others(const char *name, const char *part) {
 }
 
 /* Whether a module of the model (or of what rides along with it) is called so and has no adapter. */
-static bool means_others(const graft_model *m, const char *last) {
+static bool means_others(graft_arena *arena, const graft_model *m, const char *last, bool other) {
     for (size_t i = 0; i < m->n_slots; i++) {
         const graft_param *p = &m->slots[i]->param;
-        if (p->adapter) continue;
-        if (module_ends_in(p->name, last) && !is_adapted(m, p->name)) return true;
-        if (holds_others(p->name, last)) return true;
+        const char *name = p->adapter ? NULL : called(arena, m, p->name, other);
+        if (!name) continue;
+        if (module_ends_in(name, last) && !is_adapted(m, p->name)) return true;
+        if (holds_others(name, last)) return true;
     }
     for (size_t i = 0; i < m->n_extras; i++)
         if (module_ends_in(m->extras[i].name, last)) return true;
@@ -150,21 +182,28 @@ static int add_once(json_t *array, const char *text) {
     return json_array_append_new(array, json_string(text));
 }
 
-/* The last parts of the names where they mean the adapted layers alone, else whole names. */
+/* Adds the names of the adapted layers, whole and their last parts; *clear is false where a last part means
+ * others too. */
+static bool add_targets(json_t *short_names, json_t *names, bool *clear, graft_arena *arena,
+                        const graft_model *m, bool other) {
+    for (size_t i = 0; i < m->n_adapted; i++) {
+        const char *last = NULL, *weight = called(arena, m, m->adapted[i].weight, other);
+        const char *module = weight ? module_of(arena, weight, &last) : NULL;
+        const char *whole = module ? graft_adapter_name(arena, m, module) : NULL;
+        if (!whole) return false;
+        *clear = *clear && !means_others(arena, m, last, other);
+        if (add_once(short_names, last) || add_once(names, whole + strlen("base_model.model."))) return false;
+    }
+    return true;
+}
+
+/* The last parts of the names where they mean the adapted layers alone, else whole names. Of names that no
+ * module has peft takes no notice, so other versions' stand beside them. */
 static json_t *target_modules(graft_arena *arena, const graft_model *m) {
     json_t *short_names = json_array(), *names = json_array();
     bool clear = true, bad = !short_names || !names;
-    for (size_t i = 0; i < m->n_adapted && !bad; i++) {
-        const char *last = NULL;
-        const char *module = module_of(arena, m->adapted[i].weight, &last);
-        const char *whole = module ? graft_adapter_name(arena, m, module) : NULL;
-        if (!whole) {
-            bad = true;
-            break;
-        }
-        clear = clear && !means_others(m, last);
-        bad = add_once(short_names, last) || add_once(names, whole + strlen("base_model.model."));
-    }
+    bad = bad || !add_targets(short_names, names, &clear, arena, m, false);
+    if (!bad && m->family->twins) bad = !add_targets(short_names, names, &clear, arena, m, true);
     json_t *wanted = clear ? short_names : names;
     json_decref(clear ? names : short_names);
     if (!bad) return wanted;
@@ -196,20 +235,28 @@ static const char *task_type(const graft_model *m) {
     return m->task == GRAFT_TASK_TAGGING ? "TOKEN_CLS" : "SEQ_CLS";
 }
 
-/* Layers whose rank or alpha is another than the adapter's own: name → number. */
-static int set_patterns(json_t *config, graft_arena *arena, const graft_model *m) {
-    json_t *ranks = json_object(), *alphas = json_object();
-    int bad = json_object_set_new(config, "rank_pattern", ranks) |
-              json_object_set_new(config, "alpha_pattern", alphas);
+static int add_patterns(json_t *ranks, json_t *alphas, graft_arena *arena, const graft_model *m, bool other) {
+    int bad = 0;
     for (size_t i = 0; i < m->n_adapted && !bad; i++) {
         const graft_adapted *ad = &m->adapted[i];
-        const char *last, *module = module_of(arena, ad->weight, &last);
+        const char *last = NULL, *weight = called(arena, m, ad->weight, other);
+        const char *module = weight ? module_of(arena, weight, &last) : NULL;
         const char *name = module ? graft_adapter_name(arena, m, module) : NULL;
         if (!name) return -1;
         name += strlen("base_model.model.");
         if (ad->r != m->lora.r) bad |= json_object_set_new(ranks, name, json_integer(ad->r));
         if (ad->alpha != m->lora.alpha) bad |= json_object_set_new(alphas, name, json_real(ad->alpha));
     }
+    return bad;
+}
+
+/* Layers whose rank or alpha is another than the adapter's own: name → number. */
+static int set_patterns(json_t *config, graft_arena *arena, const graft_model *m) {
+    json_t *ranks = json_object(), *alphas = json_object();
+    int bad = json_object_set_new(config, "rank_pattern", ranks) |
+              json_object_set_new(config, "alpha_pattern", alphas);
+    if (!bad) bad = add_patterns(ranks, alphas, arena, m, false);
+    if (!bad && m->family->twins) bad = add_patterns(ranks, alphas, arena, m, true);
     return bad;
 }
 

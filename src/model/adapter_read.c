@@ -89,6 +89,21 @@ static pair *pair_of(graft_adapter_files *f, const graft_model *m, const char *m
     return &f->pairs[f->n_pairs++];
 }
 
+static bool is_same(const graft_tensor *a, const graft_tensor *b) {
+    return a->dtype == b->dtype && graft_shape_equal(&a->shape, &b->shape) && a->size == b->size &&
+           memcmp(a->data, b->data, a->size) == 0;
+}
+
+/* A second tensor of the same place: a folder may hold both versions' names, with the same values. */
+static int take_twin(const graft_adapter_files *f, const graft_model *m, const graft_tensor *first,
+                     const graft_tensor *second, graft_err *err) {
+    if (!m->family->twins)
+        return graft_err_set(err, GRAFT_EDATA, "%s: '%.200s' is there twice", f->weights_path, second->name);
+    if (is_same(first, second)) return 0;
+    return graft_err_set(err, GRAFT_EDATA, "%s: '%.150s' and '%.150s' are the same layer's and differ",
+                         f->weights_path, first->name, second->name);
+}
+
 /* Sorts one of the file's tensors into its pair; *is_whole when it is none of an adapter. `name` is without
  * base_model.model. */
 static int sort_tensor(graft_adapter_files *f, const graft_model *m, const graft_tensor *t, const char *name,
@@ -112,8 +127,7 @@ static int sort_tensor(graft_adapter_files *f, const graft_model *m, const graft
         pair *p = pair_of(f, m, name, n);
         if (!p) return graft_err_nomem(err);
         const graft_tensor **field = (const graft_tensor **)((char *)p + kinds[i].field);
-        if (*field)
-            return graft_err_set(err, GRAFT_EDATA, "%s: '%.200s' is there twice", f->weights_path, t->name);
+        if (*field) return take_twin(f, m, *field, t, err);
         *field = t;
         p->embedding = p->embedding || kinds[i].embedding;
         return 0;
@@ -172,7 +186,8 @@ int graft_adapter_join(graft_model *m, graft_err *err) {
     graft_tensor *whole = graft_arena_array(m->arena, n + 1, sizeof *whole);
     f->pairs = graft_arena_array(m->arena, n + 1, sizeof *f->pairs);
     f->index = graft_map_new(m->arena);
-    if (!whole || !f->pairs || !f->index) return graft_err_nomem(err);
+    graft_map *names = graft_map_new(m->arena); /* of whole tensors -> where they stand in the file */
+    if (!whole || !f->pairs || !f->index || !names) return graft_err_nomem(err);
     for (size_t i = 0; i < n; i++) {
         const graft_tensor *t = &f->tensors.items[i];
         bool is_whole = false;
@@ -183,8 +198,16 @@ int graft_adapter_join(graft_model *m, graft_err *err) {
         int rc = sort_tensor(f, m, t, t->name + strlen(prefix), &is_whole, err);
         if (rc < 0) return rc;
         if (!is_whole) continue;
+        const char *name = whole_name(m, t->name + strlen(prefix));
+        if (!name) return graft_err_nomem(err);
+        int64_t twin = graft_map_get_str(names, name);
+        if (twin >= 0) {
+            if ((rc = take_twin(f, m, &f->tensors.items[twin], t, err)) < 0) return rc;
+            continue;
+        }
+        if (graft_map_put_str(names, name, (int64_t)i) < 0) return graft_err_nomem(err);
         whole[n_whole] = *t;
-        if (!(whole[n_whole++].name = whole_name(m, t->name + strlen(prefix)))) return graft_err_nomem(err);
+        whole[n_whole++].name = name;
     }
     return join_whole(m, whole, n_whole, err);
 }
@@ -300,7 +323,9 @@ static int attach_pair(graft_model *m, const graft_sites *sites, const pair *p, 
     if (rc == 0 && f->config.dora && !p->magnitude && !p->embedding)
         rc = graft_err_set(err, GRAFT_EDATA, "%s: '%.200s' has no lora_magnitude_vector, and %s says DoRA",
                            f->weights_path, p->a->name, f->config_path);
-    if (rc == 0) rc = graft_adapter_alpha(&alpha, &f->config, s->module, f->config_path, err);
+    const char *other = rc == 0 ? graft_twin_other(m->arena, m->family->twins, s->module) : NULL;
+    if (rc == 0 && !other) rc = graft_err_nomem(err);
+    if (rc == 0) rc = graft_adapter_alpha(&alpha, &f->config, s->module, other, f->config_path, err);
     if (rc < 0) return rc;
     int64_t r = p->a->shape.dims[0];
     if (merges) return merge_pair(m, s, p, graft_lora_scale(&m->lora, r, alpha), err);

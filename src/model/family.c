@@ -123,6 +123,28 @@ int graft_config_set_id2label(json_t *config, const graft_model *m, graft_err *e
     return bad ? graft_err_nomem(err) : 0;
 }
 
+/* `name` with `to` in the place of `from`, where that stands in it as whole words between dots: once, as in
+ * every name that there is. */
+static const char *replaced(graft_arena *arena, const char *name, const char *from, const char *to) {
+    const size_t n = strlen(from);
+    for (const char *at = strstr(name, from); at; at = strstr(at + 1, from))
+        if ((at == name || at[-1] == '.') && (at[n] == '.' || at[n] == '\0'))
+            return graft_arena_printf(arena, "%.*s%s%s", (int)(at - name), name, to, at + n);
+    return name;
+}
+
+const char *graft_twin_other(graft_arena *arena, const graft_twin *twins, const char *name) {
+    for (const graft_twin *t = twins; t && t->published && name; t++)
+        name = replaced(arena, name, t->published, t->other);
+    return name;
+}
+
+const char *graft_twin_published(graft_arena *arena, const graft_twin *twins, const char *name) {
+    for (const graft_twin *t = twins; t && t->published && name; t++)
+        name = replaced(arena, name, t->other, t->published);
+    return name;
+}
+
 const char *graft_rename_affine(graft_arena *arena, const char *name, const char *norm) {
     const char *leaf = strrchr(name, '.');
     if (!leaf || leaf == name || (strcmp(leaf, ".gamma") != 0 && strcmp(leaf, ".beta") != 0)) return name;

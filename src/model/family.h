@@ -11,6 +11,7 @@ typedef struct graft_hyper {
     int channels;            /* of the input picture */
     int64_t feature_width;   /* D */
     const void *own;         /* the family's own struct */
+    int64_t height, width;   /* pictures: of the only size that it takes; 0: any */
     int64_t vocabulary;      /* texts: rows of the embedding matrix */
     int64_t longest;         /* texts: tokens of the longest sequence */
     int64_t position_offset; /* texts: the position of the first token */
@@ -31,6 +32,12 @@ typedef struct graft_labels {
     size_t n;                 /* 0: nor does it say how many */
 } graft_labels;
 
+/** A part of published names, and what stands for it in names that a newer version of the same library has in
+ * memory: adapters go by those. Parts begin and end with whole words between dots. */
+typedef struct graft_twin {
+    const char *published, *other;
+} graft_twin;
+
 /* ---- Layout
  * ------------------------------------------------------------------------------------------------ */
 
@@ -40,7 +47,7 @@ typedef struct graft_layout graft_layout;
 graft_graph *graft_layout_graph(const graft_layout *l);
 /** What is laid out from here on belongs to this stage; the first call with a name makes it. */
 void graft_layout_stage(graft_layout *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/** Parameter `module`.`leaf`. */
+/** Parameter `module`.`leaf`, or `leaf` where `module` is "". */
 graft_value graft_layout_param(graft_layout *l, graft_param_kind kind, graft_shape shape, const char *module,
                                const char *leaf);
 /** Square convolution without bias, `module`.weight (n_out, n_in, kernel, kernel), padding kernel / 2. */
@@ -64,6 +71,10 @@ void graft_layout_depth(graft_layout *l, int at, int n);
 /** A residual branch of the block, which stochastic depth may drop for whole samples where the graph is made
  * for training: those of `spans` where x is of tokens, else GRAFT_NONE. */
 graft_value graft_layout_branch(graft_layout *l, graft_value x, graft_value spans);
+/** Keeps x (N,C,H,W), of which the pooled features are the means, for heads that read it. */
+void graft_layout_keep_map(graft_layout *l, graft_value x);
+/** What was kept; the graph fails where nothing was. */
+graft_value graft_layout_map(graft_layout *l);
 /** The share p where the graph is made for training, else 0; *seed is the input that goes with it. For ops
  * that drop by themselves. */
 double graft_layout_drops(graft_layout *l, double p, graft_value *seed);
@@ -75,9 +86,10 @@ typedef struct graft_family {
     const char *name;
     graft_modality modality;
     const char *head;       /* module of the linear head: "fc" */
+    bool keeps_map;         /* pictures: its layout calls graft_layout_keep_map */
     bool head_without_bias; /* texts: of the head for whole texts */
     const char *tag_head;   /* texts: of the head that answers for each token; NULL: there is none */
-    const char *library;    /* that loads what is written: "transformers", "timm", "graft" */
+    const char *library;    /* that loads what is written: "transformers", "timm", "torchvision", "graft" */
     /** 0: not mine; 100: surely. Either of config and tensors may be NULL, not both; a config decides alone.
      */
     int (*recognise)(const json_t *config, const graft_tensors *tensors);
@@ -88,6 +100,9 @@ typedef struct graft_family {
                   graft_err *err);
     /** The published name of a tensor that a file calls `name`; mostly `name` itself. NULL: out of memory. */
     const char *(*rename)(graft_arena *arena, const char *name);
+    /** Parts that are called otherwise in memory, up to one without names; NULL: none. `rename` takes both.
+     */
+    const graft_twin *twins;
     /** Whether a tensor of this published name says nothing that the model needs: buffers of old files. NULL:
      * none does. */
     bool (*is_buffer)(const char *name);
@@ -108,6 +123,9 @@ typedef struct graft_family {
     /** Initial value of a parameter of the backbone; out has its element count, r is its own stream. */
     void (*initialise)(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);
     char *(*describe)(graft_arena *arena, const graft_hyper *h);
+    /** Pictures: how other programs open the folder, as Markdown for its card. NULL: the library's usual way.
+     */
+    void (*usage)(graft_buf *out, const graft_model *m, const graft_hyper *h);
     /** Completes `config`, a copy of the source's or an empty object, for the model as it is now. */
     int (*write_config)(json_t *config, const graft_model *m, const graft_hyper *h, graft_err *err);
 } graft_family;
@@ -134,6 +152,8 @@ typedef struct graft_head_place {
 typedef struct graft_head {
     const char *name;
     const char *mark; /* a tensor that only a file with this head has, %s its module; NULL: none tells it */
+    int mark_rank;    /* that it has then; 0: any */
+    bool reads_map;   /* only of families that keep one */
     bool rows_are_classes; /* row i of every parameter is class i's, and nothing else is */
     /** From the features (N, width), or (T, width) where each token is answered for, to the logits (N, n). */
     graft_value (*layout)(graft_layout *l, graft_value features, const graft_head_place *at);
@@ -165,6 +185,11 @@ int graft_config_set_id2label(json_t *config, const graft_model *m, graft_err *e
 /** Initial values of a convolutional backbone as Transformers' and torchvision's ResNets draw them:
  * convolutions Kaiming normal by fan_out, norms at rest, biases 0. */
 void graft_initialise_conv_net(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);
+/** The other name that `name`, a published one, has by the twins; itself where it is the same or `twins` is
+ * NULL. NULL: out of memory. */
+const char *graft_twin_other(graft_arena *arena, const graft_twin *twins, const char *name);
+/** The reverse. */
+const char *graft_twin_published(graft_arena *arena, const graft_twin *twins, const char *name);
 /** The old names of a norm's affine, gamma and beta, as weight and bias, where the module's last
  *  part begins with `norm`; other names unchanged. */
 const char *graft_rename_affine(graft_arena *arena, const char *name, const char *norm);

@@ -154,6 +154,11 @@ int graft_model_head(graft_model *m, const char *head, const char *const *names,
         graft_buf_done(&known);
         return rc;
     }
+    if (row->reads_map && !m->family->keeps_map)
+        return graft_err_set(err, GRAFT_EUSAGE,
+                             "the head '%s' reads more than the pooled features, which models of the family "
+                             "%s do not give; take linear or mlp",
+                             head, m->family->name);
     graft_arena *scratch = graft_arena_new(NULL);
     if (!scratch) return graft_err_nomem(err);
     size_t kept = 0;

@@ -27,10 +27,11 @@ struct graft_infer {
 };
 
 static int build(graft_infer *f, graft_err *err) {
-    graft_graph *plain = NULL, *folded = NULL;
+    graft_graph *plain = NULL, *chosen = NULL, *folded = NULL;
     int rc;
     if ((rc = graft_model_graph(&plain, f->arena, f->m, f->height, f->width, err)) < 0) return rc;
-    if ((rc = graft_graph_fold(&folded, f->arena, plain, err)) < 0) return rc;
+    if ((rc = graft_graph_choose_rows(&chosen, f->arena, plain, err)) < 0) return rc;
+    if ((rc = graft_graph_fold(&folded, f->arena, chosen, err)) < 0) return rc;
     if ((rc = graft_graph_fuse(&f->graph, f->arena, folded, err)) < 0) return rc;
     return graft_graph_precision(f->graph, graft_backend_precision(f->dtype), err);
 }

@@ -59,12 +59,14 @@ typedef struct graft_adapter_config {
 /** EFORMAT, or EUNSUPPORTED where it is no LoRA or of a kind that cannot be computed here. */
 int graft_adapter_config_read(graft_adapter_config *out, const json_t *config, const char *origin,
                               graft_err *err);
-/** alpha of a module, by the first pattern that fits the end of its name, as peft chooses. */
-int graft_adapter_alpha(double *out, const graft_adapter_config *c, const char *module, const char *origin,
-                        graft_err *err);
+/** alpha of a module, by the first pattern that fits the end of its name, as peft chooses, or of its other
+ * name (graft_twin_other). */
+int graft_adapter_alpha(double *out, const graft_adapter_config *c, const char *module, const char *other,
+                        const char *origin, graft_err *err);
 /** The config of the model's adapters; the caller owns one reference. */
 int graft_adapter_config_make(json_t **out, graft_arena *arena, const graft_model *m, graft_err *err);
-/** What peft calls a parameter of the model: in the class that its folder is opened as. NULL: out of memory.
+/** What peft calls a parameter of the model, under its own or its other name: in the class that its folder is
+ * opened as. NULL: out of memory.
  */
 const char *graft_adapter_name(graft_arena *arena, const graft_model *m, const char *name);
 

@@ -5,8 +5,6 @@
 #include <fnmatch.h>
 #include <string.h>
 
-enum { SIDE = 256 }; /* any will do: no parameter depends on it */
-
 int64_t graft_site_outs(const graft_site *s) {
     return s->shape.dims[s->kind == GRAFT_LAYER_IN_OUT || s->kind == GRAFT_LAYER_EMBEDDING ? 1 : 0];
 }
@@ -52,7 +50,9 @@ int graft_sites_list(graft_sites *out, graft_arena *arena, const graft_model *m,
     graft_arena *scratch = graft_arena_new(NULL);
     graft_graph *g = NULL;
     graft_layers layers = {0};
-    int rc = scratch ? graft_model_plain_graph(&g, scratch, m, SIDE, SIDE, err) : graft_err_nomem(err);
+    int64_t height = 0, width = 0;
+    graft_model_some_size(m, &height, &width);
+    int rc = scratch ? graft_model_plain_graph(&g, scratch, m, height, width, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_graph_layers(&layers, scratch, g, err);
     *out = (graft_sites){.items = graft_arena_array(arena, layers.n + 1, sizeof *out->items)};
     if (rc == 0 && !out->items) rc = graft_err_nomem(err);

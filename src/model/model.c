@@ -152,6 +152,25 @@ static void fit_channels(graft_model *m) {
     }
 }
 
+/* A model of one size gets pictures of that size: what the description resizes to another is resized to its
+ * own. */
+static void fit_size(graft_model *m) {
+    graft_preprocess *p = &m->preprocess;
+    int height = 0, width = 0;
+    bool fixed = graft_preprocess_output(p, &height, &width);
+    if (!m->hyper.height || (fixed && height == m->hyper.height && width == m->hyper.width)) return;
+    if (fixed)
+        graft_env_log(m->env, GRAFT_LOG_WARNING,
+                      "%s: its preprocessing makes pictures of %d x %d where the model takes %lld x %lld: "
+                      "they are resized to that",
+                      m->path, height, width, (long long)m->hyper.height, (long long)m->hyper.width);
+    p->mode = GRAFT_RESIZE_EXACT;
+    p->height = (int)m->hyper.height;
+    p->width = (int)m->hyper.width;
+    p->longest = p->crop_height = p->crop_width = 0;
+    m->preprocess_changed = true;
+}
+
 static int read_preprocess(graft_model *m, graft_err *err) {
     bool found = false;
     m->family->preprocess(&m->preprocess, &m->hyper);
@@ -161,6 +180,7 @@ static int read_preprocess(graft_model *m, graft_err *err) {
         if (rc < 0) return rc;
     }
     fit_channels(m);
+    fit_size(m);
     return graft_preprocess_check(&m->preprocess, err);
 }
 
@@ -318,8 +338,13 @@ int graft_model_set_preprocess(graft_model *m, const graft_preprocess *p, graft_
     if (p->channels != m->hyper.channels)
         return graft_err_set(err, GRAFT_EUSAGE, "the preprocessing makes %d channels, %s takes %d",
                              p->channels, m->path, m->hyper.channels);
-    int rc = graft_preprocess_check(p, err);
+    int rc = graft_preprocess_check(p, err), height = 0, width = 0;
     if (rc < 0) return rc;
+    bool fixed = graft_preprocess_output(p, &height, &width);
+    if (m->hyper.height && (!fixed || height != m->hyper.height || width != m->hyper.width))
+        return graft_err_set(err, GRAFT_EUSAGE, "%s takes pictures of %lld x %lld, and the preprocessing %s",
+                             m->path, (long long)m->hyper.height, (long long)m->hyper.width,
+                             fixed ? "makes others" : "keeps each one's size");
     if (!graft_preprocess_equal(p, &m->preprocess)) m->preprocess_changed = true;
     m->preprocess = *p;
     return 0;

@@ -210,7 +210,9 @@ static void usage(graft_buf *out, const graft_model *m) {
     }
     graft_buf_text(out,
                    "## Use\n\n    graft predict THIS_FOLDER picture.jpg\n    graft verify THIS_FOLDER\n\n");
-    if (!strcmp(m->family->library, "transformers"))
+    if (m->family->usage)
+        m->family->usage(out, m, &m->hyper);
+    else if (!strcmp(m->family->library, "transformers"))
         graft_buf_text(out, "    from transformers import pipeline\n"
                             "    pipeline(\"image-classification\", \"THIS_FOLDER\")(\"picture.jpg\")\n");
     else if (!strcmp(m->family->library, "timm"))

@@ -90,6 +90,9 @@ int graft_model_read_dense(graft_model *m, graft_err *err);
  * it is called again for another head. */
 int graft_model_list(graft_model *m, graft_err *err);
 
+/** A size of pictures that will do where any does: no parameter's shape depends on it. */
+void graft_model_some_size(const graft_model *m, int64_t *height, int64_t *width);
+
 /** The graph without the adapters; as graft_model_graph. */
 int graft_model_plain_graph(graft_graph **out, graft_arena *arena, const graft_model *m, int64_t height,
                             int64_t width, graft_err *err);

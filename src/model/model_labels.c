@@ -77,7 +77,8 @@ static size_t head_rows(const graft_model *m) {
     const char *module = graft_model_head_module(m);
     snprintf(name, sizeof name, "%s.weight", module);
     const graft_tensor *t = graft_model_source(m, name);
-    return t && t->shape.rank == 2 && t->shape.dims[0] > 0 ? (size_t)t->shape.dims[0] : 0;
+    const bool fits = t && t->shape.rank == (m->head->mark_rank ? m->head->mark_rank : 2);
+    return fits && t->shape.dims[0] > 0 ? (size_t)t->shape.dims[0] : 0;
 }
 
 int graft_model_decide_labels(graft_model *m, const graft_model_options *o, graft_err *err) {

@@ -15,6 +15,7 @@ struct graft_layout {
     bool training;    /* what is dropped in training is dropped */
     graft_value seed; /* input of the dropouts; GRAFT_NONE until there is one */
     double depth;     /* of the residual block, as a share of all */
+    graft_value map;  /* what the pooled features are the means of; GRAFT_NONE: it was not kept */
 };
 
 graft_graph *graft_layout_graph(const graft_layout *l) {
@@ -81,7 +82,7 @@ static void list_param(graft_layout *l, graft_param_kind kind, const graft_shape
 graft_value graft_layout_param(graft_layout *l, graft_param_kind kind, graft_shape shape, const char *module,
                                const char *leaf) {
     char name[192];
-    snprintf(name, sizeof name, "%s.%s", module, leaf);
+    snprintf(name, sizeof name, "%s%s%s", module, *module ? "." : "", leaf);
     if (graft_graph_failed(l->g)) return GRAFT_NONE;
     if (l->listing && graft_map_get_str(l->m->index, name) < 0) list_param(l, kind, &shape, name);
     const graft_param *p = graft_model_find_param(l->m, name);
@@ -169,6 +170,16 @@ graft_value graft_layout_branch(graft_layout *l, graft_value x, graft_value span
     return p > 0 ? graft_drop_path(l->g, x, seed, spans, p) : x;
 }
 
+void graft_layout_keep_map(graft_layout *l, graft_value x) {
+    l->map = x;
+}
+
+graft_value graft_layout_map(graft_layout *l) {
+    if (l->map == GRAFT_NONE)
+        graft_graph_fail(l->g, GRAFT_EINTERNAL, "family '%s' keeps no map", l->m->family->name);
+    return l->map;
+}
+
 /* Pictures: to the features. */
 static graft_value lay_out_pictures(graft_layout *l, int64_t height, int64_t width) {
     const graft_model *m = l->m;
@@ -210,8 +221,11 @@ static void lay_out(graft_layout *l, int64_t height, int64_t width) {
     graft_graph_output(l->g, "logits", m->head->layout(l, features, &at));
 }
 
-/* Any picture size will do: no parameter's shape depends on it. */
-enum { LISTING_SIDE = 256 };
+void graft_model_some_size(const graft_model *m, int64_t *height, int64_t *width) {
+    enum { SIDE = 256 };
+    *height = m->hyper.height ? m->hyper.height : SIDE;
+    *width = m->hyper.width ? m->hyper.width : SIDE;
+}
 
 int graft_model_list(graft_model *m, graft_err *err) {
     size_t kept = 0;
@@ -229,8 +243,10 @@ int graft_model_list(graft_model *m, graft_err *err) {
     m->n_slots = kept;
     m->index = index;
     if (rc < 0) goto done;
-    graft_layout l = {.g = g, .m = m, .listing = m, .seed = GRAFT_NONE};
-    lay_out(&l, LISTING_SIDE, LISTING_SIDE);
+    graft_layout l = {.g = g, .m = m, .listing = m, .seed = GRAFT_NONE, .map = GRAFT_NONE};
+    int64_t height = 0, width = 0;
+    graft_model_some_size(m, &height, &width);
+    lay_out(&l, height, width);
     rc = graft_graph_end(g, err);
 done:
     graft_arena_free(scratch);
@@ -244,10 +260,16 @@ int graft_model_plain_graph(graft_graph **out, graft_arena *arena, const graft_m
     if (pictures && (height <= 0 || width <= 0) && !graft_model_input_size(m, &h, &w))
         return graft_err_set(err, GRAFT_EUSAGE,
                              "%s: its preprocessing keeps each picture's size; name a size", m->path);
+    if (height <= 0) height = h;
+    if (width <= 0) width = w;
+    if (m->hyper.height && (height != m->hyper.height || width != m->hyper.width))
+        return graft_err_set(err, GRAFT_EUSAGE, "%s takes pictures of %lld x %lld, not of %lld x %lld",
+                             m->path, (long long)m->hyper.height, (long long)m->hyper.width,
+                             (long long)height, (long long)width);
     graft_graph *g = graft_graph_new(arena);
     if (!g) return graft_err_nomem(err);
-    graft_layout l = {.g = g, .m = m, .training = m->drops, .seed = GRAFT_NONE};
-    lay_out(&l, height > 0 ? height : h, width > 0 ? width : w);
+    graft_layout l = {.g = g, .m = m, .training = m->drops, .seed = GRAFT_NONE, .map = GRAFT_NONE};
+    lay_out(&l, height, width);
     int rc = graft_graph_end(g, err);
     if (rc == 0) *out = g;
     return rc;

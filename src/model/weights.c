@@ -158,7 +158,9 @@ void graft_model_find_head(graft_model *m) {
         if (!row->mark) continue;
         const char *at = strstr(row->mark, "%s");
         snprintf(name, sizeof name, "%s%s", at ? graft_model_head_module(m) : "", at ? at + 2 : row->mark);
-        if (graft_model_source(m, name)) m->head = row;
+        const graft_tensor *t = graft_model_source(m, name);
+        bool fits = t && (!row->mark_rank || t->shape.rank == row->mark_rank);
+        if (fits && (!row->reads_map || m->family->keeps_map)) m->head = row;
     }
 }
 

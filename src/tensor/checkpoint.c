@@ -26,10 +26,20 @@ static int unknown_file(const char *path, const unsigned char *data, size_t size
         "%s: neither safetensors, PyTorch (.pt, .pth, .bin) nor NumPy (.npy, .npz) by its first bytes", path);
 }
 
+/* A header's size may begin as other files do: 640 bytes as a pickle, 19280 as a zip. */
+static bool begins_as_safetensors(const unsigned char *d, size_t size) {
+    uint64_t header = 0;
+    if (size <= 8 || d[8] != '{') return false;
+    for (int i = 7; i >= 0; i--) header = header << 8 | d[i];
+    return header <= size - 8;
+}
+
 static int parse(graft_tensors *out, graft_arena *arena, const graft_mapped *map, const char *path,
                  graft_err *err) {
     const unsigned char *d = map->data;
     if (map->size == 0) return graft_err_set(err, GRAFT_EFORMAT, "%s: the file is empty", path);
+    if (begins_as_safetensors(d, map->size))
+        return graft_safetensors_parse(out, arena, d, map->size, path, err);
     if (graft_npy_is(d, map->size)) return graft_npy_parse(out, arena, d, map->size, path, err);
     if (graft_torch_is(d, map->size)) return graft_torch_parse(out, arena, d, map->size, path, err);
     if (map->size > 4 && memcmp(d, "PK", 2) == 0) return graft_npy_parse(out, arena, d, map->size, path, err);

@@ -62,13 +62,14 @@ static int plan_memory(graft_prefix *p, graft_err *err) {
 static int prepare(graft_prefix *p, const graft_env *env, const graft_graph *g, const graft_value *boundary,
                    graft_precision dtype, graft_err *err) {
     graft_output *outputs = graft_arena_array(p->arena, p->n_values + 1, sizeof *outputs);
-    graft_graph *part = NULL, *still = NULL, *folded = NULL;
+    graft_graph *part = NULL, *still = NULL, *chosen = NULL, *folded = NULL;
     if (!outputs) return graft_err_nomem(err);
     for (size_t i = 0; i < p->n_values; i++) outputs[i] = (graft_output){p->values[i].name, boundary[i]};
     int rc = graft_graph_extract(&part, p->arena, g, NULL, NULL, 0, outputs, p->n_values, err);
     if (rc == 0) rc = graft_graph_without_dropout(&still, p->arena, part, err);
     if (rc == 0) rc = graft_graph_hash(still, &p->hash, err);
-    if (rc == 0) rc = graft_graph_fold(&folded, p->arena, still, err);
+    if (rc == 0) rc = graft_graph_choose_rows(&chosen, p->arena, still, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, p->arena, chosen, err);
     if (rc == 0) rc = graft_graph_fuse(&p->graph, p->arena, folded, err);
     if (rc == 0) rc = graft_graph_precision(p->graph, dtype, err);
     p->env = env;
@@ -136,10 +137,13 @@ int graft_prefix_none(graft_graph **suffix, graft_arena *arena, const graft_grap
                                err);
 }
 
-/* Whether the suffix reads what is fed itself, as an adapter beside the first layer does. */
+/* Whether the suffix reads samples themselves, as an adapter beside the first layer does; the seed of what is
+ * dropped is none. */
 static bool reads_inputs(const graft_graph *g, const graft_plan *plan) {
-    for (size_t i = 0; i < plan->n_boundary; i++)
-        if (graft_graph_value(g, plan->boundary[i])->kind == GRAFT_INPUT) return true;
+    for (size_t i = 0; i < plan->n_boundary; i++) {
+        const graft_value_info *v = graft_graph_value(g, plan->boundary[i]);
+        if (v->kind == GRAFT_INPUT && v->shape.rank > 0 && v->shape.dims[0] == GRAFT_DIM_BATCH) return true;
+    }
     return false;
 }
 

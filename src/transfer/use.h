@@ -22,22 +22,24 @@ graft_data_options graft_use_data_options(const graft_data_choice *choice, const
 int graft_use_inputs(graft_data **out, const graft_env *env, const graft_model *m, const char *const *inputs,
                      size_t n_inputs, double max_bad, const graft_use_options *options, graft_err *err);
 
-/** Everything below the head run over data: rows are the pooled features, kept in the bottleneck cache and
- * shared with every fit that trains the head alone. */
+/** Everything below the head run over data, kept in the bottleneck cache and shared with every fit that
+ * trains the head alone. */
 typedef struct graft_use_rows {
     graft_arena *arena;
     graft_transform transform;
     graft_prefix *prefix;
-    graft_graph *suffix; /* the head: rows to "logits" */
+    graft_graph *suffix; /* the head: rows to "logits"; NULL of features */
     graft_features *features;
 } graft_use_rows;
 
-/** Rows of `samples` (n; NULL: of all). `m` and `data` have to outlive *out. Settles the data. */
+/** What the head reads, as rows of `samples` (n; NULL: of all). `m` and `data` have to outlive *out. Settles
+ * the data. */
 int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
                         const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
-/** The same, reading no other sample and leaving the data unsettled. */
-int graft_use_rows_some(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
-                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err);
+/** The pooled features as rows. `partial`: no other sample is read, and the data are left unsettled. */
+int graft_use_features_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                            const int64_t *samples, int64_t n, bool partial, const graft_use_options *options,
+                            graft_err *err);
 void graft_use_rows_close(graft_use_rows *r);
 
 #endif

@@ -80,16 +80,24 @@ static int split(graft_use_rows *r, const graft_env *env, const graft_model *m, 
     if (rc == 0)
         rc = graft_prefix_split(&r->prefix, &r->suffix, r->arena, env, graph, dtype, 0,
                                 graft_model_longest(m), err);
-    if (rc == 0 && (!r->prefix || r->prefix->n_values != 1 ||
-                    r->prefix->values[0].count != (size_t)graft_model_feature_width(m)))
-        rc = graft_err_set(err, GRAFT_EINTERNAL, "the features of %s do not lie below its head",
-                           graft_model_path(m));
+    if (rc == 0 && !r->prefix)
+        rc = graft_err_set(err, GRAFT_EINTERNAL, "nothing of %s lies below its head", graft_model_path(m));
     return rc;
 }
 
+/* The pooled features, whatever else the head may read. */
+static int split_features(graft_use_rows *r, const graft_env *env, const graft_model *m,
+                          graft_precision dtype, graft_err *err) {
+    graft_graph *graph = NULL;
+    int rc = graft_model_graph(&graph, r->arena, m, 0, 0, err);
+    if (rc < 0) return rc;
+    const graft_value features = graft_graph_find(graph, "features");
+    return graft_prefix_of_values(&r->prefix, env, graph, &features, 1, dtype, graft_model_longest(m), err);
+}
+
 static int open_rows(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
-                     const int64_t *samples, int64_t n, bool partial, const graft_use_options *options,
-                     graft_err *err) {
+                     const int64_t *samples, int64_t n, bool with_head, bool partial,
+                     const graft_use_options *options, graft_err *err) {
     graft_features_options o = {.dtype = graft_use_dtype(options),
                                 .use_cache = !options->no_cache,
                                 .check = true,
@@ -99,19 +107,20 @@ static int open_rows(graft_use_rows *out, const graft_env *env, const graft_mode
     *out = (graft_use_rows){.arena = graft_arena_new(NULL)};
     if (!out->arena) return graft_err_nomem(err);
     int rc = graft_transform_of(&out->transform, m, NULL, err);
-    if (rc == 0) rc = split(out, env, m, o.dtype, err);
+    if (rc == 0) rc = (with_head ? split : split_features)(out, env, m, o.dtype, err);
     if (rc == 0) rc = graft_features_new(&out->features, env, data, &out->transform, out->prefix, &o, err);
     return rc;
 }
 
 int graft_use_rows_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
                         const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
-    return open_rows(out, env, m, data, samples, n, false, options, err);
+    return open_rows(out, env, m, data, samples, n, true, false, options, err);
 }
 
-int graft_use_rows_some(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
-                        const int64_t *samples, int64_t n, const graft_use_options *options, graft_err *err) {
-    return open_rows(out, env, m, data, samples, n, true, options, err);
+int graft_use_features_open(graft_use_rows *out, const graft_env *env, const graft_model *m, graft_data *data,
+                            const int64_t *samples, int64_t n, bool partial, const graft_use_options *options,
+                            graft_err *err) {
+    return open_rows(out, env, m, data, samples, n, false, partial, options, err);
 }
 
 void graft_use_rows_close(graft_use_rows *r) {

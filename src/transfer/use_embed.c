@@ -90,7 +90,8 @@ static int write_rows(const embedding *e, const char *path, graft_err *err) {
 
 static int embed(embedding *e, const char *const *inputs, size_t n_inputs, const char *out, graft_err *err) {
     int rc = graft_use_inputs(&e->data, e->env, e->model, inputs, n_inputs, -1, e->options, err);
-    if (rc == 0) rc = graft_use_rows_open(&e->rows, e->env, e->model, e->data, NULL, 0, e->options, err);
+    if (rc == 0)
+        rc = graft_use_features_open(&e->rows, e->env, e->model, e->data, NULL, 0, false, e->options, err);
     if (rc == 0) rc = gather(e, err);
     return rc == 0 ? write_rows(e, out, err) : rc;
 }

@@ -18,7 +18,7 @@ int graft_rows_of(float **rows, int64_t *width, const graft_env *env, const graf
     if (graft_model_task(m) == GRAFT_TASK_TAGGING)
         return graft_err_set(err, GRAFT_EUSAGE, "%s answers for each word: its texts have no features",
                              graft_model_path(m));
-    int rc = graft_use_rows_some(&r, env, m, data, samples, n, &options, err);
+    int rc = graft_use_features_open(&r, env, m, data, samples, n, true, &options, err);
     if (rc == 0 &&
         (!graft_size_mul((size_t)n, (size_t)*width * sizeof **rows, &size) || !(*rows = malloc(size + 1))))
         rc = graft_err_nomem(err);

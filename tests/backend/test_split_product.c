@@ -302,6 +302,74 @@ static void frozen_layers_are_packed_once_and_near_float32(void **state) {
     graft_arena_free(arena);
 }
 
+/* y = (x up^T) same^T with up trained: what comes back to it goes through `same`, which is frozen. */
+static network build_between(graft_arena *arena, graft_precision precision) {
+    network net = {.g = graft_graph_new(arena)};
+    graft_graph *g = net.g;
+    graft_err err = {0};
+    graft_value up = param(g, "up", (graft_shape){2, {OUT, IN}}, 20), grad;
+    graft_graph_value_mut(g, up)->trained = true;
+    graft_value same = param(g, "same", (graft_shape){2, {OUT, OUT}}, 21);
+    graft_value x = graft_graph_input(g, "x", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, IN}});
+    graft_value target = graft_graph_input(g, "target", GRAFT_F32, (graft_shape){2, {GRAFT_DIM_BATCH, OUT}});
+    graft_value weight = graft_graph_input(g, "weight", GRAFT_F32, (graft_shape){1, {GRAFT_DIM_BATCH}});
+    graft_value y = graft_linear(g, graft_linear(g, x, up, GRAFT_NONE), same, GRAFT_NONE);
+    graft_value loss = graft_cross_entropy(g, y, target, weight);
+    int rc = graft_graph_grad(g, loss, &up, 1, &grad, &err);
+    graft_graph_output(g, "d up", grad);
+    if (rc == 0) rc = graft_graph_precision(g, precision, &err);
+    if (rc < 0) fail_msg("%s", err.message);
+    return net;
+}
+
+static void compile_rows(room *r, const network *net, int64_t rows) {
+    graft_program_free(r->program);
+    graft_err err = {0};
+    if (graft_program_compile(&r->program, net->g, r->state, &(graft_compile_options){.batch = rows}, &err) <
+        0)
+        fail_msg("%s", err.message);
+}
+
+static void frozen_weights_of_many_rows_are_kept_once(void **state) {
+    (void)state;
+    need_splits();
+    enum { MANY = 512 };
+    graft_arena *arena = graft_arena_new(NULL);
+    network plain = build_between(arena, GRAFT_PRECISION_FP32),
+            split = build_between(arena, GRAFT_PRECISION_BF16X3);
+    room few = open_room(&split, 2), a = open_room(&plain, 2), b = open_room(&split, 2);
+    assert_int_equal(graft_program_needs(few.program).weights, 2 * OUT * OUT * sizeof(float));
+    close_room(&b);
+    b = (room){0};
+    assert_int_equal(graft_env_new(&b.env, NULL, NULL), 0);
+    assert_int_equal(graft_state_new(&b.state, b.env, NULL), 0);
+    compile_rows(&b, &split, MANY);
+    compile_rows(&a, &plain, MANY);
+    assert_int_equal(graft_program_needs(b.program).weights, OUT * OUT * sizeof(float));
+    room *both[] = {&a, &b};
+    const float *d[2];
+    for (size_t i = 0; i < 2; i++) {
+        float *weight = graft_program_input(both[i]->program, "weight", NULL);
+        memcpy(graft_program_input(both[i]->program, "x", NULL), floats(arena, MANY * IN, 1),
+               sizeof(float) * MANY * IN);
+        memcpy(graft_program_input(both[i]->program, "target", NULL), floats(arena, MANY * OUT, 2),
+               sizeof(float) * MANY * OUT);
+        for (size_t k = 0; k < MANY; k++) weight[k] = 1.0F / MANY;
+        assert_int_equal(graft_program_run(both[i]->program, NULL), 0);
+        d[i] = graft_program_output(both[i]->program, "d up", NULL);
+    }
+    bool same = true;
+    for (size_t i = 0; i < OUT * IN; i++) {
+        assert_true(fabsf(d[0][i] - d[1][i]) <= 1e-5F);
+        same = same && !(d[0][i] < d[1][i]) && !(d[0][i] > d[1][i]);
+    }
+    assert_false(same);
+    close_room(&few);
+    close_room(&a);
+    close_room(&b);
+    graft_arena_free(arena);
+}
+
 static void ten_steps_lose_as_float32_does(void **state) {
     (void)state;
     need_splits();
@@ -354,6 +422,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_finite_stays_so),
 #endif
         cmocka_unit_test(frozen_layers_are_packed_once_and_near_float32),
+        cmocka_unit_test(frozen_weights_of_many_rows_are_kept_once),
         cmocka_unit_test(ten_steps_lose_as_float32_does),
         cmocka_unit_test(threads_change_no_bit),
     };

@@ -40,9 +40,9 @@ holds "eval has fit's accuracy" test "$(number "$WORK/out" accuracy)" = "$accura
 holds "of the test texts" test "$(number "$WORK/out" n)" = 24
 exits 0 eval "$WORK/c" "$WORK/colours.csv" -q
 holds "samples are counted, not pictures" grep -q ' samples  class$' "$WORK/out"
-exits 0 predict "$WORK/c" --text "the wine is red" "the sea was blue" -q
+exits 0 predict "$WORK/c" --text 'the "wine" 4 is red' "a sea, it was blue 4" -q
 holds "texts of the command line are answered" test "$(cut -f 2 "$WORK/out" | tr '\n' ' ')" = "warm cold "
-printf 'the wine is red\nthe ink is blue\n' >"$WORK/two.txt"
+printf 'the "wine" is red\na ink, it was blue\n' >"$WORK/two.txt"
 exits 0 predict "$WORK/c" "$WORK/two.txt" -q
 holds "so are a file's lines" test "$(cut -f 2 "$WORK/out" | tr '\n' ' ')" = "warm cold "
 exits 0 embed "$WORK/c" "$WORK/two.txt" -o "$WORK/e.npy"

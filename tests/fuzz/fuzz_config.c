@@ -10,7 +10,14 @@ static void read_as(const graft_family *f, graft_arena *arena, const json_t *con
     graft_labels labels = {0};
     char *text = NULL;
     if (f->configure(&hyper, arena, config, tensors, "fuzz", NULL) == 0) text = f->describe(arena, &hyper);
-    if (text && (hyper.channels < 1 || hyper.feature_width < 1)) __builtin_trap();
+    bool pictures = f->modality == GRAFT_PICTURES;
+    if (text && ((pictures && hyper.channels < 1) || hyper.feature_width < 1)) __builtin_trap();
+    if (text && (hyper.height < 0 || hyper.width < 0 || !hyper.height != !hyper.width)) __builtin_trap();
+    for (size_t i = 0; tensors && i < tensors->n_items; i++) {
+        const char *name = f->rename(arena, tensors->items[i].name);
+        const char *other = name ? graft_twin_other(arena, f->twins, name) : NULL;
+        if (!other || !graft_twin_published(arena, f->twins, other)) __builtin_trap();
+    }
     if (!config || f->labels(&labels, arena, config, "fuzz", NULL) < 0) return;
     for (size_t i = 0; labels.names && i < labels.n; i++)
         if (!labels.names[i]) __builtin_trap();

@@ -66,15 +66,16 @@ static graft_graph *adapt(graft_arena *arena, const graft_graph *g, const graft_
     return out;
 }
 
-static void gradients_of_adapters_match_finite_differences(void **state) {
-    graft_arena *arena = *state;
+/* Kept apart by a dropout that drops next to nothing; else merged into their small convolutions. */
+static void check_gradients(graft_arena *arena, bool apart) {
     graft_graph *plain = small_net_new(arena), *g = NULL;
     graft_adapter adapters[GRAFT_COUNT(weights)];
     graft_value wrt[MOST], gradients[MOST];
     size_t n = 0;
     small_net_loss(plain);
-    graft_graph *adapted =
-        adapt(arena, plain, adapters, make_adapters(arena, plain, weights, GRAFT_COUNT(weights), adapters));
+    make_adapters(arena, plain, weights, GRAFT_COUNT(weights), adapters);
+    for (size_t i = 0; apart && i < GRAFT_COUNT(weights); i++) adapters[i].dropout = 1e-12;
+    graft_graph *adapted = adapt(arena, plain, adapters, GRAFT_COUNT(weights));
     assert_int_equal(graft_graph_fuse_training(&g, arena, adapted, NULL), 0);
     for (size_t i = 0; i < GRAFT_COUNT(weights); i++) {
         wrt[n++] = graft_graph_find(g, adapters[i].a);
@@ -84,13 +85,76 @@ static void gradients_of_adapters_match_finite_differences(void **state) {
     assert_int_equal(graft_graph_grad(g, graft_graph_find(g, "loss"), wrt, n, gradients, NULL), 0);
     assert_int_equal(graft_graph_check(g, NULL), 0);
     for (size_t i = 0; i < n; i++) assert_int_not_equal(gradients[i], GRAFT_NONE);
-    for (size_t i = before; i < graft_graph_n_nodes(g); i++) { /* the frozen weights have no gradient */
-        const graft_node *node = graft_graph_node_at(g, i);
-        if (node->op == &graft_op_conv2d_dw)
-            assert_true(graft_graph_value(g, node->out[0])->shape.dims[0] == RANK ||
-                        graft_graph_value(g, node->out[0])->shape.dims[1] == RANK);
-    }
+    size_t n_dw = 0; /* the weights that have no adapter have no gradient */
+    for (size_t i = before; i < graft_graph_n_nodes(g); i++)
+        n_dw += graft_graph_node_at(g, i)->op == &graft_op_conv2d_dw;
+    assert_int_equal(n_dw, apart ? 6 : 3); /* two each where A and B are layers of their own */
     small_net_check_slope(arena, g, BATCH, wrt, gradients, n);
+}
+
+static void gradients_of_merged_adapters_match_finite_differences(void **state) {
+    check_gradients(*state, false);
+}
+static void so_do_those_of_adapters_beside_their_layers(void **state) {
+    check_gradients(*state, true);
+}
+
+/* A 3x3 convolution of so many channels both ways, with an adapter. */
+static bool is_merged(graft_arena *arena, int64_t channels, double dropout) {
+    graft_graph *g = graft_graph_new(arena);
+    const graft_shape x = {4, {GRAFT_DIM_BATCH, channels, 7, 7}}, w = {4, {channels, channels, 3, 3}};
+    const graft_conv_attr one = {.stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1}, .groups = 1};
+    graft_adapter adapter;
+    graft_graph_output(g, "y",
+                       graft_conv2d(g, graft_graph_input(g, "x", GRAFT_F32, x),
+                                    graft_graph_param(g, "w", NULL, w), GRAFT_NONE, GRAFT_NONE, one));
+    make_adapters(arena, g, (const char *const[]){"w"}, 1, &adapter);
+    adapter.dropout = dropout;
+    g = adapt(arena, g, &adapter, 1);
+    for (size_t i = 0; i < graft_graph_n_nodes(g); i++)
+        if (graft_graph_node_at(g, i)->op == &graft_op_merged_weight) return true;
+    return false;
+}
+
+static void adapters_are_merged_into_small_convolutions_without_dropout(void **state) {
+    assert_true(is_merged(*state, 64, 0));
+    assert_false(is_merged(*state, 64, 0.1));
+    assert_false(is_merged(*state, 256, 0));
+}
+
+/* A net whose norms are frozen, with adapters in its convolutions: folded, its logits and gradients stay. */
+static void frozen_norms_fold_into_weights_with_merged_adapters(void **state) {
+    graft_arena *arena = *state;
+    graft_graph *plain = small_net_new(arena), *folded = NULL;
+    graft_adapter adapters[GRAFT_COUNT(weights)];
+    size_t norms[2] = {0}, scaled = 0;
+    make_adapters(arena, plain, weights, GRAFT_COUNT(weights), adapters);
+    small_net_loss(plain);
+    graft_graph *g = adapt(arena, plain, adapters, GRAFT_COUNT(weights));
+    assert_int_equal(graft_graph_fold(&folded, arena, g, NULL), 0);
+    const graft_graph *both[] = {g, folded};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < graft_graph_n_nodes(both[k]); i++) {
+            norms[k] += graft_graph_node_at(both[k], i)->op == &graft_op_batch_norm;
+            scaled += graft_graph_node_at(both[k], i)->op == &graft_op_scale_rows;
+        }
+    assert_int_equal(norms[0], 6);
+    assert_int_equal(norms[1], 0);
+    assert_int_equal(scaled, 3);
+    evaluate_binding x[3];
+    evaluation before = evaluate(arena, g, BATCH, x, small_net_bind(arena, BATCH, x)),
+               after = evaluate(arena, folded, BATCH, x, 3);
+    int64_t count;
+    const double *z = evaluation_of(&before, g, "logits", &count);
+    assert_true(evaluate_difference(evaluation_of(&after, folded, "logits", NULL), z, count) < 1e-12);
+    graft_value wrt[MOST], gradients[MOST];
+    size_t n = 0;
+    for (size_t i = 0; i < GRAFT_COUNT(weights); i++) {
+        wrt[n++] = graft_graph_find(folded, adapters[i].a);
+        wrt[n++] = graft_graph_find(folded, adapters[i].b);
+    }
+    assert_int_equal(graft_graph_grad(folded, graft_graph_find(folded, "loss"), wrt, n, gradients, NULL), 0);
+    small_net_check_slope(arena, folded, BATCH, wrt, gradients, n);
 }
 
 /* w + scale b a in the place of the layer's weight, and no adapter. */
@@ -157,7 +221,10 @@ static void an_adapter_without_its_layer_is_an_error(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(gradients_of_adapters_match_finite_differences),
+        TEST(gradients_of_merged_adapters_match_finite_differences),
+        TEST(so_do_those_of_adapters_beside_their_layers),
+        TEST(adapters_are_merged_into_small_convolutions_without_dropout),
+        TEST(frozen_norms_fold_into_weights_with_merged_adapters),
         TEST(an_adapter_adds_a_low_rank_matrix_to_the_weight),
         TEST(each_adapter_drops_for_itself),
         TEST(an_adapter_without_its_layer_is_an_error),

@@ -25,11 +25,11 @@ static uint32_t reachable(const graft_op *op) {
         {&graft_op_batch_norm, 7},   {&graft_op_cross_entropy, 1}, {&graft_op_bce_logits, 1},
         {&graft_op_mse, 1},          {&graft_op_dropout, 1},       {&graft_op_crf_nll, 15},
         {&graft_op_twin_kl, 1},      {&graft_op_spectral_tail, 1}, {&graft_op_focal, 1},
-        {&graft_op_focal_logits, 1}, {&graft_op_add_row, 1},
+        {&graft_op_focal_logits, 1}, {&graft_op_add_row, 1},       {&graft_op_scale_rows, 1},
     };
     for (size_t i = 0; i < GRAFT_COUNT(some); i++)
         if (some[i].op == op) return some[i].inputs;
-    return (1u << MAX_INPUTS) - 1;
+    return ((1u << MAX_INPUTS) - 1) & ~op->shape_only;
 }
 
 typedef struct problem {
@@ -191,7 +191,7 @@ static void check_problem(problem *p) {
 /* What only inference may use. */
 static bool is_fused(const graft_op *op, const graft_op_case *test) {
     if (op == &graft_op_linear) return ((const graft_linear_attr *)test->attr)->act > GRAFT_ACT_RELU;
-    return op == &graft_op_conv2d && (((const graft_conv_attr *)test->attr)->relu || test->in[3].rank >= 0);
+    return op == &graft_op_conv2d && test->in[3].rank >= 0;
 }
 
 /* Where values are whole numbers the op has ties, and no derivative. */

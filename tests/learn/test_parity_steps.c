@@ -128,6 +128,8 @@ static void replay_folder(room *r, const char *root) {
 
 static void steps_equal_those_of_pytorch(void **state) {
     replay_folder(*state, "tests/parity/resnet");
+    replay_folder(*state, "tests/parity/squeezenet");
+    replay_folder(*state, "tests/parity/vit");
 }
 
 static void full_size_steps_equal_those_of_pytorch(void **state) {

@@ -4,9 +4,9 @@
 
 #define LORA "tests/parity/lora/"
 
-static const char *const folders[] = {"bert_query_value",   "roberta_all_linear", "gpt2_attention",
-                                      "distilbert_tags",    "bert_dora",          "bert_embeddings",
-                                      "resnet_convolutions"};
+static const char *const folders[] = {"bert_query_value",    "roberta_all_linear", "gpt2_attention",
+                                      "distilbert_tags",     "bert_dora",          "bert_embeddings",
+                                      "resnet_convolutions", "vit_names_of_4",     "vit_names_of_5"};
 
 static const char *lora_golden(room *r, const char *name) {
     return graft_arena_printf(r->arena, LORA "%s", name);
@@ -74,8 +74,9 @@ static void folders_of_peft_answer_as_in_peft_merged_and_not(void **state) {
 static void a_folder_that_is_written_answers_alike(void **state) {
     room *r = *state;
     graft_err err = {0};
-    static const char *const kept[] = {"bert_query_value", "roberta_all_linear", "gpt2_attention",
-                                       "distilbert_tags", "resnet_convolutions"};
+    static const char *const kept[] = {"bert_query_value", "roberta_all_linear",  "gpt2_attention",
+                                       "distilbert_tags",  "resnet_convolutions", "vit_names_of_4",
+                                       "vit_names_of_5"};
     for (size_t i = 0; i < GRAFT_COUNT(kept); i++) {
         graft_tensors gold = gold_of(r, kept[i]);
         const graft_feed feed = golden_feed(r, &gold);
@@ -154,6 +155,9 @@ static void targets_are_roles_names_and_globs(void **state) {
     assert_int_equal(adapted(r, distil, "out"), 2);
     assert_int_equal(adapted(r, gpt2, NULL), 2); /* c_attn is all three */
     assert_int_equal(adapted(r, gpt2, "attention"), 4);
+    assert_int_equal(adapted(r, "tests/parity/vit/vit_small", NULL), 6); /* of three layers */
+    assert_int_equal(adapted(r, "tests/parity/vit/vit_small", "all-linear"), 18);
+    assert_int_equal(adapted(r, "tests/parity/vit/vit_small", "all-conv"), 1);
     assert_true(adapted(r, resnet, NULL) > 10);
     assert_int_equal(adapted(r, resnet, NULL), adapted(r, resnet, "convolution"));
 }
@@ -204,6 +208,74 @@ static void what_cannot_be_adapted_is_said(void **state) {
     graft_model_close(m);
 }
 
+/* ---- Names of two versions --------------------------------------------------------------------------------- */
+
+static bool has_target(const json_t *config, const char *name) {
+    const json_t *all = json_object_get(config, "target_modules");
+    bool found = false;
+    for (size_t i = 0; i < json_array_size(all); i++)
+        found = found || !strcmp(json_string_value(json_array_get(all, i)), name);
+    return found;
+}
+
+/* What is trained of ViT is called otherwise in Transformers 4 and 5: a folder serves both. */
+static void a_written_folder_has_the_names_of_both_versions(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_tensors ts;
+    static const char *const names[] = {"vit.encoder.layer.1.attention.attention.value",
+                                        "vit.layers.1.attention.v_proj"};
+    const char *dir = in_room(r, "both");
+    graft_model *m = open_model(r, lora_golden(r, "vit_names_of_4"), NULL);
+    assert_ok(graft_model_save(m, r->env, dir, NULL, &err));
+    graft_model_close(m);
+    assert_ok(graft_safetensors_open(&ts, r->arena, file_of(r, dir, "adapter_model.safetensors"), &err));
+    assert_int_equal(ts.n_items, 2 * 2 * 9 + 2); /* of nine layers, and the head */
+    const json_t *config = read_json(r, file_of(r, dir, "adapter_config.json")),
+                 *alphas = json_object_get(config, "alpha_pattern");
+    for (size_t i = 0; i < GRAFT_COUNT(names); i++) {
+        const char *a = graft_arena_printf(r->arena, "base_model.model.%s.lora_A.weight", names[i]);
+        assert_memory_equal(
+            tensor_named(&ts, a)->data,
+            tensor_named(&ts, "base_model.model.vit.layers.1.attention.v_proj.lora_A.weight")->data,
+            4 * 32 * sizeof(float));
+        assert_true(json_number_value(json_object_get(alphas, names[i])) == 3);
+        assert_true(has_target(config, names[i])); /* "dense" would mean others: so all are whole names */
+    }
+    /* of query and value the last parts are enough */
+    const graft_lora lora = {.r = 2, .alpha = 4};
+    m = open_model(r, "tests/parity/vit/vit_small", NULL);
+    assert_ok(graft_model_adapt(m, &lora, 0, &err));
+    assert_ok(graft_model_save(m, r->env, dir, NULL, &err));
+    graft_model_close(m);
+    config = read_json(r, file_of(r, dir, "adapter_config.json"));
+    assert_int_equal(json_array_size(json_object_get(config, "target_modules")), 4);
+    assert_true(has_target(config, "query") && has_target(config, "value") && has_target(config, "q_proj") &&
+                has_target(config, "v_proj"));
+}
+
+static void names_of_both_versions_have_to_agree(void **state) {
+    room *r = *state;
+    graft_err err = {0};
+    graft_tensors gold = gold_of(r, "vit_names_of_4"), ts;
+    const char *dir = in_room(r, "both"), *file = file_of(r, dir, "adapter_model.safetensors");
+    graft_model *m = open_model(r, lora_golden(r, "vit_names_of_4"), NULL);
+    assert_ok(graft_model_save(m, r->env, dir, NULL, &err));
+    graft_model_close(m);
+    m = open_model(r, dir, NULL);
+    assert_int_equal(graft_model_n_adapted(m), 9);
+    assert_true(far(r, m, &gold) < 1e-5);
+    graft_model_close(m);
+    assert_ok(graft_safetensors_open(&ts, r->arena, file, &err));
+    graft_tensor *t = tensor_named(&ts, "base_model.model.vit.layers.0.attention.q_proj.lora_B.weight");
+    float other[32 * 4];
+    memcpy(other, t->data, sizeof other);
+    other[7] += 1;
+    t->data = other;
+    assert_ok(graft_safetensors_write(file, ts.items, ts.n_items, NULL, &err));
+    assert_error(graft_model_open(&m, r->env, dir, NULL, &err), GRAFT_EDATA, "the same layer's and differ");
+}
+
 /* ---- Folders that are wrong
  * ----------------------------------------------------------------------------------- */
 
@@ -234,18 +306,22 @@ static void configs_that_are_wrong_are_said(void **state) {
         const char *key, *value;
         int code;
         const char *says;
-    } cases[] = {{"peft_type", "\"IA3\"", GRAFT_EUNSUPPORTED, "peft_type 'IA3'"},
-                 {"r", "\"four\"", GRAFT_EFORMAT, "adapter_config.json"},
-                 {"r", "0", GRAFT_EFORMAT, "r is 0"},
-                 {"lora_dropout", "2", GRAFT_EFORMAT, "lora_dropout is 2"},
-                 {"alpha_pattern", "[]", GRAFT_EFORMAT, "alpha_pattern"},
-                 {"alpha_pattern", "{\"(query\": 3}", GRAFT_EFORMAT, "no regular expression"},
-                 {"alpha_pattern", "{\"query\": \"3\"}", GRAFT_EFORMAT, "no number"},
-                 {"layer_replication", "[[0, 1]]", GRAFT_EUNSUPPORTED, "layer_replication"},
-                 {"use_dora", "true", GRAFT_EDATA, "lora_magnitude_vector"},
-                 {"base_model_name_or_path", "\"nobody/nothing\"", GRAFT_EDATA,
-                  "'nobody/nothing' is not on this machine"},
-                 {"base_model_name_or_path", "null", GRAFT_EDATA, "names no base model"}};
+    } cases[] = {
+        {"peft_type", "\"IA3\"", GRAFT_EUNSUPPORTED, "peft_type 'IA3'"},
+        {"r", "\"four\"", GRAFT_EFORMAT, "adapter_config.json"},
+        {"r", "0", GRAFT_EFORMAT, "r is 0"},
+        {"lora_dropout", "2", GRAFT_EFORMAT, "lora_dropout is 2"},
+        {"alpha_pattern", "[]", GRAFT_EFORMAT, "alpha_pattern"},
+        {"alpha_pattern", "{\"(query\": 3}", GRAFT_EFORMAT, "no regular expression"},
+        {"alpha_pattern", "{\"query((((((((((a+)+)+)+)+)+)+)+)+)+\": 3}", GRAFT_EFORMAT, "too often"},
+        {"alpha_pattern", "{\"(a{99}){99}\": 3}", GRAFT_EFORMAT, "too often"},
+        {"alpha_pattern", "{\"a{99999999999999999999}\": 3}", GRAFT_EFORMAT, "too often"},
+        {"alpha_pattern", "{\"query\": \"3\"}", GRAFT_EFORMAT, "no number"},
+        {"layer_replication", "[[0, 1]]", GRAFT_EUNSUPPORTED, "layer_replication"},
+        {"use_dora", "true", GRAFT_EDATA, "lora_magnitude_vector"},
+        {"base_model_name_or_path", "\"nobody/nothing\"", GRAFT_EDATA,
+         "'nobody/nothing' is not on this machine"},
+        {"base_model_name_or_path", "null", GRAFT_EDATA, "names no base model"}};
     const char *dir = copy_adapter(r, "bert_query_value", "config"),
                *path = file_of(r, dir, "adapter_config.json"), *base = TEXT_GOLDEN "bert_classes";
     for (size_t i = 0; i < GRAFT_COUNT(cases); i++) {
@@ -341,6 +417,8 @@ int main(void) {
         room_test(folders_of_peft_answer_as_in_peft_merged_and_not),
         room_test(training_begins_at_what_was_merged),
         room_test(a_folder_that_is_written_answers_alike),
+        room_test(a_written_folder_has_the_names_of_both_versions),
+        room_test(names_of_both_versions_have_to_agree),
         room_test(targets_are_roles_names_and_globs),
         room_test(new_adapters_change_no_answer),
         room_test(what_cannot_be_adapted_is_said),

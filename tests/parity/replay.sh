@@ -16,6 +16,11 @@ for model in hf_basic hf_bottleneck timm_basic timm_bottleneck; do
         folders+=("$out")
     done
 done
+for model in vit_small vit_odd deit_small timm_small; do
+    out=$WORK/$model-full
+    "$GRAFT" fit tests/parity/vit/$model tests/cli/pictures -o "$out" --train full --epochs 2 -q || exit 1
+    folders+=("$out")
+done
 "$python" tests/parity/replay.py "${folders[@]}" || exit 1
 
 "$python" -c 'import peft, sentence_transformers' 2>/dev/null || exit 0
@@ -23,6 +28,11 @@ adapters=()
 for model in hf_bottleneck timm_basic; do
     out=$WORK/lora-$model
     "$GRAFT" fit tests/parity/resnet/$model tests/cli/pictures -o "$out" --train lora:r=4 --epochs 2 -q || exit 1
+    adapters+=("$out")
+done
+for model in vit_small deit_small timm_small; do
+    out=$WORK/lora-$model
+    "$GRAFT" fit tests/parity/vit/$model tests/cli/pictures -o "$out" --train lora:r=4,targets=all-linear --epochs 2 -q || exit 1
     adapters+=("$out")
 done
 printf 'text,label\n' >"$WORK/texts.csv"

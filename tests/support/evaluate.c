@@ -37,7 +37,8 @@ static void read_source(graft_arena *arena, const graft_source *s, const graft_s
     for (int64_t i = 0; i < count; i++) {
         int64_t o = i / (count / channels);
         double a = norm[0][o] / sqrt(norm[3][o] + s->eps);
-        out[i] = s->is_bias ? norm[1][o] + (out[i] - norm[2][o]) * a : out[i] * a;
+        const double w = s->tensor || s->is_bias ? out[i] : 1;
+        out[i] = s->is_bias ? norm[1][o] + (w - norm[2][o]) * a : w * a;
     }
 }
 

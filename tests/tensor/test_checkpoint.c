@@ -68,6 +68,27 @@ static void safetensors_go_before_pickles_in_a_folder(void **state) {
     assert_string_equal(ts.format, "safetensors");
 }
 
+/* The first bytes are the header's size, and may be those of a pickle or of a zip. */
+static void headers_of_every_size_are_read(void **state) {
+    room *r = *state;
+    static const size_t sizes[] = {640, 896, 1152, 1408, 19280, 66176};
+    static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    const float one[] = {1};
+    const char *path = graft_path_join(r->arena, r->dir, "weights.bin");
+    for (size_t i = 0; i < GRAFT_COUNT(sizes); i++) {
+        graft_tensors ts;
+        char *bytes = graft_arena_alloc(r->arena, sizes[i] + 12);
+        memset(bytes, ' ', sizes[i] + 8);
+        for (size_t k = 0; k < 8; k++) bytes[k] = (char)(sizes[i] >> 8 * k & 255);
+        memcpy(bytes + 8, header, sizeof header - 1);
+        memcpy(bytes + 8 + sizes[i], one, 4);
+        assert_int_equal(graft_file_write(path, bytes, sizes[i] + 12, NULL), 0);
+        assert_int_equal(graft_tensors_open(&ts, r->arena, path, NULL), 0);
+        assert_string_equal(ts.format, "safetensors");
+        assert_tensor(&ts, "a", GRAFT_F32, "[1]", one, 1);
+    }
+}
+
 static void other_files_are_called_what_they_are(void **state) {
     room *r = *state;
     static const struct {
@@ -96,6 +117,7 @@ int main(void) {
         cmocka_unit_test(shards_are_joined_by_their_index),
         cmocka_unit_test(bad_indices_are_refused),
         cmocka_unit_test_setup_teardown(safetensors_go_before_pickles_in_a_folder, room_setup, room_teardown),
+        cmocka_unit_test_setup_teardown(headers_of_every_size_are_read, room_setup, room_teardown),
         cmocka_unit_test_setup_teardown(other_files_are_called_what_they_are, room_setup, room_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

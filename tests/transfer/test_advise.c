@@ -171,6 +171,12 @@ static void pictures_are_foreign_where_features_say_hardly_more_than_pixels(void
     assert_false(graft_data_are_foreign(&e)); /* an easy task */
     e = evidence(20, 0.65, 0.7, NAN);
     assert_false(graft_data_are_foreign(&e));
+    e = evidence(8, 0.75, 0.75, 0.7);
+    e.n_classes = 2;
+    e.boundaries[0].probe.error = 0;
+    assert_true(graft_data_are_foreign(&e));
+    e.boundaries[0].probe.error = 0.108; /* of sixteen pictures */
+    assert_false(graft_data_are_foreign(&e));
     e = evidence(20, 0.65, 0.7, 0.72);
     e.texts = true;
     assert_false(graft_data_are_foreign(&e));

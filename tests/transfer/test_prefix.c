@@ -55,6 +55,19 @@ static void nothing_is_kept_where_pictures_are_read_beside_it(void **state) {
     graft_arena_free(arena);
 }
 
+/* What drops is fed a seed, which is no sample. */
+static void a_seed_beside_it_is_none_of_the_pictures(void **state) {
+    graft_arena *arena = graft_arena_new(NULL);
+    graft_graph *g = branches_new(arena, false);
+    const graft_output *outputs;
+    graft_graph_outputs(g, &outputs);
+    graft_value seed = graft_graph_input(g, "seed", GRAFT_I32, (graft_shape){1, {2}});
+    graft_graph_output(g, "dropped", graft_dropout(g, outputs[0].value, seed, 0.5));
+    (void)state;
+    split(arena, g, 0, true);
+    graft_arena_free(arena);
+}
+
 /* A text's tokens come along with its rows. */
 static void texts_are_read_beside_what_is_kept(void **state) {
     graft_arena *arena = graft_arena_new(NULL);
@@ -67,6 +80,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_frozen_is_kept),
         cmocka_unit_test(nothing_is_kept_where_pictures_are_read_beside_it),
+        cmocka_unit_test(a_seed_beside_it_is_none_of_the_pictures),
         cmocka_unit_test(texts_are_read_beside_what_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

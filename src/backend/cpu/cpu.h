@@ -44,7 +44,8 @@ int graft_cpu_status(dnnl_status_t status, const char *doing, graft_err *err);
  * ------------------------------------------------------------------------------------------------ */
 
 dnnl_data_type_t graft_cpu_dtype(graft_dtype t);
-/** A descriptor owned by the arena. `any`: the primitive chooses; else C order. */
+/** A descriptor owned by the arena. `any`: the primitive chooses; else C order. Of rank 3, (N,L,D), it is
+ * that of a matrix (N L, D), as kernels of rows want it. */
 int graft_cpu_md(dnnl_memory_desc_t *out, graft_arena *arena, graft_dtype dtype, const graft_shape *shape,
                  bool any, graft_err *err);
 graft_layout graft_cpu_layout(const_dnnl_memory_desc_t md, graft_dtype dtype);
@@ -68,6 +69,8 @@ int graft_cpu_md_blocked(dnnl_memory_desc_t *out, graft_lowering *l, const graft
                          graft_dtype dtype, graft_err *err);
 /** What a product of a and b is computed in: BF16 when either is. */
 graft_dtype graft_cpu_compute_dtype(const graft_lowering *l, graft_value a, graft_value b);
+/** v's shape, (N L, D) of rank 3. */
+graft_shape graft_cpu_matrix(const graft_lowering *l, graft_value v);
 /** Wants v in C order as float32. */
 int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err);
 /** A new C-ordered float32 buffer for v. */
@@ -131,6 +134,9 @@ bool graft_cpu_can_split(graft_lowering *l, graft_value v);
 /** Wants v as an operand: frozen weights are packed once, all else once a step for all its readers. */
 int graft_cpu_want_split(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
                          graft_err *err);
+/** The same for frozen weights that are kept in C order and packed in each step. */
+int graft_cpu_want_split_anew(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
+                              graft_err *err);
 
 /** c (m, n) = act(a b + bias + residual): operands, then float32 in C order; GRAFT_NONE: there is none. */
 typedef struct graft_cpu_split {
@@ -170,6 +176,12 @@ void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i
 /** The same for pieces of unequal length: a thread takes the next one when it is free. `thread` is below the
  * step's number of threads; what a piece computes may not depend on it. */
 void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, size_t i, size_t thread));
+
+/** Clears the rows of a result (`rows`, row_size bytes each) that belong to no sample's span. Where spans are
+ * not in order, rows that are computed later are cleared too. */
+void graft_cpu_clear_rest(void *result, size_t row_size, const graft_cpu_own *own,
+                          graft_tokens (*tokens_of)(const graft_cpu_own *own, size_t sample), size_t samples,
+                          size_t rows);
 
 /** The version of own kernels that the processor of a lowering runs: `kernels` names the tables
  * <kernels>_base, _avx2 and _avx512; elsewhere than on x86-64 there is the first alone. */

@@ -3,8 +3,6 @@
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/own/attention.h"
 
-#include <string.h>
-
 static const graft_attention_kernels *choose(const graft_cpu_isa *isa, bool narrow) {
     (void)isa;
     (void)narrow;
@@ -17,8 +15,8 @@ static const graft_attention_kernels *choose(const graft_cpu_isa *isa, bool narr
     return &graft_attention_base;
 }
 
-/* buffers: q, k, v, spans, seed, then y, lse (results of the forward pass, inputs of the gradient), and of
- * the gradient dy, dq, dk, dv; the last is scratch:
+/* buffers: q, k, v, spans, seed (two that may be absent), then y, lse (results of the forward pass, inputs of
+ * the gradient), and of the gradient dy, dq, dk, dv; the last is scratch:
  *
  *     first task of each sample (n + 1) | dq summed in float32 (T, D), where it is needed | a part for each
  * thread */
@@ -26,33 +24,22 @@ enum { Q, K, V, SPANS, SEED, Y, LSE, DY, DQ, DK, DV };
 
 typedef struct attention_dims {
     graft_attention_attr attr;
-    size_t n, tokens, width, task_rows; /* samples; rows; columns of a head; rows of a task */
+    size_t n, tokens, longest, width; /* samples; rows, of a sample at most; columns of a head */
+    size_t task_rows;                 /* rows of a task */
     size_t scratch, sum_at, thread_at, thread_size;
     bool narrow;
 } attention_dims;
 
 static graft_tokens tokens_of(const graft_cpu_own *own, size_t sample) {
     const attention_dims *d = own->attr;
-    const int32_t *span = (const int32_t *)own->data[SPANS] + 2 * sample;
-    return graft_tokens_of(span[0], span[1], (int64_t)d->tokens);
+    const int32_t *spans = own->data[SPANS];
+    if (!spans) return (graft_tokens){(int64_t)(sample * d->longest), (int64_t)d->longest};
+    return graft_tokens_of(spans[2 * sample], spans[2 * sample + 1], (int64_t)d->tokens);
 }
 
-static void zero_rows(const graft_cpu_own *own, size_t buffer, size_t row_size, size_t from, size_t to) {
-    if (to > from) memset((unsigned char *)own->data[buffer] + from * row_size, 0, (to - from) * row_size);
-}
-
-/* Rows that belong to no span, in results whose rows have `row_size` bytes. Where spans are not in order,
- * rows that are computed later are zeroed too. */
 static void zero_rest(const graft_cpu_own *own, size_t buffer, size_t row_size) {
     const attention_dims *d = own->attr;
-    size_t done = 0;
-    for (size_t n = 0; n < d->n; n++) {
-        graft_tokens t = tokens_of(own, n);
-        if (t.count == 0) continue;
-        zero_rows(own, buffer, row_size, done, (size_t)t.first);
-        if ((size_t)(t.first + t.count) > done) done = (size_t)(t.first + t.count);
-    }
-    zero_rows(own, buffer, row_size, done, d->tokens);
+    graft_cpu_clear_rest(own->data[buffer], row_size, own, tokens_of, d->n, d->tokens);
 }
 
 /* Fills the table of tasks; returns their number. */
@@ -209,25 +196,27 @@ static size_t scratch_of(const graft_attention_kernels *k, bool back, size_t tok
 static int prepare(graft_lowering *l, const graft_node *n, bool back, graft_err *err) {
     const graft_cpu *cpu = graft_lower_device(l);
     const graft_attention_attr *a = n->attr;
-    const graft_shape *shape = graft_lower_shape(l, n->in[Q]);
+    const graft_shape *q = graft_lower_shape(l, n->in[Q]), shape = graft_cpu_matrix(l, n->in[Q]);
+    const bool has_spans = n->in[SPANS] != GRAFT_NONE;
     graft_dtype dtype = type_of(l, n);
     const graft_attention_kernels *kernels = choose(&cpu->isa, dtype == GRAFT_BF16);
     size_t n_buffers = n->n_in + n->n_out;
     attention_dims d = {.attr = *a,
-                        .n = (size_t)graft_lower_shape(l, n->in[SPANS])->dims[0],
-                        .tokens = (size_t)shape->dims[0],
-                        .width = (size_t)(shape->dims[1] / a->heads),
+                        .n = (size_t)(has_spans ? graft_lower_shape(l, n->in[SPANS]) : q)->dims[0],
+                        .tokens = (size_t)shape.dims[0],
+                        .longest = (size_t)q->dims[has_spans ? 0 : 1],
+                        .width = (size_t)(shape.dims[1] / a->heads),
                         .scratch = n_buffers,
                         .narrow = dtype == GRAFT_BF16};
-    d.task_rows = back ? d.tokens : GRAFT_ATTENTION_ROWS;
+    d.task_rows = back ? d.longest : GRAFT_ATTENTION_ROWS;
     d.sum_at = round_up((d.n + 1) * sizeof(size_t));
     d.thread_at = d.sum_at;
-    if (back && d.narrow && d.tokens > kernels->grad_keys)
-        d.thread_at += round_up(d.tokens * (size_t)shape->dims[1] * sizeof(float));
-    d.thread_size = scratch_of(kernels, back, d.tokens, d.width);
+    if (back && d.narrow && d.longest > kernels->grad_keys)
+        d.thread_at += round_up(d.tokens * (size_t)shape.dims[1] * sizeof(float));
+    d.thread_size = scratch_of(kernels, back, d.longest, d.width);
     graft_cpu_own own = {.n_buffers = n_buffers + 1, .attr = &d, .kernel = kernels};
     dnnl_memory_desc_t md;
-    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, shape, false, err);
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), dtype, &shape, false, err);
     if (rc == 0) rc = want_inputs(l, n, md, dtype, own.buffers, err);
     for (size_t o = 0; o < n->n_out && rc == 0; o++) {
         graft_buffer *b = &own.buffers[n->n_in + o];

@@ -61,9 +61,9 @@ static int run_forward(void *self) {
 }
 
 static norm_dims dims_of(const graft_lowering *l, graft_value x, graft_dtype dtype) {
-    const graft_shape *shape = graft_lower_shape(l, x);
+    const graft_shape shape = graft_cpu_matrix(l, x);
     return (norm_dims){
-        .rows = (size_t)shape->dims[0], .width = (size_t)shape->dims[1], .is_narrow = dtype == GRAFT_BF16};
+        .rows = (size_t)shape.dims[0], .width = (size_t)shape.dims[1], .is_narrow = dtype == GRAFT_BF16};
 }
 
 int graft_cpu_layer_norm(graft_lowering *l, const graft_node *n, graft_err *err) {

@@ -96,16 +96,32 @@ static bool is_split(graft_lowering *l, const graft_linear_attr *a, graft_value 
            graft_cpu_split_pays(l, m, n, k) && graft_cpu_can_split(l, left) && graft_cpu_can_split(l, right);
 }
 
+/* The weights of a split product of so many rows. Frozen ones that training reads in two ways, as forward
+ * product and input gradient do, would be kept twice; where rows are many they are kept once, in C order, and
+ * packed in every step: an element costs as much to pack as it costs to multiply with some thirty rows. */
+static int want_split_weights(graft_lowering *l, graft_value w, graft_split_way way, int64_t rows,
+                              graft_buffer *out, graft_err *err) {
+    enum { MANY = 512 };
+    dnnl_memory_desc_t md;
+    if (!graft_lower_is_frozen(l, w) || rows < MANY) return graft_cpu_want_split(l, w, way, out, err);
+    int rc = graft_cpu_md(&md, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, w), false, err);
+    if (rc < 0) return rc;
+    const graft_layout stored = graft_cpu_layout(md, GRAFT_F32);
+    bool anew = graft_lower_is_packed(l, w, &stored) || (graft_lower_is_read_by(l, w, &graft_op_linear) &&
+                                                         graft_lower_is_read_by(l, w, &graft_op_linear_dx));
+    return anew ? graft_cpu_want_split_anew(l, w, way, out, err) : graft_cpu_want_split(l, w, way, out, err);
+}
+
 /* ---- Forward ---------------------------------------------------------------------------------------------- */
 
-/* Where the result goes. A residual is summed onto in its own place when that may be overwritten, else read
- * and added. */
-static int place_result(graft_lowering *l, const graft_node *n, const operand *y, graft_cpu_joined *joined,
-                        graft_buffer *out, graft_buffer *added, graft_err *err) {
+/* Where the result goes. A residual, or the sum that a gradient joins, is summed onto in its own place when
+ * that may be overwritten, else read and added. */
+static int place_result(graft_lowering *l, const graft_node *n, graft_value with, const operand *y,
+                        graft_cpu_joined *joined, graft_buffer *out, graft_buffer *added, graft_err *err) {
     graft_buffer residual = GRAFT_NONE;
     *added = GRAFT_NONE;
-    if (n->in[3] == GRAFT_NONE) return graft_cpu_new(l, n->out[0], y->md, y->dtype, out, err);
-    int rc = graft_cpu_want(l, n->in[3], y->md, y->dtype, &residual, err);
+    if (with == GRAFT_NONE) return graft_cpu_new(l, n->out[0], y->md, y->dtype, out, err);
+    int rc = graft_cpu_want(l, with, y->md, y->dtype, &residual, err);
     if (rc == 0) rc = graft_cpu_take(l, n, 0, residual, y->md, y->dtype, out, err);
     if (rc < 0) return rc;
     joined->sum = *out == residual;
@@ -117,16 +133,17 @@ static int place_result(graft_lowering *l, const graft_node *n, const operand *y
 
 static int split_forward(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
-    const graft_shape *xs = graft_lower_shape(l, n->in[0]), *ys = graft_lower_shape(l, n->out[0]);
+    const graft_shape xs = graft_cpu_matrix(l, n->in[0]), ys = graft_cpu_matrix(l, n->out[0]);
     graft_cpu_split p = {.bias = GRAFT_NONE,
                          .residual = GRAFT_NONE,
-                         .m = xs->dims[0],
-                         .n = ys->dims[1],
-                         .k = xs->dims[1],
+                         .m = xs.dims[0],
+                         .n = ys.dims[1],
+                         .k = xs.dims[1],
                          .act = a->act};
     int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
     if (rc == 0)
-        rc = graft_cpu_want_split(l, n->in[1], a->in_out ? GRAFT_SPLIT_B : GRAFT_SPLIT_B_TURNED, &p.b, err);
+        rc =
+            want_split_weights(l, n->in[1], a->in_out ? GRAFT_SPLIT_B : GRAFT_SPLIT_B_TURNED, p.m, &p.b, err);
     if (rc == 0 && n->in[2] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[2], &p.bias, err);
     if (rc == 0 && n->in[3] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[3], &p.residual, err);
     if (rc == 0 && n->in[3] != GRAFT_NONE)
@@ -138,9 +155,9 @@ static int split_forward(graft_lowering *l, const graft_node *n, graft_err *err)
 int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value x = n->in[0], w = n->in[1], b = n->in[2], y = n->out[0];
-    const graft_shape *xs = graft_lower_shape(l, x), *ys = graft_lower_shape(l, y);
-    if (is_split(l, a, x, w, xs->dims[0], ys->dims[1], xs->dims[1])) return split_forward(l, n, err);
-    const graft_shape row = {2, {1, ys->dims[1]}};
+    const graft_shape xs = graft_cpu_matrix(l, x), ys = graft_cpu_matrix(l, y);
+    if (is_split(l, a, x, w, xs.dims[0], ys.dims[1], xs.dims[1])) return split_forward(l, n, err);
+    const graft_shape row = {2, {1, ys.dims[1]}};
     const bool is_turned = !a->in_out;
     graft_dtype dtype = graft_cpu_compute_dtype(l, x, y);
     graft_cpu_joined joined = {.act = a->act};
@@ -149,14 +166,14 @@ int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     graft_buffer xb, wb = GRAFT_NONE, bb = GRAFT_NONE, yb, added;
-    int rc = make_operand(&xo, l, dtype, xs->dims[0], xs->dims[1], false, err);
+    int rc = make_operand(&xo, l, dtype, xs.dims[0], xs.dims[1], false, err);
     if (rc == 0) rc = make_weights(&wo, l, w, dtype, is_turned, err);
-    if (rc == 0) rc = make_operand(&yo, l, graft_lower_dtype(l, y), ys->dims[0], ys->dims[1], false, err);
+    if (rc == 0) rc = make_operand(&yo, l, graft_lower_dtype(l, y), ys.dims[0], ys.dims[1], false, err);
     if (rc == 0) rc = graft_cpu_want(l, x, xo.md, dtype, &xb, err);
     if (rc == 0 && b != GRAFT_NONE) rc = graft_cpu_want_plain(l, b, &bb, err);
     if (rc == 0 && b != GRAFT_NONE)
         rc = graft_cpu_md(&bias, graft_lower_arena(l), GRAFT_F32, &row, false, err);
-    if (rc == 0) rc = place_result(l, n, &yo, &joined, &yb, &added, err);
+    if (rc == 0) rc = place_result(l, n, n->in[3], &yo, &joined, &yb, &added, err);
     if (rc == 0) rc = graft_cpu_attr(&attr, joined, err);
     if (rc == 0) rc = make_product(&pd, l, &xo, &wo, bias, &yo, attr, err);
     if (attr) dnnl_primitive_attr_destroy(attr);
@@ -178,51 +195,61 @@ int graft_cpu_linear(graft_lowering *l, const graft_node *n, graft_err *err) {
 
 static int split_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
-    const graft_shape *dys = graft_lower_shape(l, n->in[0]), *dxs = graft_lower_shape(l, n->out[0]);
+    const graft_shape dys = graft_cpu_matrix(l, n->in[0]), dxs = graft_cpu_matrix(l, n->out[0]);
     graft_cpu_split p = {
-        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = dys->dims[0], .n = dxs->dims[1], .k = dys->dims[1]};
+        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = dys.dims[0], .n = dxs.dims[1], .k = dys.dims[1]};
     int rc = graft_cpu_want_split(l, n->in[0], GRAFT_SPLIT_A, &p.a, err);
     if (rc == 0)
-        rc = graft_cpu_want_split(l, n->in[1], a->in_out ? GRAFT_SPLIT_B_TURNED : GRAFT_SPLIT_B, &p.b, err);
-    if (rc == 0) rc = graft_cpu_new_plain(l, n->out[0], &p.c, err);
+        rc =
+            want_split_weights(l, n->in[1], a->in_out ? GRAFT_SPLIT_B_TURNED : GRAFT_SPLIT_B, p.m, &p.b, err);
+    if (rc == 0 && n->in[2] != GRAFT_NONE) rc = graft_cpu_want_plain(l, n->in[2], &p.residual, err);
+    if (rc == 0 && n->in[2] != GRAFT_NONE)
+        rc = graft_cpu_take_rows(l, n, 0, p.residual, GRAFT_F32, &p.c, err);
+    if (rc == 0 && n->in[2] == GRAFT_NONE) rc = graft_cpu_new_plain(l, n->out[0], &p.c, err);
     return rc < 0 ? rc : graft_cpu_emit_split(l, &p, err);
 }
 
 static int split_dw(graft_lowering *l, graft_value left, graft_value right, graft_value dw, graft_err *err) {
-    const graft_shape *ls = graft_lower_shape(l, left), *rs = graft_lower_shape(l, right);
+    const graft_shape ls = graft_cpu_matrix(l, left), rs = graft_cpu_matrix(l, right);
     graft_cpu_split p = {
-        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = ls->dims[1], .n = rs->dims[1], .k = ls->dims[0]};
+        .bias = GRAFT_NONE, .residual = GRAFT_NONE, .m = ls.dims[1], .n = rs.dims[1], .k = ls.dims[0]};
     int rc = graft_cpu_want_split(l, left, GRAFT_SPLIT_A_TURNED, &p.a, err);
     if (rc == 0) rc = graft_cpu_want_split(l, right, GRAFT_SPLIT_B, &p.b, err);
     if (rc == 0) rc = graft_cpu_new_plain(l, dw, &p.c, err);
     return rc < 0 ? rc : graft_cpu_emit_split(l, &p, err);
 }
 
-/* dx (N,I) = dy (N,O) w (O,I) */
+/* dx (N,I) = dy (N,O) w (O,I) + sum */
 int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value dy = n->in[0], w = n->in[1], dx = n->out[0];
-    const graft_shape *dys = graft_lower_shape(l, dy), *dxs = graft_lower_shape(l, dx);
+    const graft_shape dys = graft_cpu_matrix(l, dy), dxs = graft_cpu_matrix(l, dx);
     const bool is_turned = a->in_out != 0;
-    if (is_split(l, a, dy, w, dys->dims[0], dxs->dims[1], dys->dims[1])) return split_dx(l, n, err);
+    if (is_split(l, a, dy, w, dys.dims[0], dxs.dims[1], dys.dims[1])) return split_dx(l, n, err);
     graft_dtype dtype = graft_cpu_compute_dtype(l, dy, dx);
     operand dyo, wo, dxo;
+    graft_cpu_joined joined = {0};
+    dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    graft_buffer dyb, wb = GRAFT_NONE, dxb;
-    int rc = make_operand(&dyo, l, dtype, dys->dims[0], dys->dims[1], false, err);
+    graft_buffer dyb, wb = GRAFT_NONE, dxb, added;
+    int rc = make_operand(&dyo, l, dtype, dys.dims[0], dys.dims[1], false, err);
     if (rc == 0) rc = make_weights(&wo, l, w, dtype, is_turned, err);
-    if (rc == 0) rc = make_operand(&dxo, l, graft_lower_dtype(l, dx), dxs->dims[0], dxs->dims[1], false, err);
+    if (rc == 0) rc = make_operand(&dxo, l, graft_lower_dtype(l, dx), dxs.dims[0], dxs.dims[1], false, err);
     if (rc == 0) rc = graft_cpu_want(l, dy, dyo.md, dtype, &dyb, err);
-    if (rc == 0) rc = graft_cpu_new(l, dx, dxo.md, dxo.dtype, &dxb, err);
-    if (rc == 0) rc = make_product(&pd, l, &dyo, &wo, NULL, &dxo, NULL, err);
+    if (rc == 0) rc = place_result(l, n, n->in[2], &dxo, &joined, &dxb, &added, err);
+    if (rc == 0) rc = graft_cpu_attr(&attr, joined, err);
+    if (rc == 0) rc = make_product(&pd, l, &dyo, &wo, NULL, &dxo, attr, err);
+    if (attr) dnnl_primitive_attr_destroy(attr);
     if (rc < 0) return rc;
     const_dnnl_memory_desc_t wm = graft_cpu_query(pd, dnnl_query_weights_md, 0);
     if ((rc = want_weights(l, w, wm, dtype, is_turned, &wb, err)) < 0) {
         dnnl_primitive_desc_destroy(pd);
         return rc;
     }
-    graft_cpu_arg args[] = {
-        {DNNL_ARG_SRC, dyb, dyo.md}, {DNNL_ARG_WEIGHTS, wb, wm}, {DNNL_ARG_DST, dxb, dxo.md}};
+    graft_cpu_arg args[] = {{DNNL_ARG_SRC, dyb, dyo.md},
+                            {DNNL_ARG_WEIGHTS, wb, wm},
+                            {DNNL_ARG_DST, dxb, dxo.md},
+                            {GRAFT_CPU_ADDED, added, dxo.md}};
     return graft_cpu_emit(l, pd, args, GRAFT_COUNT(args), err);
 }
 
@@ -230,7 +257,8 @@ int graft_cpu_linear_dx(graft_lowering *l, const graft_node *n, graft_err *err) 
 int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) {
     const graft_linear_attr *a = n->attr;
     graft_value left = n->in[a->in_out ? 0 : 1], right = n->in[a->in_out ? 1 : 0], dw = n->out[0];
-    const graft_shape *ls = graft_lower_shape(l, left), *rs = graft_lower_shape(l, right);
+    const graft_shape ls = graft_cpu_matrix(l, left), rs = graft_cpu_matrix(l, right),
+                      dys = graft_cpu_matrix(l, n->in[1]);
     graft_dtype dtype = graft_cpu_compute_dtype(l, left, right);
     operand lo, ro, dwo;
     dnnl_primitive_desc_t pd = NULL;
@@ -239,19 +267,17 @@ int graft_cpu_linear_dw(graft_lowering *l, const graft_node *n, graft_err *err) 
     if (rc == 0) rc = graft_cpu_want_rows(l, right, dtype, &rb, err);
     if (rc == 0 && graft_lower_is_used(l, n->out[1])) {
         rc = graft_cpu_new_plain(l, n->out[1], &dbb, err);
-        if (rc == 0)
-            rc = graft_cpu_emit_column_sums(l, a->in_out ? rb : lb, dtype, graft_lower_shape(l, n->in[1]),
-                                            dbb, err);
+        if (rc == 0) rc = graft_cpu_emit_column_sums(l, a->in_out ? rb : lb, dtype, &dys, dbb, err);
     }
     if (rc < 0 || !graft_lower_is_used(l, dw)) return rc;
-    if (is_split(l, a, left, right, ls->dims[1], rs->dims[1], ls->dims[0]))
+    if (is_split(l, a, left, right, ls.dims[1], rs.dims[1], ls.dims[0]))
         return split_dw(l, left, right, dw, err);
-    rc = make_operand(&lo, l, dtype, ls->dims[1], ls->dims[0], true, err);
-    bool packed = is_aliased(dtype, rs->dims[1]);
+    rc = make_operand(&lo, l, dtype, ls.dims[1], ls.dims[0], true, err);
+    bool packed = is_aliased(dtype, rs.dims[1]);
     if (rc == 0)
-        rc = packed ? make_packed(&ro, l, dtype, rs->dims[0], rs->dims[1], err)
-                    : make_operand(&ro, l, dtype, rs->dims[0], rs->dims[1], false, err);
-    if (rc == 0) rc = make_operand(&dwo, l, GRAFT_F32, ls->dims[1], rs->dims[1], false, err);
+        rc = packed ? make_packed(&ro, l, dtype, rs.dims[0], rs.dims[1], err)
+                    : make_operand(&ro, l, dtype, rs.dims[0], rs.dims[1], false, err);
+    if (rc == 0) rc = make_operand(&dwo, l, GRAFT_F32, ls.dims[1], rs.dims[1], false, err);
     if (rc == 0) rc = graft_cpu_new(l, dw, dwo.md, GRAFT_F32, &dwb, err);
     if (rc == 0) rc = make_product(&pd, l, &lo, &ro, NULL, &dwo, NULL, err);
     if (rc < 0) return rc;

@@ -4,6 +4,7 @@
 
 #include <omp.h>
 #include <stdatomic.h>
+#include <string.h>
 
 void graft_cpu_parallel(void *self, size_t n, void (*piece)(void *self, size_t i)) {
     if (omp_get_max_threads() == 1) {
@@ -27,5 +28,18 @@ void graft_cpu_parallel_uneven(void *self, size_t n, void (*piece)(void *self, s
     {
         size_t me = (size_t)omp_get_thread_num(), i;
         while ((i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed)) < n) piece(self, i, me);
+    }
+}
+
+void graft_cpu_clear_rest(void *result, size_t row_size, const graft_cpu_own *own,
+                          graft_tokens (*tokens_of)(const graft_cpu_own *own, size_t sample), size_t samples,
+                          size_t rows) {
+    unsigned char *to = result;
+    size_t done = 0;
+    for (size_t n = 0; n <= samples; n++) {
+        graft_tokens t = {(int64_t)rows, 0};
+        if (n < samples && (t = tokens_of(own, n)).count == 0) continue;
+        if ((size_t)t.first > done) memset(to + done * row_size, 0, ((size_t)t.first - done) * row_size);
+        if ((size_t)(t.first + t.count) > done) done = (size_t)(t.first + t.count);
     }
 }

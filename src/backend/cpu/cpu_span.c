@@ -9,19 +9,23 @@
 
 enum { STRIP = 128 /* columns */ };
 
-/* buffers: what the op reads, spans, the result, and of the largest's gradient x */
+/* buffers: what the op reads, spans (absent where each sample has as many rows), the result, and of the
+ * largest's gradient x */
 enum { FROM, SPANS, TO, X };
 
 typedef struct span_dims {
-    size_t samples, tokens, width, n_strips; /* width: columns of a token's vector */
-    int32_t kind;                            /* a graft_span_kind */
+    size_t samples, tokens, longest, width, n_strips; /* width: columns of a token's vector */
+    int32_t kind;                                     /* a graft_span_kind */
     int64_t window;
     bool is_narrow;
 } span_dims;
 
 static graft_tokens tokens_of(const graft_cpu_own *own, size_t sample) {
     const span_dims *d = own->attr;
-    const int32_t *span = (const int32_t *)own->data[SPANS] + 2 * sample;
+    const int32_t *spans = own->data[SPANS];
+    if (!spans) return (graft_tokens){(int64_t)(sample * d->longest), (int64_t)d->longest};
+    const int32_t *span = spans + 2 * sample;
+    if (d->kind == GRAFT_SPAN_PRESENT) return graft_tokens_own(span[0], span[1], (int64_t)sample);
     return graft_tokens_of(span[0], span[1], (int64_t)d->tokens);
 }
 
@@ -29,23 +33,9 @@ static size_t size_of(const span_dims *d, size_t n) {
     return n * (d->is_narrow ? sizeof(uint16_t) : sizeof(float));
 }
 
-static void clear_rows(const graft_cpu_own *own, size_t width, size_t from, size_t to) {
-    const span_dims *d = own->attr;
-    if (to > from)
-        memset(narrow_at_mut(own->data[TO], from * width, d->is_narrow), 0, size_of(d, (to - from) * width));
-}
-
-/* Rows that belong to no span. Where spans are not in order, rows that are computed later are cleared too. */
 static void clear_rest(const graft_cpu_own *own, size_t width) {
     const span_dims *d = own->attr;
-    size_t done = 0;
-    for (size_t n = 0; n < d->samples; n++) {
-        const graft_tokens t = tokens_of(own, n);
-        if (t.count == 0) continue;
-        clear_rows(own, width, done, (size_t)t.first);
-        if ((size_t)(t.first + t.count) > done) done = (size_t)(t.first + t.count);
-    }
-    clear_rows(own, width, done, d->tokens);
+    graft_cpu_clear_rest(own->data[TO], size_of(d, width), own, tokens_of, d->samples, d->tokens);
 }
 
 /* ---- Pooling ---------------------------------------------------------------------------------------------- */
@@ -110,8 +100,8 @@ static void pool(void *self, size_t i) {
     int32_t place[STRIP];
     if (s.tokens.count == 0) {
         memset(y, 0, size_of(d, s.count));
-    } else if (d->kind == GRAFT_SPAN_FIRST || d->kind == GRAFT_SPAN_LAST) {
-        const int64_t at = d->kind == GRAFT_SPAN_FIRST ? 0 : s.tokens.count - 1;
+    } else if (d->kind != GRAFT_SPAN_MEAN && d->kind != GRAFT_SPAN_MAX) {
+        const int64_t at = d->kind == GRAFT_SPAN_LAST ? s.tokens.count - 1 : 0;
         memcpy(y, row_of(d, own->data[FROM], (size_t)(s.tokens.first + at), &s), size_of(d, s.count));
     } else {
         if (d->kind == GRAFT_SPAN_MAX) {
@@ -188,17 +178,20 @@ static int run_spread_largest(void *self) {
  * vector of the width that the loops see. */
 static int prepare(graft_lowering *l, const graft_node *n, graft_value tokens, span_dims *d,
                    graft_cpu_own *own, graft_err *err) {
-    const graft_shape *shape = graft_lower_shape(l, tokens);
+    const graft_shape *whole = graft_lower_shape(l, tokens), shape = graft_cpu_matrix(l, tokens);
+    const bool has_spans = n->in[1] != GRAFT_NONE;
     graft_dtype dtype = graft_lower_dtype(l, n->out[0]);
-    d->samples = (size_t)graft_lower_shape(l, n->in[1])->dims[0];
-    d->tokens = (size_t)shape->dims[0];
-    d->width = (size_t)shape->dims[1];
+    d->samples = (size_t)(has_spans ? graft_lower_shape(l, n->in[1]) : whole)->dims[0];
+    d->tokens = (size_t)shape.dims[0];
+    d->longest = (size_t)whole->dims[has_spans ? 0 : 1];
+    d->width = (size_t)shape.dims[1];
     d->n_strips = (d->width + STRIP - 1) / STRIP;
     d->is_narrow = dtype == GRAFT_BF16;
     own->n_buffers = 3;
     own->attr = d;
+    own->buffers[SPANS] = GRAFT_NONE;
     int rc = graft_cpu_want_rows(l, n->in[0], dtype, &own->buffers[FROM], err);
-    if (rc == 0) rc = graft_cpu_want_rows(l, n->in[1], GRAFT_I32, &own->buffers[SPANS], err);
+    if (rc == 0 && has_spans) rc = graft_cpu_want_rows(l, n->in[1], GRAFT_I32, &own->buffers[SPANS], err);
     return rc < 0 ? rc : graft_cpu_new_rows(l, n->out[0], dtype, &own->buffers[TO], err);
 }
 

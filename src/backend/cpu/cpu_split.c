@@ -45,6 +45,16 @@ int graft_cpu_want_split(graft_lowering *l, graft_value v, graft_split_way way, 
     return rc < 0 ? rc : graft_lower_want(l, v, &layout, out, err);
 }
 
+int graft_cpu_want_split_anew(graft_lowering *l, graft_value v, graft_split_way way, graft_buffer *out,
+                              graft_err *err) {
+    graft_layout stored = {.dtype = GRAFT_F32}, layout = {.dtype = GRAFT_BF16, .split = way};
+    graft_buffer plain;
+    int rc = graft_cpu_md(&stored.md, graft_lower_arena(l), GRAFT_F32, graft_lower_shape(l, v), false, err);
+    layout.md = stored.md;
+    if (rc == 0) rc = graft_cpu_want_plain(l, v, &plain, err);
+    return rc < 0 ? rc : graft_lower_derive(l, v, &stored, &layout, out, err);
+}
+
 /* ---- Packing ---------------------------------------------------------------------------------------------- */
 
 static graft_split_pack pack_of(const graft_layout *layout) {

@@ -45,6 +45,11 @@ int graft_cpu_md(dnnl_memory_desc_t *out, graft_arena *arena, graft_dtype dtype,
     int rank = shape->rank ? shape->rank : 1;
     dims[0] = 1;
     for (int i = 0; i < shape->rank; i++) dims[i] = shape->dims[i];
+    if (rank == 3) { /* rows of samples are rows */
+        dims[0] *= dims[1];
+        dims[1] = dims[2];
+        rank = 2;
+    }
     int64_t step = 1;
     for (int i = rank - 1; i >= 0; i--) {
         strides[i] = step;
@@ -160,6 +165,12 @@ int graft_cpu_take_over(graft_lowering *l, const graft_node *n, size_t o, graft_
     graft_layout layout = graft_cpu_layout(md, dtype);
     int rc = graft_cpu_take(l, n, o, from, md, dtype, out, err);
     return rc < 0 || *out == from ? rc : graft_backend_cpu.reorder(l, from, &layout, *out, &layout, err);
+}
+
+graft_shape graft_cpu_matrix(const graft_lowering *l, graft_value v) {
+    const graft_shape *s = graft_lower_shape(l, v);
+    if (s->rank != 3) return *s;
+    return (graft_shape){2, {s->dims[0] * s->dims[1], s->dims[2]}};
 }
 
 int graft_cpu_want_plain(graft_lowering *l, graft_value v, graft_buffer *out, graft_err *err) {

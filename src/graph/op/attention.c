@@ -10,7 +10,7 @@
  *     dv_j = sum_i c_ij P_ij dy_i       g_ij = P_ij (c_ij <dy_i, v_j> - d_i)
  *     dq_i = scale sum_j g_ij k_j       dk_j = scale sum_i g_ij q_i
  *
- * Rows that belong to no span are 0 in every result. */
+ * Rows that belong to no span are 0 in every result. Without spans each sample has as many rows, (N,L,D). */
 #include "graph/op/rule.h"
 #include "graph/op/span.h"
 
@@ -20,12 +20,12 @@
 static const graft_rule_input forward_inputs[] = {{.name = "q"},
                                                   {.name = "k"},
                                                   {.name = "v"},
-                                                  {.name = "spans", .dtype = GRAFT_I32},
+                                                  {.name = "spans", .dtype = GRAFT_I32, .optional = true},
                                                   {.name = "seed", .dtype = GRAFT_I32, .optional = true}};
 static const graft_rule_input grad_inputs[] = {{.name = "q"},
                                                {.name = "k"},
                                                {.name = "v"},
-                                               {.name = "spans", .dtype = GRAFT_I32},
+                                               {.name = "spans", .dtype = GRAFT_I32, .optional = true},
                                                {.name = "seed", .dtype = GRAFT_I32, .optional = true},
                                                {.name = "y"},
                                                {.name = "lse"},
@@ -36,12 +36,13 @@ static int verify(const graft_op_types *t, const graft_rule_input *in, size_t n_
     const graft_attention_attr *a = t->attr;
     int rc = graft_rule_inputs(t, in, n_in, err);
     if (rc < 0) return rc;
-    const graft_shape *q = &t->in[0]->shape, *spans = &t->in[3]->shape;
-    if (q->rank != 2 || !graft_rule_is_batched(q) || !graft_rule_same(t, 0, 1) || !graft_rule_same(t, 0, 2))
-        return graft_rule_fail(t, in, err, "q, k and v must be one (T,D)");
-    if (spans->rank != 2 || !graft_rule_is_batched(spans) || spans->dims[1] != 2)
+    const graft_shape *q = &t->in[0]->shape, *spans = t->in[3] ? &t->in[3]->shape : NULL;
+    if (q->rank != (spans ? 2 : 3) || !graft_rule_is_batched(q) || !graft_rule_same(t, 0, 1) ||
+        !graft_rule_same(t, 0, 2))
+        return graft_rule_fail(t, in, err, "q, k and v must be one %s", spans ? "(T,D)" : "(N,L,D)");
+    if (spans && (spans->rank != 2 || !graft_rule_is_batched(spans) || spans->dims[1] != 2))
         return graft_rule_fail(t, in, err, "spans must be (N,2)");
-    if (a->heads < 1 || q->dims[1] % a->heads != 0)
+    if (a->heads < 1 || graft_rule_width(q) % a->heads != 0)
         return graft_rule_fail(t, in, err, "%lld heads do not divide D", (long long)a->heads);
     if (!(a->scale > 0 && a->scale < (double)INFINITY))
         return graft_rule_fail(t, in, err, "scale is %g, not a number above 0", a->scale);
@@ -53,7 +54,7 @@ static int verify(const graft_op_types *t, const graft_rule_input *in, size_t n_
 
 static graft_shape lse_shape(const graft_op_types *t) {
     const graft_attention_attr *a = t->attr;
-    return (graft_shape){.rank = 2, .dims = {t->in[0]->shape.dims[0], a->heads}};
+    return graft_rule_with_width(&t->in[0]->shape, a->heads);
 }
 
 static int attention_shape(const graft_op_types *t, graft_err *err) {
@@ -71,7 +72,7 @@ static int attention_grad_shape(const graft_op_types *t, graft_err *err) {
     if (!graft_rule_same(t, 0, 5) || !graft_rule_same(t, 0, 7))
         return graft_rule_fail(t, grad_inputs, err, "y and dy must have q's shape");
     if (!graft_shape_equal(&t->in[6]->shape, &lse))
-        return graft_rule_fail(t, grad_inputs, err, "lse must be (T,heads)");
+        return graft_rule_fail(t, grad_inputs, err, "lse must have one number a row and head");
     for (size_t o = 0; o < 3; o++) graft_rule_copy(t, o, 0);
     return 0;
 }
@@ -128,12 +129,15 @@ static double kept(const head *h, int64_t i, int64_t j) {
 
 static void each_head(const graft_op_call *c, void (*run)(const graft_op_call *c, const head *h)) {
     const graft_attention_attr *a = c->attr;
+    const graft_shape *q = &c->in_shape[0];
+    const int64_t width = graft_rule_width(q), n_samples = c->in[3] ? c->in_shape[3].dims[0] : q->dims[0];
     for (size_t o = 0; o < c->n_out; o++)
         memset(c->out[o], 0, (size_t)graft_rule_count(&c->out_shape[o]) * sizeof(double));
-    for (int64_t n = 0; n < c->in_shape[3].dims[0]; n++) {
-        const double *span = c->in[3] + 2 * n;
-        head h = {.attr = a, .d = c->in_shape[0].dims[1], .width = c->in_shape[0].dims[1] / a->heads};
-        h.tokens = graft_tokens_of((int64_t)span[0], (int64_t)span[1], c->in_shape[0].dims[0]);
+    for (int64_t n = 0; n < n_samples; n++) {
+        const double *span = c->in[3] ? c->in[3] + 2 * n : NULL;
+        head h = {.attr = a, .d = width, .width = width / a->heads};
+        h.tokens = span ? graft_tokens_of((int64_t)span[0], (int64_t)span[1], q->dims[0])
+                        : (graft_tokens){n * q->dims[1], q->dims[1]};
         if (c->in[4] != NULL) {
             int32_t seed[2] = {(int32_t)c->in[4][0], (int32_t)c->in[4][1]};
             h.key = graft_dropout_key_of(seed, a->salt, n);
@@ -202,6 +206,12 @@ static const double pair[] = {0, 33, 33, 16};
             t, d                                                                                             \
         }                                                                                                    \
     }
+#define SAMPLES(n, l, d)                                                                                     \
+    {                                                                                                        \
+        3, {                                                                                                 \
+            n, l, d                                                                                          \
+        }                                                                                                    \
+    }
 #define SEED                                                                                                 \
     {                                                                                                        \
         1, {                                                                                                 \
@@ -222,6 +232,18 @@ static const graft_op_case attention_cases[] = {
      .in = {ROWS(12, 5), ROWS(12, 5), ROWS(12, 5), ROWS(3, 2), NONE},
      .dtype = {[3] = GRAFT_I32},
      .data = {[3] = words}},
+    {.name = "samples of as many rows",
+     .attr = &four,
+     .n_in = 5,
+     .in = {SAMPLES(3, 17, 64), SAMPLES(3, 17, 64), SAMPLES(3, 17, 64), NONE, NONE}},
+    {.name = "samples of as many rows, dropout",
+     .attr = &two_dropped,
+     .n_in = 5,
+     .in = {SAMPLES(2, 9, 32), SAMPLES(2, 9, 32), SAMPLES(2, 9, 32), NONE, SEED},
+     .dtype = {[4] = GRAFT_I32},
+     .low = {[4] = -9e8},
+     .high = {[4] = 9e8},
+     .whole = 1u << 4},
     {.name = "causal",
      .attr = &two_causal,
      .n_in = 5,
@@ -286,6 +308,13 @@ static const graft_op_case attention_grad_cases[] = {
      .dtype = {[3] = GRAFT_I32},
      .data = {[3] = words},
      .high = {[6] = 2}},
+    {.name = "samples of as many rows",
+     .attr = &four,
+     .n_in = 8,
+     .in = {SAMPLES(3, 17, 64), SAMPLES(3, 17, 64), SAMPLES(3, 17, 64), NONE, NONE, SAMPLES(3, 17, 64),
+            SAMPLES(3, 17, 4), SAMPLES(3, 17, 64)},
+     .low = {[6] = 1},
+     .high = {[6] = 3}},
     {.name = "causal, dropout",
      .attr = &causal_dropped,
      .n_in = 8,

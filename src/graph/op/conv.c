@@ -1,7 +1,7 @@
 /* Two-dimensional convolution (cross-correlation, as every framework has it):
  *   y[n,o,h,w] = b[o] + sum_{i,r,s} x[n, g I + i, h stride - pad + r dilation, w stride - pad + s dilation]
- * w[o,i,r,s] where I = C / groups, g = o / (O / groups) and x is 0 outside its borders. With a residual and
- * relu fused (fuse.c) it serves inference only. Dumoulin and Visin 2016, "A guide to convolution arithmetic
+ * w[o,i,r,s] where I = C / groups, g = o / (O / groups) and x is 0 outside its borders. With a residual fused
+ * (fuse.c) it serves inference only. Dumoulin and Visin 2016, "A guide to convolution arithmetic
  * for deep learning". */
 #include "graph/op/rule.h"
 
@@ -70,15 +70,18 @@ static int conv2d_dw_shape(const graft_op_types *t, graft_err *err) {
 static void conv2d_gradient(graft_graph *g, const graft_node *n, const graft_value *dout, const bool *wanted,
                             graft_value *din) {
     const graft_conv_attr *a = n->attr;
-    graft_value x = n->in[0], w = n->in[1];
-    if (a->relu || n->in[3] != GRAFT_NONE) {
+    graft_conv_attr bare = *a;
+    graft_value x = n->in[0], w = n->in[1], dy = dout[0];
+    if (n->in[3] != GRAFT_NONE) {
         graft_graph_fail(g, GRAFT_EINTERNAL, "gradient of a fused conv2d: fuse only what is not trained");
         return;
     }
-    if (wanted[0]) graft_graph_node(g, &graft_op_conv2d_dx, a, (graft_value[]){dout[0], w, x}, 3, &din[0]);
+    bare.relu = 0;
+    if (a->relu) graft_graph_node(g, &graft_op_relu_grad, NULL, (graft_value[]){dout[0], n->out[0]}, 2, &dy);
+    if (wanted[0]) graft_graph_node(g, &graft_op_conv2d_dx, &bare, (graft_value[]){dy, w, x}, 3, &din[0]);
     if (wanted[1] || wanted[2]) {
         graft_value out[2];
-        graft_graph_node(g, &graft_op_conv2d_dw, a, (graft_value[]){x, dout[0], w}, 3, out);
+        graft_graph_node(g, &graft_op_conv2d_dw, &bare, (graft_value[]){x, dy, w}, 3, out);
         if (wanted[1]) din[1] = out[0];
         if (wanted[2]) din[2] = out[1];
     }
@@ -208,6 +211,10 @@ static const graft_op_case conv2d_cases[] = {
      .attr = DENSE(2, 3),
      .n_in = 4,
      .in = {{4, {1, 3, 17, 16}}, {4, {16, 3, 7, 7}}, NO_B, NO_B}},
+    {.name = "windows side by side",
+     .attr = DENSE(8, 0),
+     .n_in = 4,
+     .in = {{4, {3, 3, 32, 32}}, {4, {4, 3, 8, 8}}, NO_B, NO_B}},
     {.name = "grouped",
      .attr = &grouped,
      .n_in = 4,
@@ -275,6 +282,10 @@ static const graft_op_case conv2d_dx_cases[] = {
      .attr = DENSE(2, 3),
      .n_in = 3,
      .in = {{4, {1, 16, 9, 8}}, {4, {16, 3, 7, 7}}, {4, {1, 3, 17, 16}}}},
+    {.name = "windows side by side",
+     .attr = DENSE(8, 0),
+     .n_in = 3,
+     .in = {{4, {3, 4, 4, 4}}, {4, {4, 3, 8, 8}}, {4, {3, 3, 32, 32}}}},
     {.name = "grouped",
      .attr = &grouped,
      .n_in = 3,
@@ -326,6 +337,10 @@ static const graft_op_case conv2d_dw_cases[] = {
      .attr = DENSE(2, 3),
      .n_in = 3,
      .in = {{4, {1, 3, 17, 16}}, {4, {1, 16, 9, 8}}, {4, {16, 3, 7, 7}}}},
+    {.name = "windows side by side",
+     .attr = DENSE(8, 0),
+     .n_in = 3,
+     .in = {{4, {3, 3, 32, 32}}, {4, {3, 4, 4, 4}}, {4, {4, 3, 8, 8}}}},
     {.name = "grouped",
      .attr = &grouped,
      .n_in = 3,

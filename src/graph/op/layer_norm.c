@@ -1,4 +1,4 @@
-/* Layer norm over the last dim of a matrix (Ba et al. 2016, "Layer normalization"):
+/* Layer norm over the last dim of rows (Ba et al. 2016, "Layer normalization"):
  *   y = (x - m) r gamma + beta with m = mean(x), r = 1 / sqrt(mean((x - m)^2) + eps) of each row.
  * Backwards, with h = (x - m) r and e = dy gamma: dx = r (e - mean(e) - h mean(e h)). */
 #include "graph/op/rule.h"
@@ -16,13 +16,13 @@ static int layer_norm_shape(const graft_op_types *t, graft_err *err) {
     int rc = graft_rule_inputs(t, forward_inputs, GRAFT_COUNT(forward_inputs), err);
     if (rc < 0) return rc;
     const graft_shape *x = &t->in[0]->shape;
-    if (x->rank != 2 || !graft_rule_is_batched(x))
-        return graft_rule_fail(t, forward_inputs, err, "x must be (N,D)");
-    if (!graft_rule_is_vector(t, 1, x->dims[1]) || !graft_rule_is_vector(t, 2, x->dims[1]))
+    if (!graft_rule_is_rows(x)) return graft_rule_fail(t, forward_inputs, err, "x must be (N,D) or (N,L,D)");
+    const int64_t width = graft_rule_width(x);
+    if (!graft_rule_is_vector(t, 1, width) || !graft_rule_is_vector(t, 2, width))
         return graft_rule_fail(t, forward_inputs, err, "gamma and beta must be (D)");
     if (!(a->eps > 0)) return graft_rule_fail(t, forward_inputs, err, "eps is %g, not above 0", a->eps);
     graft_rule_copy(t, 0, 0);
-    for (size_t o = 1; o < 3; o++) t->out_shape[o] = (graft_shape){.rank = 1, .dims = {x->dims[0]}};
+    for (size_t o = 1; o < 3; o++) t->out_shape[o] = graft_rule_a_row(x);
     return 0;
 }
 
@@ -30,12 +30,13 @@ static int layer_norm_grad_shape(const graft_op_types *t, graft_err *err) {
     int rc = graft_rule_inputs(t, grad_inputs, GRAFT_COUNT(grad_inputs), err);
     if (rc < 0) return rc;
     const graft_shape *x = &t->in[1]->shape;
-    if (x->rank != 2 || !graft_rule_is_batched(x) || !graft_rule_same(t, 0, 1))
-        return graft_rule_fail(t, grad_inputs, err, "dy and x must be (N,D)");
-    if (!graft_rule_is_vector(t, 2, x->dims[1]))
+    if (!graft_rule_is_rows(x) || !graft_rule_same(t, 0, 1))
+        return graft_rule_fail(t, grad_inputs, err, "dy and x must be (N,D) or (N,L,D)");
+    if (!graft_rule_is_vector(t, 2, graft_rule_width(x)))
         return graft_rule_fail(t, grad_inputs, err, "gamma must be (D)");
-    if (!graft_rule_is_vector(t, 3, x->dims[0]) || !graft_rule_is_vector(t, 4, x->dims[0]))
-        return graft_rule_fail(t, grad_inputs, err, "mean and rstd must be (N)");
+    const graft_shape a_row = graft_rule_a_row(x);
+    if (!graft_shape_equal(&t->in[3]->shape, &a_row) || !graft_shape_equal(&t->in[4]->shape, &a_row))
+        return graft_rule_fail(t, grad_inputs, err, "mean and rstd must have one number a row");
     graft_rule_copy(t, 0, 1);
     for (size_t o = 1; o < 3; o++) graft_rule_copy(t, o, 2);
     return 0;
@@ -57,7 +58,7 @@ static void layer_norm_gradient(graft_graph *g, const graft_node *n, const graft
 static void layer_norm_reference(const graft_op_call *c) {
     const graft_layer_norm_attr *a = c->attr;
     const double *gamma = c->in[1], *beta = c->in[2];
-    const int64_t n_rows = c->in_shape[0].dims[0], width = c->in_shape[0].dims[1];
+    const int64_t n_rows = graft_rule_n_rows(&c->in_shape[0]), width = graft_rule_width(&c->in_shape[0]);
     for (int64_t n = 0; n < n_rows; n++) {
         const double *x = c->in[0] + n * width;
         double *y = c->out[0] + n * width, mean = 0, variance = 0;
@@ -73,7 +74,7 @@ static void layer_norm_reference(const graft_op_call *c) {
 
 static void layer_norm_grad_reference(const graft_op_call *c) {
     const double *gamma = c->in[2];
-    const int64_t n_rows = c->in_shape[1].dims[0], width = c->in_shape[1].dims[1];
+    const int64_t n_rows = graft_rule_n_rows(&c->in_shape[1]), width = graft_rule_width(&c->in_shape[1]);
     double *dgamma = c->out[1], *dbeta = c->out[2];
     memset(dgamma, 0, (size_t)width * sizeof *dgamma);
     memset(dbeta, 0, (size_t)width * sizeof *dbeta);
@@ -103,6 +104,10 @@ static const graft_op_case layer_norm_cases[] = {
      .low = {20},
      .high = {24}},
     {.name = "wide rows", .attr = &small, .n_in = 3, .in = {{2, {2, 769}}, {1, {769}}, {1, {769}}}},
+    {.name = "several rows a sample",
+     .attr = &small,
+     .n_in = 3,
+     .in = {{3, {3, 5, 33}}, {1, {33}}, {1, {33}}}},
 };
 const graft_op graft_op_layer_norm = {
     .name = "layer_norm",
@@ -131,6 +136,11 @@ static const graft_op_case layer_norm_grad_cases[] = {
     {.name = "wide rows",
      .n_in = 5,
      .in = {{2, {2, 769}}, {2, {2, 769}}, {1, {769}}, {1, {2}}, {1, {2}}},
+     .low = {[4] = 0.5},
+     .high = {[4] = 2}},
+    {.name = "several rows a sample",
+     .n_in = 5,
+     .in = {{3, {3, 5, 33}}, {3, {3, 5, 33}}, {1, {33}}, {2, {3, 5}}, {2, {3, 5}}},
      .low = {[4] = 0.5},
      .high = {[4] = 2}},
 };

@@ -12,6 +12,7 @@ typedef struct graft_conv_attr {
 
 typedef struct graft_pool_attr {
     int32_t kernel[2], stride[2], pad[2];
+    int32_t ceil; /* of the largest value alone: a last window that reaches past the padding is taken too */
 } graft_pool_attr;
 
 typedef struct graft_norm_attr {
@@ -53,15 +54,20 @@ typedef struct graft_layer_norm_attr {
     double eps;
 } graft_layer_norm_attr;
 
-typedef struct graft_columns_attr {
-    int64_t first, count;
-} graft_columns_attr;
+typedef struct graft_concat_attr {
+    int64_t axis;
+} graft_concat_attr;
+
+typedef struct graft_slice_attr {
+    int64_t axis, first, count;
+} graft_slice_attr;
 
 typedef enum graft_span_kind {
     GRAFT_SPAN_MEAN,
     GRAFT_SPAN_FIRST,
     GRAFT_SPAN_LAST,
-    GRAFT_SPAN_MAX
+    GRAFT_SPAN_MAX,
+    GRAFT_SPAN_PRESENT, /* of what has a row a sample already: that row, zeros where a sample is absent */
 } graft_span_kind;
 
 typedef struct graft_span_pool_attr {
@@ -83,7 +89,7 @@ typedef struct graft_running_attr {
 graft_value graft_conv2d(graft_graph *g, graft_value x, graft_value w, graft_value b, graft_value residual,
                          graft_conv_attr a);
 /* linear.c */
-/** y (N,O) = x (N,I) w^T + b; b may be GRAFT_NONE. */
+/** y (N,O) = x (N,I) w^T + b, or (N,L,O) of x (N,L,I); b may be GRAFT_NONE. */
 graft_value graft_linear(graft_graph *g, graft_value x, graft_value w, graft_value b);
 /** The same with w (I,O), as GPT-2's files have it: y (N,O) = x (N,I) w + b. */
 graft_value graft_linear_in_out(graft_graph *g, graft_value x, graft_value w, graft_value b);
@@ -94,24 +100,33 @@ graft_value graft_tanh(graft_graph *g, graft_value x);
 /** Any graft_act, x itself for GRAFT_ACT_NONE. */
 graft_value graft_activate(graft_graph *g, graft_value x, int32_t act);
 /* layer_norm.c */
-/** Layer norm of each row of x (N,D) with gamma (D) and beta (D) or GRAFT_NONE; Ba et al. 2016. */
+/** Layer norm of each row of x (N,D) or (N,L,D) with gamma (D) and beta (D) or GRAFT_NONE; Ba et al. 2016. */
 graft_value graft_layer_norm(graft_graph *g, graft_value x, graft_value gamma, graft_value beta, double eps);
 /* embedding.c */
 /** (T,D): row ids[t] of table (V,D) for each t; ids (T) I32 lie in [0, V), which the caller verifies. */
 graft_value graft_embedding(graft_graph *g, graft_value table, graft_value ids);
-/* columns.c */
-/** (T,count): columns first ... first + count - 1 of x (T,D). */
+/* concat.c */
+/** Two or more values behind each other along `axis`, the only one in which they may differ; not along an
+ * open dim. */
+graft_value graft_concat(graft_graph *g, const graft_value *parts, size_t n_parts, int64_t axis);
+/** Elements first ... first + count - 1 of x along `axis`, whose length is known. */
+graft_value graft_slice(graft_graph *g, graft_value x, int64_t axis, int64_t first, int64_t count);
+/** (T,count): columns first ... first + count - 1 of x (T,D), or (N,L,count) of x (N,L,D). */
 graft_value graft_columns(graft_graph *g, graft_value x, int64_t first, int64_t count);
 /** (T,A+B): the columns of a (T,A), then those of b (T,B). */
 graft_value graft_beside(graft_graph *g, graft_value a, graft_value b);
+/* repeat.c */
+/** (B,...): x (1,...) once for each of the B samples of `like` (B,...), whose values are not read: a
+ * parameter that all samples share, as a class token or position embeddings. */
+graft_value graft_repeat(graft_graph *g, graft_value x, graft_value like);
 /* unit_rows.c */
 /** x (N,D) / max(|row|, 1e-12): rows of length one, rows of zeros stay. */
 graft_value graft_unit_rows(graft_graph *g, graft_value x);
 /* span.c: spans (N,2) I32 holds [start, length] of each sample's tokens; they do not overlap, which the
  * caller verifies, and may be empty; what lies outside x is cut off. Tokens outside all spans are padding:
  * they reach no result, and their gradient is 0. */
-/** (N,D): mean, first, last or largest of each sample's rows of x (T,D), by a graft_span_kind; 0 for an empty
- * span. */
+/** (N,D): mean, first, last or largest of each sample's rows of x (T,D), by a graft_span_kind, or its row of
+ * x (N,D); 0 for an empty span. Of x (N,L,D), where each sample has L rows, spans is GRAFT_NONE. */
 graft_value graft_span_pool(graft_graph *g, graft_value x, graft_value spans, int32_t kind);
 /** (T, width D): beside each other the rows t - (width - 1) / 2 ... of x (T,D), zeros where they are not of
  * the same sample; a linear layer over it is a convolution along the text (Kim 2014). */
@@ -138,6 +153,12 @@ graft_value graft_sum_into(graft_graph *g, graft_value a, graft_value b);
 /* scale.c */
 /** factor x, of any shape. */
 graft_value graft_scale(graft_graph *g, graft_value x, double factor);
+/* merged_weight.c */
+/** w + scale b a: w and a are (O,...) and (R,...) with equal dims past the first, b is (O,R), with further
+ * dims of 1 where w has more than two. */
+graft_value graft_merged_weight(graft_graph *g, graft_value w, graft_value a, graft_value b, double scale);
+/** factor (O) times the rows of x (O,...); the factors get no gradient. */
+graft_value graft_scale_rows(graft_graph *g, graft_value x, graft_value factor);
 /* reshape.c */
 typedef struct graft_subsample_attr {
     int32_t stride, front, back;
@@ -147,6 +168,12 @@ typedef struct graft_subsample_attr {
 graft_value graft_subsample_pad(graft_graph *g, graft_value x, int32_t stride, int32_t front, int32_t back);
 /** (N,C,H,W) -> (N, C H W). */
 graft_value graft_flatten(graft_graph *g, graft_value x);
+/* patches.c */
+/** The tokens of pictures, (N,L,D), L = 1 + H W, or 2 + H W where there is a second token: `first` and
+ * `second` (1,1,D; GRAFT_NONE: none) of every sample, then the places of x (N,D,H,W) row by row, each with
+ * its row of positions (1,L,D) added (Dosovitskiy et al. 2021, "An image is worth 16x16 words"). */
+graft_value graft_patches(graft_graph *g, graft_value x, graft_value positions, graft_value first,
+                          graft_value second);
 /* dropout.c */
 typedef struct graft_dropout_attr {
     double p;      /* the part that is dropped, 0 <= p < 1 */
@@ -172,11 +199,19 @@ typedef struct graft_attention_attr {
     int64_t salt; /* tells the attentions of one graph apart; graft_attention sets it */
 } graft_attention_attr;
 /** softmax(scale q k^T) v within each span and head (Vaswani et al. 2017). q, k, v (T,D) -> (T,D); spans
- * (N,2) I32: [first row, rows] of each sample, which may not overlap; rows of no span give 0. seed (2,) I32
- * is an input to be set anew before each step, GRAFT_NONE without dropout. The node's second result is each
- * row's log-sum-exp (T,heads), for the gradient. */
+ * (N,2) I32: [first row, rows] of each sample, which may not overlap; rows of no span give 0. With spans
+ * GRAFT_NONE q, k, v are (N,L,D), each sample having L rows. seed (2,) I32 is an input to be set anew before
+ * each step, GRAFT_NONE without dropout. The node's second result is each row's log-sum-exp (T,heads), for
+ * the gradient. */
 graft_value graft_attention(graft_graph *g, graft_value q, graft_value k, graft_value v, graft_value spans,
                             graft_value seed, graft_attention_attr a);
+/* attention_one.c: made by chosen_rows.c alone */
+typedef struct graft_attention_one_attr {
+    int64_t heads, causal;
+    double scale, p;
+    int64_t salt; /* as in graft_attention_attr */
+    int64_t kind; /* GRAFT_SPAN_FIRST or LAST: which token of a span the row of q is */
+} graft_attention_one_attr;
 
 /* loss.c: scalars []. weight (N,) multiplies a sample's loss; the caller puts 1/(sum of weights) into it, so
  * that a micro-batch of a larger batch is scaled as the whole. target (N,K) carries smoothing and class

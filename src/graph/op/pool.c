@@ -8,6 +8,13 @@ static const graft_rule_input dy_and_x[] = {{.name = "dy"}, {.name = "x"}};
 static const graft_rule_input max_grad_inputs[] = {
     {.name = "dy"}, {.name = "index", .dtype = GRAFT_I32}, {.name = "x"}};
 
+/* PyTorch's ceil_mode: ceil in place of floor, but no window begins behind the picture and its left padding.
+ */
+static int64_t with_last(const graft_pool_attr *a, int d, int64_t n, int64_t y) {
+    const int64_t rest = (n + 2 * (int64_t)a->pad[d] - a->kernel[d]) % a->stride[d];
+    return rest > 0 && y * a->stride[d] < n + a->pad[d] ? y + 1 : y;
+}
+
 static int pooled_shape(const graft_op_types *t, const graft_rule_input *in, size_t ix, graft_shape *y,
                         graft_err *err) {
     const graft_pool_attr *a = t->attr;
@@ -21,6 +28,7 @@ static int pooled_shape(const graft_op_types *t, const graft_rule_input *in, siz
         if (!graft_rule_window(x->dims[2 + d], a->kernel[d], a->stride[d], a->pad[d], 1, &y->dims[2 + d]))
             return graft_rule_fail(t, in, err, "the window does not fit (kernel %d, stride %d, pad %d)",
                                    (int)a->kernel[d], (int)a->stride[d], (int)a->pad[d]);
+        if (a->ceil) y->dims[2 + d] = with_last(a, d, x->dims[2 + d], y->dims[2 + d]);
     }
     return 0;
 }
@@ -47,6 +55,8 @@ static int max_pool2d_grad_shape(const graft_op_types *t, graft_err *err) {
 
 static int avg_pool2d_shape(const graft_op_types *t, graft_err *err) {
     int rc = graft_rule_inputs(t, x_only, GRAFT_COUNT(x_only), err);
+    if (rc == 0 && ((const graft_pool_attr *)t->attr)->ceil)
+        rc = graft_rule_fail(t, x_only, err, "a mean takes no window that reaches past the padding");
     return rc < 0 ? rc : pooled_shape(t, x_only, 0, &t->out_shape[0], err);
 }
 
@@ -204,7 +214,14 @@ static const graft_pool_attr halves = {.kernel = {2, 2}, .stride = {2, 2}};
 static const graft_pool_attr overlapping = {.kernel = {3, 3}, .stride = {1, 1}};
 static const graft_pool_attr lopsided = {.kernel = {3, 2}, .stride = {2, 3}, .pad = {1, 0}};
 
+static const graft_pool_attr up = {.kernel = {3, 3}, .stride = {2, 2}, .ceil = 1};
+static const graft_pool_attr up_padded = {.kernel = {2, 3}, .stride = {3, 2}, .pad = {1, 1}, .ceil = 1};
+
 static const graft_op_case max_pool2d_cases[] = {
+    {.name = "a last window past the end", .attr = &up, .n_in = 1, .in = {{4, {2, 16, 8, 6}}}},
+    {.name = "none is left over", .attr = &up, .n_in = 1, .in = {{4, {2, 5, 9, 7}}}},
+    {.name = "a last window and padding", .attr = &up_padded, .n_in = 1, .in = {{4, {2, 5, 7, 8}}}},
+    {.name = "none begins in the padding", .attr = &up_padded, .n_in = 1, .in = {{4, {2, 5, 8, 7}}}},
     {.name = "stem", .attr = &stem, .n_in = 1, .in = {{4, {1, 16, 8, 8}}}},
     {.name = "stem of odd sizes", .attr = &stem, .n_in = 1, .in = {{4, {3, 5, 9, 7}}}},
     {.name = "halves", .attr = &halves, .n_in = 1, .in = {{4, {3, 16, 6, 7}}}},

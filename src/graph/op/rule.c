@@ -60,6 +60,22 @@ bool graft_rule_is_batched(const graft_shape *s) {
     return true;
 }
 
+bool graft_rule_is_rows(const graft_shape *s) {
+    return (s->rank == 2 || s->rank == 3) && graft_rule_is_batched(s);
+}
+
+graft_shape graft_rule_with_width(const graft_shape *s, int64_t width) {
+    graft_shape y = *s;
+    y.dims[y.rank - 1] = width;
+    return y;
+}
+
+graft_shape graft_rule_a_row(const graft_shape *s) {
+    graft_shape y = *s;
+    y.dims[--y.rank] = 0;
+    return y;
+}
+
 bool graft_rule_is_vector(const graft_op_types *t, size_t i, int64_t n) {
     return t->in[i] == NULL || (t->in[i]->shape.rank == 1 && t->in[i]->shape.dims[0] == n);
 }

@@ -57,6 +57,23 @@ static inline int64_t graft_rule_inner(const graft_shape *s) {
     return n;
 }
 
+/** Rows of vectors: (T,D) or (N,D), or (N,L,D), where each sample has L rows. */
+bool graft_rule_is_rows(const graft_shape *s);
+
+/** Elements of a row. */
+static inline int64_t graft_rule_width(const graft_shape *s) {
+    return s->dims[s->rank - 1];
+}
+
+/** Rows of a bound shape. */
+static inline int64_t graft_rule_n_rows(const graft_shape *s) {
+    return graft_rule_count(s) / graft_rule_width(s);
+}
+
+/** As many rows of another width; one number a row. */
+graft_shape graft_rule_with_width(const graft_shape *s, int64_t width);
+graft_shape graft_rule_a_row(const graft_shape *s);
+
 /** Offset of [a, b, c, d] in a shape of rank 4. */
 static inline int64_t graft_rule_at(const graft_shape *s, int64_t a, int64_t b, int64_t c, int64_t d) {
     return ((a * s->dims[1] + b) * s->dims[2] + c) * s->dims[3] + d;

@@ -15,4 +15,9 @@ static inline graft_tokens graft_tokens_of(int64_t first, int64_t count, int64_t
     return (graft_tokens){first, count < n_tokens - first ? count : n_tokens - first};
 }
 
+/** The same where x has a row a sample: the sample's, or none where its span is empty. */
+static inline graft_tokens graft_tokens_own(int64_t first, int64_t count, int64_t sample) {
+    return (graft_tokens){sample, first >= 0 && count > 0};
+}
+
 #endif

@@ -1,6 +1,7 @@
 /* ResNet by the names of timm and torchvision (conv1, bn1, layer1 … layer4, fc): timm folders, whose
  * config.json names an architecture, and bare checkpoints of either. */
 #include "model/family/resnet_blocks.h"
+#include "model/family/timm.h"
 #include "model/init.h"
 #include <stdio.h>
 #include <string.h>
@@ -39,12 +40,7 @@ static const graft_resnet_names names = {conv_name, norm_name};
 
 /* Transformers' wrapper around timm saves the same names with a prefix. */
 static const char *published_name(graft_arena *arena, const char *name) {
-    if (!strncmp(name, "timm_model.", 11)) name += 11;
-    return graft_rename_affine(arena, name, "bn");
-}
-
-static const char *architecture_of(const json_t *config) {
-    return json_string_value(json_object_get(config, "architecture"));
+    return graft_rename_affine(arena, graft_timm_name(name), "bn");
 }
 
 /* "resnet50.a1_in1k" names weights of resnet50. */
@@ -72,14 +68,13 @@ static bool is_plain(const char *name) {
 static int recognise(const json_t *config, const graft_tensors *tensors) {
     if (config) {
         const char *type = json_string_value(json_object_get(config, "model_type")),
-                   *name = architecture_of(config);
+                   *name = graft_timm_architecture(config);
         if (type && strcmp(type, "timm_wrapper") != 0) return 0;
         return name && find_architecture(name) ? 100 : 0;
     }
     const graft_tensor *stem = NULL, *last = NULL;
     for (size_t i = 0; i < tensors->n_items; i++) {
-        const char *name = tensors->items[i].name;
-        if (!strncmp(name, "timm_model.", 11)) name += 11;
+        const char *name = graft_timm_name(tensors->items[i].name);
         if (!is_plain(name)) return 0;
         if (!strcmp(name, "conv1.weight")) stem = &tensors->items[i];
         if (!strcmp(name, "layer4.0.conv1.weight")) last = &tensors->items[i];
@@ -95,16 +90,9 @@ static int read_arguments(graft_resnet *r, const json_t *args, const char *origi
                                         "block",       "drop_path_rate", "drop_block_rate"};
     int64_t layers[GRAFT_RESNET_STAGES], planes[GRAFT_RESNET_STAGES], channels = 3;
     int n_layers = 0, n_planes = 0, rc;
-    const char *key, *pool = NULL;
-    json_t *value;
-    json_object_foreach((json_t *)args, key, value) {
-        bool found = json_is_null(value);
-        for (size_t i = 0; !found && i < GRAFT_COUNT(known); i++) found = !strcmp(known[i], key);
-        if (!found)
-            return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s: model_args has '%s', which is not supported",
-                                 origin, key);
-    }
-    if ((rc = graft_config_sizes(args, "layers", layers, 4, &n_layers, GRAFT_RESNET_DEPTH, origin, err)) <
+    const char *pool = NULL;
+    if ((rc = graft_timm_check_arguments(args, known, GRAFT_COUNT(known), origin, err)) < 0 ||
+        (rc = graft_config_sizes(args, "layers", layers, 4, &n_layers, GRAFT_RESNET_DEPTH, origin, err)) <
             0 ||
         (rc = graft_config_sizes(args, "channels", planes, 4, &n_planes, GRAFT_RESNET_WIDTH / 4, origin,
                                  err)) < 0 ||
@@ -128,7 +116,7 @@ static int read_arguments(graft_resnet *r, const json_t *args, const char *origi
 
 static int read_config(graft_resnet *r, const json_t *config, const graft_tensors *tensors,
                        const char *origin, graft_err *err) {
-    const char *name = architecture_of(config);
+    const char *name = graft_timm_architecture(config);
     const struct architecture *a = name ? find_architecture(name) : NULL;
     if (!a)
         return graft_err_set(err, GRAFT_EUNSUPPORTED, "%s: architecture '%s' is not supported", origin,
@@ -140,14 +128,10 @@ static int read_config(graft_resnet *r, const json_t *config, const graft_tensor
         r->depth[i] = a->depth[i];
         r->inner[i] = (int64_t)64 << i;
     }
-    const json_t *args = json_object_get(config, "model_args");
-    if (args && !json_is_object(args) && !json_is_null(args))
-        return graft_err_set(err, GRAFT_EFORMAT, "%s: model_args is not an object", origin);
-    static const char empty[] = "{}";
-    json_t *none = json_is_object(args) ? NULL : json_loads(empty, 0, NULL);
-    if (!json_is_object(args) && !none) return graft_err_nomem(err);
-    int rc = read_arguments(r, none ? none : args, origin, err);
-    json_decref(none);
+    json_t *args = NULL;
+    int rc = graft_timm_arguments(&args, config, origin, err);
+    if (rc == 0) rc = read_arguments(r, args, origin, err);
+    json_decref(args);
     /* in_chans is often left out of model_args; the stem itself knows. */
     const graft_tensor *stem = tensors ? graft_tensors_find(tensors, "conv1.weight") : NULL;
     if (rc == 0 && stem && stem->shape.rank == 4 && stem->shape.dims[1] > 0 &&
@@ -168,32 +152,6 @@ static int configure(graft_hyper *out, graft_arena *arena, const json_t *config,
     return 0;
 }
 
-/* label_names, at the top or in pretrained_cfg; num_classes tells their number. */
-static int labels(graft_labels *out, graft_arena *arena, const json_t *config, const char *origin,
-                  graft_err *err) {
-    *out = (graft_labels){0};
-    const json_t *cfg = json_object_get(config, "pretrained_cfg");
-    const json_t *list = json_object_get(config, "label_names");
-    if (!json_is_array(list)) list = json_object_get(cfg, "label_names");
-    int64_t n = 0, most = 10000000;
-    int rc = graft_json_int(config, "num_classes", -1, &n, origin, err);
-    if (rc == 0 && n < 0 && json_is_object(cfg)) rc = graft_json_int(cfg, "num_classes", 0, &n, origin, err);
-    if (rc < 0) return rc;
-    if (n > most) return graft_err_set(err, GRAFT_EFORMAT, "%s: num_classes is %lld", origin, (long long)n);
-    out->n = n > 0 ? (size_t)n : 0;
-    if (!json_is_array(list) || (out->n && json_array_size(list) != out->n)) return 0;
-    const char **text = graft_arena_array(arena, json_array_size(list), sizeof *text);
-    if (!text) return graft_err_nomem(err);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        text[i] = json_string_value(json_array_get(list, i));
-        if (!text[i])
-            return graft_err_set(err, GRAFT_EFORMAT, "%s: label_names[%zu] is not a string", origin, i);
-    }
-    out->names = text;
-    out->n = json_array_size(list);
-    return 0;
-}
-
 static graft_value layout(graft_layout *l, graft_value x, const graft_hyper *h) {
     return graft_resnet_layout(l, x, h->own);
 }
@@ -203,6 +161,7 @@ static void preprocess(graft_preprocess *out, const graft_hyper *h) {
         graft_preprocess_imagenet(out);
     else
         graft_preprocess_plain(out, h->channels, 224, 224);
+    out->crop_rule = GRAFT_CROP_ROUND;
 }
 
 /* timm begins with the last norm of each block at 0, so that every block is the identity (Goyal et al. 2017).
@@ -254,62 +213,9 @@ static int name_architecture(json_t *config, const graft_resnet *r) {
     return bad | json_object_set_new(config, "architecture", json_string(best ? best->name : "resnet50"));
 }
 
-static json_t *reals_json(const double *a, int n) {
-    json_t *list = json_array();
-    for (int i = 0; list && i < n; i++) json_array_append_new(list, json_real(a[i]));
-    return list;
-}
-
-/* As near as timm's words come; graft itself reads preprocessor_config.json, which is exact. */
-static int describe_pictures(json_t *cfg, const graft_model *m) {
-    const graft_preprocess *p = graft_model_preprocess(m);
-    int height = 0, width = 0, bad = 0;
-    if (!graft_model_input_size(m, &height, &width)) return 0;
-    bad |= json_object_set_new(cfg, "input_size", json_pack("[iii]", p->channels, height, width));
-    bad |= json_object_set_new(cfg, "mean", reals_json(p->mean, p->channels));
-    bad |= json_object_set_new(cfg, "std", reals_json(p->std, p->channels));
-    bool known = p->resample == GRAFT_RESAMPLE_BILINEAR || p->resample == GRAFT_RESAMPLE_BICUBIC;
-    if (known)
-        bad |= json_object_set_new(cfg, "interpolation", json_string(graft_resample_name(p->resample)));
-    int side = p->height > 0 ? p->height : height;
-    double share = p->mode == GRAFT_RESIZE_NONE ? 1 : (double)height / side;
-    bad |= json_object_set_new(cfg, "crop_pct", json_real(share > 1 ? 1 : share));
-    const char *mode = p->mode == GRAFT_RESIZE_EXACT ? "squash" : "center";
-    return bad | json_object_set_new(cfg, "crop_mode", json_string(mode));
-}
-
 static int write_config(json_t *config, const graft_model *m, const graft_hyper *h, graft_err *err) {
-    size_t n = 0;
-    const char *const *text = graft_model_labels(m, &n);
-    json_t *list = json_array(), *cfg = json_object_get(config, "pretrained_cfg");
-    int bad = !list;
-    for (size_t i = 0; !bad && i < n; i++) bad |= json_array_append_new(list, json_string(text[i]));
-    if (graft_model_labels_are_known(m))
-        bad |= json_object_set_new(config, "label_names", list);
-    else
-        json_decref(list);
-    if (!architecture_of(config)) bad |= name_architecture(config, h->own);
-    bool new_cfg = !json_is_object(cfg);
-    if (new_cfg) {
-        cfg = json_object();
-        bad |= json_object_set_new(config, "pretrained_cfg", cfg);
-        bad |= bad ? 0 : json_object_set_new(cfg, "first_conv", json_string("conv1"));
-        bad |= bad ? 0 : json_object_set_new(cfg, "classifier", json_string("fc"));
-    }
-    if (!bad && (new_cfg || graft_model_preprocess_is_changed(m))) bad |= describe_pictures(cfg, m);
-    if (!bad) bad |= json_object_set_new(cfg, "num_classes", json_integer((json_int_t)n));
-    json_t *args = json_object_get(config, "model_args");
-    if (json_object_get(args, "num_classes"))
-        bad |= json_object_set_new(args, "num_classes", json_integer((json_int_t)n));
-    /* The folder is written as timm's, so the marks of Transformers' wrapper go. */
-    json_object_del(config, "model_type");
-    json_object_del(config, "architectures");
-    json_object_del(config, "label2id");
-    json_object_del(config, "id2label");
-    bad |= json_object_set_new(config, "num_classes", json_integer((json_int_t)n));
-    bad |= json_object_set_new(config, "num_features", json_integer(graft_model_feature_width(m)));
-    bad |= json_object_set_new(config, "global_pool", json_string("avg"));
-    return bad ? graft_err_nomem(err) : 0;
+    if (!graft_timm_architecture(config) && name_architecture(config, h->own)) return graft_err_nomem(err);
+    return graft_timm_write(config, m, "conv1", "fc", "avg", err);
 }
 
 const graft_family graft_family_resnet_timm = {
@@ -318,7 +224,7 @@ const graft_family graft_family_resnet_timm = {
     .library = "timm",
     .recognise = recognise,
     .configure = configure,
-    .labels = labels,
+    .labels = graft_timm_labels,
     .rename = published_name,
     .layout = layout,
     .preprocess = preprocess,

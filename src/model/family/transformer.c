@@ -1,4 +1,4 @@
-/* Shared by the families for text: transformer layers, and what their configs have in common. */
+/* Shared by the families of transformers: layers, and what their configs have in common. */
 #include "model/family/transformer.h"
 #include "model/init.h"
 #include "model/model_impl.h"
@@ -47,21 +47,61 @@ graft_value graft_transformer_attend(graft_layout *l, const graft_transformer *t
     return graft_attention(graft_layout_graph(l), q, k, v, spans, seed, a);
 }
 
-graft_value graft_transformer_layer(graft_layout *l, const graft_transformer *t, graft_value x,
-                                    graft_value spans, const graft_transformer_names *names) {
-    graft_graph *g = graft_layout_graph(l);
-    graft_value q = graft_layout_linear(l, x, names->query, t->width, t->width);
-    graft_value k = graft_layout_linear(l, x, names->key, t->width, t->width);
-    graft_value v = graft_layout_linear(l, x, names->value, t->width, t->width);
+static graft_value project(graft_layout *l, const graft_transformer *t, graft_value x, const char *module,
+                           int64_t n_out) {
+    if (!t->bare_attention) return graft_layout_linear(l, x, module, t->width, n_out);
+    const graft_shape shape = {2, {n_out, t->width}};
+    graft_value w = graft_layout_param(l, GRAFT_PARAM_WEIGHT, shape, module, "weight");
+    graft_graph_scope(graft_layout_graph(l), "%s", module);
+    return graft_linear(graft_layout_graph(l), x, w, GRAFT_NONE);
+}
+
+/* The part with attention, up to the sum. */
+static graft_value attention_part(graft_layout *l, const graft_transformer *t, graft_value x,
+                                  graft_value spans, const graft_transformer_names *names) {
+    graft_value q, k, v;
+    if (t->fused) {
+        graft_graph *g = graft_layout_graph(l);
+        graft_value all = project(l, t, x, names->query, 3 * t->width);
+        q = graft_columns(g, all, 0, t->width);
+        k = graft_columns(g, all, t->width, t->width);
+        v = graft_columns(g, all, 2 * t->width, t->width);
+    } else {
+        q = project(l, t, x, names->query, t->width);
+        k = project(l, t, x, names->key, t->width);
+        v = project(l, t, x, names->value, t->width);
+    }
     int64_t head_width = t->width / t->n_heads;
     graft_value a = graft_transformer_attend(l, t, q, k, v, spans, false, 1 / sqrt((double)head_width));
     a = graft_layout_dropout(l, graft_layout_linear(l, a, names->out, t->width, t->width), t->dropout);
-    a = graft_layout_branch(l, a, spans);
-    x = graft_layout_layer_norm(l, graft_add(g, a, x, 0), names->attention_norm, t->width, t->eps);
+    return graft_layout_branch(l, a, spans);
+}
+
+/* The feed-forward part, up to the sum. */
+static graft_value forward_part(graft_layout *l, const graft_transformer *t, graft_value x, graft_value spans,
+                                const graft_transformer_names *names) {
     graft_value h = graft_layout_linear(l, x, names->up, t->width, t->inner);
-    h = graft_layout_linear(l, graft_activate(g, h, (int32_t)t->activation), names->down, t->inner, t->width);
-    h = graft_layout_branch(l, graft_layout_dropout(l, h, t->dropout), spans);
+    h = graft_activate(graft_layout_graph(l), h, (int32_t)t->activation);
+    h = graft_layout_linear(l, h, names->down, t->inner, t->width);
+    return graft_layout_branch(l, graft_layout_dropout(l, h, t->dropout), spans);
+}
+
+graft_value graft_transformer_layer(graft_layout *l, const graft_transformer *t, graft_value x,
+                                    graft_value spans, const graft_transformer_names *names) {
+    graft_graph *g = graft_layout_graph(l);
+    graft_value a = attention_part(l, t, x, spans, names);
+    x = graft_layout_layer_norm(l, graft_add(g, a, x, 0), names->attention_norm, t->width, t->eps);
+    graft_value h = forward_part(l, t, x, spans, names);
     return graft_layout_layer_norm(l, graft_add(g, h, x, 0), names->norm, t->width, t->eps);
+}
+
+graft_value graft_transformer_layer_before(graft_layout *l, const graft_transformer *t, graft_value x,
+                                           graft_value spans, const graft_transformer_names *names) {
+    graft_graph *g = graft_layout_graph(l);
+    graft_value y = graft_layout_layer_norm(l, x, names->attention_norm, t->width, t->eps);
+    x = graft_add(g, attention_part(l, t, y, spans, names), x, 0);
+    y = graft_layout_layer_norm(l, x, names->norm, t->width, t->eps);
+    return graft_add(g, forward_part(l, t, y, spans, names), x, 0);
 }
 
 void graft_transformer_initialise(const graft_param *p, double range, float *out, graft_rng *r) {

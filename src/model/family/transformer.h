@@ -1,4 +1,4 @@
-/* What the transformer encoders for text share: one layer with attention and a feed-forward part, in the two
+/* What the transformer encoders share: one layer with attention and a feed-forward part, in the two
  * published orders, and what their configs have in common. A family says how its modules are called. */
 #ifndef GRAFT_MODEL_FAMILY_TRANSFORMER_H
 #define GRAFT_MODEL_FAMILY_TRANSFORMER_H
@@ -17,7 +17,9 @@ typedef struct graft_transformer {
     int64_t vocabulary, width, inner, longest, n_types;
     int n_layers, n_heads;
     graft_act activation;
-    double eps; /* of the layer norms */
+    bool bare_attention; /* query, key and value have no bias */
+    bool fused;          /* and are one layer, called as the query's is: rows q, k, v of its weight */
+    double eps;          /* of the layer norms */
     double dropout, attention_dropout, head_dropout;
 } graft_transformer;
 
@@ -34,13 +36,19 @@ int graft_transformer_activation(graft_act *out, const char *name, const char *k
 /** EFORMAT when heads do not divide the width. */
 int graft_transformer_check(const graft_transformer *t, const char *origin, graft_err *err);
 
-/** softmax(scale q k^T) v within each text; q, k, v (T, width). */
+/** softmax(scale q k^T) v within each text; q, k, v (T, width). `spans` GRAFT_NONE: within each sample, of
+ * (N, L, width). */
 graft_value graft_transformer_attend(graft_layout *l, const graft_transformer *t, graft_value q,
                                      graft_value k, graft_value v, graft_value spans, bool causal,
                                      double scale);
 /** One layer with its norms after each part (Vaswani et al. 2017; Devlin et al. 2019): x (T, width). */
 graft_value graft_transformer_layer(graft_layout *l, const graft_transformer *t, graft_value x,
                                     graft_value spans, const graft_transformer_names *names);
+
+/** The same with its norms before each part (Xiong et al. 2020, "On layer normalization in the transformer
+ * architecture"); x (T, width), or (N, L, width) with `spans` GRAFT_NONE. */
+graft_value graft_transformer_layer_before(graft_layout *l, const graft_transformer *t, graft_value x,
+                                           graft_value spans, const graft_transformer_names *names);
 
 /** Weights normal with standard deviation `range`, biases 0, norms at rest: BERT's and GPT-2's start. */
 void graft_transformer_initialise(const graft_param *p, double range, float *out, graft_rng *r);

@@ -2,3 +2,4 @@
 GRAFT_HEAD(linear) /* head_linear.c */
 GRAFT_HEAD(crf)    /* head_crf.c */
 GRAFT_HEAD(mlp)    /* head_mlp.c */
+GRAFT_HEAD(conv)   /* head_conv.c */

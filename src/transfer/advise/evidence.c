@@ -5,6 +5,7 @@
 #include "transfer/advise/words.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,7 +211,10 @@ int graft_evidence_gather(graft_model_evidence *out, graft_arena *arena, const g
     *out = (graft_model_evidence){.is_scratch = graft_model_is_scratch(m),
                                   .n_stages = graft_model_n_stages(m) - 1,
                                   .texts = graft_model_modality(m) == GRAFT_TEXTS};
+    const int threads_before = omp_get_max_threads(); /* OpenBLAS takes as many as OpenMP would */
+    omp_set_num_threads(graft_env_threads(env));
     int rc = g.scratch ? gather(&g, err) : graft_err_nomem(err);
+    omp_set_num_threads(threads_before);
     graft_features_free(g.features);
     graft_taps_close(&g.taps);
     graft_arena_free(g.scratch);

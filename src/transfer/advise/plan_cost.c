@@ -68,7 +68,7 @@ typedef struct costing {
 static int plan_prefix(costing *c, const graft_graph *g, const graft_value *values, const char *const *names,
                        size_t n, graft_err *err) {
     graft_output *outputs = graft_arena_array(c->arena, n + 1, sizeof *outputs);
-    graft_graph *part = NULL, *still = NULL, *folded = NULL, *fused = NULL;
+    graft_graph *part = NULL, *still = NULL, *chosen = NULL, *folded = NULL, *fused = NULL;
     graft_state *state = NULL;
     graft_program *program = NULL;
     int64_t longest = graft_model_longest(c->job.model);
@@ -82,7 +82,8 @@ static int plan_prefix(costing *c, const graft_graph *g, const graft_value *valu
     for (size_t i = 0; i < n; i++) outputs[i] = (graft_output){names[i], values[i]};
     int rc = graft_graph_extract(&part, c->arena, g, NULL, NULL, 0, outputs, n, err);
     if (rc == 0) rc = graft_graph_without_dropout(&still, c->arena, part, err);
-    if (rc == 0) rc = graft_graph_fold(&folded, c->arena, still, err);
+    if (rc == 0) rc = graft_graph_choose_rows(&chosen, c->arena, still, err);
+    if (rc == 0) rc = graft_graph_fold(&folded, c->arena, chosen, err);
     if (rc == 0) rc = graft_graph_fuse(&fused, c->arena, folded, err);
     if (rc == 0) rc = graft_state_new(&state, c->job.env, err);
     if (rc == 0) rc = graft_program_compile(&program, fused, state, &o, err);

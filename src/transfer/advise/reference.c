@@ -83,7 +83,7 @@ static int take_rows(graft_tensor *out, graft_job *j, const int64_t *samples, in
     o.no_cache = strcmp(j->plan, "head") != 0 || j->options.cache_variants < 0;
     float *values = graft_arena_array(j->arena, (size_t)(n * width) + 1, sizeof *values);
     if (!values) return graft_err_nomem(err);
-    int rc = graft_use_rows_open(&rows, j->env, j->model, j->data, samples, n, &o, err);
+    int rc = graft_use_features_open(&rows, j->env, j->model, j->data, samples, n, false, &o, err);
     for (int64_t i = 0; i < n && rc == 0; i++) {
         const float *row = graft_features_row(rows.features, samples[i], -1);
         if (row) memcpy(values + kept++ * width, row, (size_t)width * sizeof *values);

@@ -36,6 +36,7 @@ static graft_value pooled(building *b, graft_value v) {
     graft_shape shape = graft_graph_value(b->g, v)->shape;
     graft_value spans = graft_graph_find(b->g, "spans");
     if (shape.rank == 4) return graft_global_avg_pool(b->g, v);
+    if (shape.rank == 3) return graft_span_pool(b->g, v, GRAFT_NONE, GRAFT_SPAN_MEAN);
     if (shape.rank == 2 && shape.dims[0] == GRAFT_DIM_TOKENS && spans != GRAFT_NONE)
         return graft_span_pool(b->g, v, spans, GRAFT_SPAN_MEAN);
     return shape.dims[0] == GRAFT_DIM_BATCH ? v : (graft_value)GRAFT_NONE;

@@ -4,8 +4,6 @@
  * plans the longest, so that none is left to run alone at the end. */
 #include "transfer/compare/compare.h"
 
-#include "base/threads.h"
-
 #include <math.h>
 #include <stdio.h>
 

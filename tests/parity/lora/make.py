@@ -1,5 +1,6 @@
-"""Makes the golden folders of low-rank adapters with peft, on the tiny models of ../text and ../resnet (../README.md says what
-they hold), and training steps of one of them (../text/train). The same seeds give the same files."""
+"""Makes the golden folders of low-rank adapters with peft, on the tiny models of ../text, ../resnet and ../vit (../README.md says
+what they hold), and training steps of one of them (../text/train). The same seeds give the same files. An interpreter with
+Transformers 4 makes the folders of that version's names alone."""
 
 import copy
 import importlib.util
@@ -41,6 +42,14 @@ CASES = {
                         dict(task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules=["word_embeddings", "key"])),
     "resnet_convolutions": ("resnet/hf_bottleneck", PICTURES,
                             dict(r=4, lora_alpha=8, target_modules=["convolution"], modules_to_save=["classifier.1"])),
+    "vit_names_of_5": ("vit/vit_small", PICTURES,
+                       dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "mlp.fc2"], modules_to_save=["classifier"],
+                            rank_pattern={"q_proj": 2}, alpha_pattern={"layers.1.attention.v_proj": 3})),
+}
+CASES_OF_4 = {
+    "vit_names_of_4": ("vit/vit_small", PICTURES,
+                       dict(r=4, lora_alpha=8, target_modules=["query", "value", "attention.output.dense"],
+                            modules_to_save=["classifier"], alpha_pattern={"layer.1.attention.attention.value": 3})),
 }
 
 
@@ -58,7 +67,7 @@ def draw(model, seed):
 
 
 def open_base(base, kind):
-    options = {} if base.startswith("resnet") else dict(attn_implementation="eager")
+    options = {} if kind == PICTURES else dict(attn_implementation="eager")
     return getattr(transformers, kind).from_pretrained(f"{PARITY}/{base}", **options).eval()
 
 
@@ -83,7 +92,7 @@ def sort_targets(path):
 
 
 def make(name, seed):
-    base, kind, options = CASES[name]
+    base, kind, options = (CASES | CASES_OF_4)[name]
     folder = ensure(f"{HERE}/{name}")
     model = peft.get_peft_model(open_base(base, kind), peft.LoraConfig(**options)).eval()
     draw(model, seed)
@@ -171,7 +180,11 @@ def read_batches():
 def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    for i, name in enumerate(CASES):
+    cases = list(CASES) + list(CASES_OF_4)
+    of_4 = transformers.__version__.startswith("4.")
+    for i, name in enumerate(cases):
+        if (name in CASES_OF_4) != of_4:
+            continue
         torch.manual_seed(700 + i)
         model = make(name, 710 + 10 * i)
         if name == "bert_query_value":

@@ -1,0 +1,59 @@
+/* DeiT (Touvron et al. 2021, "Training data-efficient image transformers & distillation through attention"):
+ * a ViT with a token of distillation, of which the classes are not read. */
+#include "model/family/vit.h"
+
+static void layer_names(graft_transformer_names *n, int i) {
+    graft_vit_layer_names(n, "deit", i);
+}
+
+static const graft_vit_kind kind = {.type = "deit",
+                                    .conv = "deit.embeddings.patch_embeddings.projection",
+                                    .embeddings = "deit.embeddings",
+                                    .norm = "deit.layernorm",
+                                    .positions = "position_embeddings",
+                                    .distilled = true,
+                                    .layer = layer_names};
+
+static int recognise(const json_t *config, const graft_tensors *tensors) {
+    return graft_vit_recognise(&kind, config, tensors);
+}
+
+static int configure(graft_hyper *out, graft_arena *arena, const json_t *config, const graft_tensors *tensors,
+                     const char *origin, graft_err *err) {
+    return graft_vit_configure(&kind, out, arena, config, tensors, origin, err);
+}
+
+static const char *published_name(graft_arena *arena, const char *name) {
+    return graft_vit_rename(&kind, arena, name);
+}
+
+static bool is_buffer(const char *name) {
+    return graft_vit_is_buffer(&kind, name);
+}
+
+static char *describe(graft_arena *arena, const graft_hyper *h) {
+    const graft_vit *v = h->own;
+    return graft_arena_printf(arena, "DeiT of %d layers, %lld wide, patches of %lld x %lld", v->t.n_layers,
+                              (long long)v->t.width, (long long)v->patch[0], (long long)v->patch[1]);
+}
+
+static int write_config(json_t *config, const graft_model *m, const graft_hyper *h, graft_err *err) {
+    return graft_vit_write(config, m, h, "DeiTForImageClassification", err);
+}
+
+const graft_family graft_family_deit = {
+    .name = "deit",
+    .head = "classifier",
+    .library = "transformers",
+    .recognise = recognise,
+    .configure = configure,
+    .labels = graft_config_id2label,
+    .rename = published_name,
+    .twins = graft_vit_twins,
+    .is_buffer = is_buffer,
+    .layout = graft_vit_layout,
+    .preprocess = graft_vit_preprocess,
+    .initialise = graft_vit_initialise,
+    .describe = describe,
+    .write_config = write_config,
+};
