@@ -115,7 +115,7 @@ static int drop_untouched(assembly *a, graft_err *err) {
 }
 
 /* L2-SP: the gradients of the pull to where the parameters began (Li et al. 2018) join those of the loss,
- * once an update. */
+ * once an update. The pretrained part of another term may have brought where they began. */
 static void add_pulls(const assembly *a, graft_graph *g, const graft_value *params, graft_value *grads) {
     const graft_recipe *r = a->recipe;
     for (size_t i = 0; i < a->n_params && r->l2_sp > 0.0 && !graft_graph_failed(g); i++) {
@@ -128,7 +128,8 @@ static void add_pulls(const assembly *a, graft_graph *g, const graft_value *para
             return;
         }
         graft_graph_scope(g, "pull %s", info->name);
-        graft_value w0 = graft_graph_param(g, name, start, info->shape);
+        graft_value w0 = graft_graph_find(g, name);
+        if (w0 == GRAFT_NONE) w0 = graft_graph_param(g, name, start, info->shape);
         grads[i] = graft_pull(g, grads[i], params[i], w0, r->l2_sp);
     }
 }

@@ -79,7 +79,7 @@ static bool has_trained_statistics(const graft_graph *g) {
         const graft_node *node = graft_graph_node_at(g, i);
         if (node->n_in < 5) continue;
         const graft_value_info *mean = graft_graph_value(g, node->in[3]);
-        if (mean->kind == GRAFT_PARAM && mean->trained) return true;
+        if (mean && mean->kind == GRAFT_PARAM && mean->trained) return true;
     }
     return false;
 }

@@ -67,8 +67,9 @@ static int prepare(graft_prefix *p, const graft_env *env, const graft_graph *g, 
     for (size_t i = 0; i < p->n_values; i++) outputs[i] = (graft_output){p->values[i].name, boundary[i]};
     int rc = graft_graph_extract(&part, p->arena, g, NULL, NULL, 0, outputs, p->n_values, err);
     if (rc == 0) rc = graft_graph_without_dropout(&still, p->arena, part, err);
-    if (rc == 0) rc = graft_graph_hash(still, &p->hash, err);
     if (rc == 0) rc = graft_graph_choose_rows(&chosen, p->arena, still, err);
+    /* rows of caches are those that this form computes: of all tokens' they differ in the last bits */
+    if (rc == 0) rc = graft_graph_hash(chosen, &p->hash, err);
     if (rc == 0) rc = graft_graph_fold(&folded, p->arena, chosen, err);
     if (rc == 0) rc = graft_graph_fuse(&p->graph, p->arena, folded, err);
     if (rc == 0) rc = graft_graph_precision(p->graph, dtype, err);

@@ -21,6 +21,12 @@ done
 fit -o "$WORK/again" --train top:1 --epochs 4
 holds "the same run has the same bits" cmp "$WORK/top:1/model.safetensors" "$WORK/again/model.safetensors"
 
+# a limit of memory, and terms that both know the pretrained weights
+fit -o "$WORK/limited" --train full --epochs 1 --memory 2M
+exits 0 verify "$WORK/limited"
+fit -o "$WORK/held" --train full --epochs 1 --l2-sp 0.01 --delta 0.01
+exits 0 verify "$WORK/held"
+
 # adapters, at the first layer too, where what is trained reads the pictures themselves
 for targets in query+value all-conv; do
     fit -o "$WORK/$targets" --train lora:r=4,targets=$targets --epochs 4
