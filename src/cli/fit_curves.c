@@ -100,7 +100,9 @@ static int places(const char *line, size_t size) {
  * that a chart begins with. How many. */
 static int print_beside(FILE *f, const char *left, const char *right, int width) {
     int n = 0;
-    for (left++, right += right != NULL; *left; n++) {
+    if (*left) left++; /* of numbers that are none there is no chart */
+    if (right && *right) right++;
+    for (; *left; n++) {
         size_t size = strcspn(left, "\n");
         fwrite(left, 1, size, f);
         if (right) {
