@@ -77,7 +77,7 @@ static graft_chart_style style_of(const graft_fit_curves *c, int width, int heig
     const char *no_colour = getenv("NO_COLOR");
     return (graft_chart_style){.x_name = "epoch",
                                .right = c->last,
-                               .width = width - AXIS - X_NAME,
+                               .width = width > AXIS + X_NAME ? width - AXIS - X_NAME : 1,
                                .height = height,
                                .coloured = !no_colour || !*no_colour};
 }

@@ -123,7 +123,7 @@ static void listen(listener *l) {
     int inside = atomic_fetch_add(&l->inside, 1) + 1;
     if (inside > atomic_load(&l->most)) atomic_store(&l->most, inside);
     atomic_fetch_add(&l->n, 1);
-    usleep(2000);
+    usleep(20000);
     atomic_fetch_sub(&l->inside, 1);
 }
 
