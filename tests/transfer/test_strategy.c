@@ -128,6 +128,16 @@ static void bitfit_leaves_scales_and_norm_only_leaves_other_biases(void **state)
     graft_model_close(m);
 }
 
+static void encoders_train_all_layers_and_few_pictures_the_last_stage_unless_told_otherwise(void **state) {
+    room *r = *state;
+    graft_model *texts = open_model(r, BERT, NULL), *pictures = open_model(r, RESNET, NULL);
+    assert_true(graft_model_n_stages(texts) > 3);
+    assert_string_equal(plan(r, texts, NULL).text, "full");
+    assert_string_equal(plan(r, pictures, NULL).text, "top:1");
+    graft_model_close(texts);
+    graft_model_close(pictures);
+}
+
 static void plans_of_several_phases(void **state) {
     room *r = *state;
     graft_model *m = open_model(r, RESNET, NULL);
@@ -359,6 +369,7 @@ int main(void) {
         room_test(patterns_are_over_names_with_and_without_the_model_s_own),
         room_test(a_norm_s_statistics_follow_its_scale),
         room_test(bitfit_leaves_scales_and_norm_only_leaves_other_biases),
+        room_test(encoders_train_all_layers_and_few_pictures_the_last_stage_unless_told_otherwise),
         room_test(plans_of_several_phases),
         room_test(a_plan_within_another_gets_its_adapters_too),
         room_test(what_no_plan_can_mean_is_told),
