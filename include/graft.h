@@ -81,7 +81,7 @@ typedef struct graft_progress {
 typedef struct graft_env_options {
     int threads;                                                      /* 0: one per processor allowed */
     void (*log)(void *user, graft_log_level level, const char *line); /* NULL: nothing */
-    void (*progress)(void *user, const graft_progress *p); /* NULL: nothing; called from one thread */
+    void (*progress)(void *user, const graft_progress *p);            /* NULL: nothing; one call at a time */
     void *user;
 } graft_env_options;
 #define GRAFT_ENV_OPTIONS_INIT                                                                               \

@@ -77,7 +77,7 @@ static graft_chart_style style_of(const graft_fit_curves *c, int width, int heig
     const char *no_colour = getenv("NO_COLOR");
     return (graft_chart_style){.x_name = "epoch",
                                .right = c->last,
-                               .width = width - AXIS - X_NAME,
+                               .width = width > AXIS + X_NAME ? width - AXIS - X_NAME : 1,
                                .height = height,
                                .coloured = !no_colour || !*no_colour};
 }
@@ -100,7 +100,9 @@ static int places(const char *line, size_t size) {
  * that a chart begins with. How many. */
 static int print_beside(FILE *f, const char *left, const char *right, int width) {
     int n = 0;
-    for (left++, right += right != NULL; *left; n++) {
+    if (*left) left++; /* of numbers that are none there is no chart */
+    if (right && *right) right++;
+    for (; *left; n++) {
         size_t size = strcspn(left, "\n");
         fwrite(left, 1, size, f);
         if (right) {

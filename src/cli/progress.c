@@ -57,7 +57,7 @@ void graft_console_log(void *console, graft_log_level level, const char *line) {
 
 int graft_console_columns(void) {
     struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 int graft_console_rows(void) {
@@ -115,7 +115,8 @@ static void print_state(char *out, size_t size, const graft_progress *p) {
  * behind them stays in the line. */
 static void draw_bar(graft_console *c, const graft_progress *p, const char *state) {
     char line[600], bar[BAR + 3] = "";
-    int room = graft_console_columns() - 3, width = room - (int)strlen(p->phase) - (int)strlen(state) - 4;
+    int columns = graft_console_columns(), room = columns > 3 ? columns - 3 : 0,
+        width = room - (int)strlen(p->phase) - (int)strlen(state) - 4;
     if (width > BAR) width = BAR;
     if (p->total > 0 && width >= 5) {
         int full = p->done < p->total ? (int)(p->done * width / p->total) : width;

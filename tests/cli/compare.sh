@@ -96,5 +96,6 @@ says compare $model $digits -o "$WORK/x" --plans , -q
 says compare $model $digits -o "$WORK/x" --seeds 0
 says compare $model "$WORK/nowhere" -q
 says compare tests/golden/tensor/all_types.safetensors $digits -q
+says compare tests/golden/tensor/all_types.safetensors $digits --encoder fasttext -o "$WORK/x" -q
 holds "nothing half-made is left" test ! -e "$WORK/x"
 finish

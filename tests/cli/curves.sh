@@ -40,6 +40,9 @@ holds "where the score alone has room while it runs" test "$(lines '^accuracy$')
 shows 80x8
 in_between "epoch 6 of 6"
 holds "in a low one epochs are lines" test "$(lines '^epoch [1-6] of 6')$(lines 'v validation')" = 60
+shows 20x40
+in_between "epoch 6 of 6"
+holds "in one too narrow for any too, none of them longer than it" test "$(grep -aoE 'epoch [1-6] of 6 [^\r]*' "$WORK/sent" | awk '{print length}' | sort -n | tail -n 1)" -le 20
 shows 80x40 --train head@3,full@3
 holds "notes in between keep their place" test "$(grep -oE '^phase [12]|^loss|^accuracy$' "$WORK/out" | tr '\n' ' ')" = "phase 1 phase 2 loss accuracy "
 in_between "epoch 6 of 6"

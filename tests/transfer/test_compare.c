@@ -2,6 +2,8 @@
  * interrupted. */
 #include "transfer/compare/compare.h"
 #include "transfer/fit_room.h"
+#include <stdatomic.h>
+#include <unistd.h>
 
 static graft_compare_options short_runs(void) {
     graft_compare_options o = GRAFT_COMPARE_OPTIONS_INIT;
@@ -91,6 +93,82 @@ static void runs_side_by_side_show_what_they_show_alone(void **state) {
     assert_non_null(strstr(r->log, "3 runs side by side, 1 thread each"));
     check_same_runs(alone, together);
     assert_true(json_equal(json_object_get(alone, "conclusion"), json_object_get(together, "conclusion")));
+}
+
+/* Else the runs that are left would have other bits than in a comparison that went through. */
+static void a_comparison_that_is_taken_up_shares_the_threads_as_before(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    o.plans = "head";
+    o.per_class = "all";
+    o.jobs = 2;
+    with_threads(r, 2);
+    compared(r, r->out, &o);
+    const char *path = graft_path_join(r->arena, r->out, "runs.jsonl");
+    char *text = NULL;
+    size_t size = 0;
+    assert_int_equal(graft_file_read(&text, &size, r->arena, path, 1 << 24, NULL), 0);
+    assert_int_equal(truncate(path, strchr(text, '\n') + 1 - text), 0);
+    r->log[0] = '\0';
+    compared(r, r->out, &o);
+    assert_non_null(strstr(r->log, "1 finished runs are taken from"));
+    assert_non_null(strstr(r->log, "2 runs side by side, 1 thread each"));
+}
+
+typedef struct listener {
+    atomic_int inside, most, n;
+} listener;
+
+static void listen(listener *l) {
+    int inside = atomic_fetch_add(&l->inside, 1) + 1;
+    if (inside > atomic_load(&l->most)) atomic_store(&l->most, inside);
+    atomic_fetch_add(&l->n, 1);
+    usleep(20000);
+    atomic_fetch_sub(&l->inside, 1);
+}
+
+static void listen_to_log(void *user, graft_log_level level, const char *line) {
+    (void)level;
+    (void)line;
+    listen(user);
+}
+
+static void listen_to_progress(void *user, const graft_progress *p) {
+    (void)p;
+    listen(user);
+}
+
+static void runs_side_by_side_speak_one_at_a_time(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    listener l = {0};
+    const graft_env_options options = {
+        .threads = 3, .log = listen_to_log, .progress = listen_to_progress, .user = &l};
+    o.jobs = 3;
+    graft_env_free(r->env);
+    assert_int_equal(graft_env_new(&r->env, &options, NULL), 0);
+    compared(r, NULL, &o);
+    assert_true(atomic_load(&l.n) > 12);
+    assert_int_equal(atomic_load(&l.most), 1);
+}
+
+/* The model that is made of word vectors is one that runs of another comparison may be reading. */
+static void a_folder_in_use_is_left_as_it_is(void **state) {
+    room *r = *state;
+    graft_compare_options o = short_runs();
+    graft_err err = {0};
+    const char vectors[] = "2 2\nred 0.1 0.2\nblue 0.2 0.1\n", texts[] = "a\tred\nb\tblue\n";
+    const char *file = graft_path_join(r->arena, r->folder, "tiny.vec");
+    const char *data = graft_path_join(r->arena, r->folder, "texts.tsv");
+    int lock = -1;
+    assert_int_equal(graft_file_write(file, vectors, sizeof vectors - 1, NULL), 0);
+    assert_int_equal(graft_file_write(data, texts, sizeof texts - 1, NULL), 0);
+    assert_int_equal(graft_dir_make(r->out, NULL), 0);
+    assert_int_equal(graft_dir_lock(&lock, r->out, NULL), 0);
+    assert_int_equal(graft_compare(NULL, r->env, file, data, r->out, &o, &err), GRAFT_EIO);
+    assert_non_null(strstr(err.message, "in use by another run"));
+    assert_false(graft_path_is_dir(graft_path_join(r->arena, r->out, "model")));
+    graft_dir_unlock(lock);
 }
 
 static void other_options_are_another_comparison(void **state) {
@@ -300,6 +378,9 @@ int main(void) {
         fit_test(other_options_are_another_comparison),
         fit_test(an_interrupted_comparison_goes_on_and_says_the_same),
         fit_test(runs_side_by_side_show_what_they_show_alone),
+        fit_test(a_comparison_that_is_taken_up_shares_the_threads_as_before),
+        fit_test(runs_side_by_side_speak_one_at_a_time),
+        fit_test(a_folder_in_use_is_left_as_it_is),
         fit_test(a_record_that_lies_is_made_again),
         fit_test(other_options_are_other_runs),
         fit_test(the_tests_decide_the_conclusion),

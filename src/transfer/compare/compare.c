@@ -6,11 +6,16 @@ static int use_vectors(graft_comparison *c, graft_err *err) {
     graft_fit_options *o = &c->options.fit;
     char *text = NULL;
     if (graft_path_is_dir(c->model) || (!o->encoder && !graft_vectors_recognise(c->model))) return 0;
+    if (graft_is_averaged(o->encoder))
+        return graft_err_set(
+            err, GRAFT_EUSAGE,
+            "--encoder fasttext has no plans to compare: word vectors are compared with mean, "
+            "cnn or lstm");
     if (!c->out)
         return graft_err_set(err, GRAFT_EUSAGE,
                              "word vectors need a folder to work in: give one with -o OUT");
     char *folder = graft_path_join(c->arena, c->out, "model");
-    int rc = folder ? graft_dir_make(c->out, err) : graft_err_nomem(err);
+    int rc = folder ? graft_comparison_take_out(c, err) : graft_err_nomem(err);
     if (rc == 0)
         rc = graft_words_model(&text, c->env, c->model, folder, o->encoder, c->data, &o->data, 0, err);
     graft_text_free(text);
@@ -46,7 +51,7 @@ int graft_compare(char **result, graft_env *env, const char *model, const char *
     if (!c.arena) return graft_err_nomem(err);
     c.facts.lock = -1;
     pthread_mutex_init(&c.guard, NULL);
-    int rc = graft_voices_new(&c.voices, env, err);
+    int rc = graft_voices_new(&c.voices, env, &c.guard, err);
     if (rc == 0) rc = graft_voice_new(&c.opening, c.voices, graft_env_threads(env), err);
     if (rc == 0) rc = use_vectors(&c, err);
     if (rc == 0) rc = graft_comparison_plan(&c, err);

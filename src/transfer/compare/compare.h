@@ -60,7 +60,7 @@ typedef struct graft_comparison {
     graft_env *env;
     graft_voices *voices;  /* what the runs say, on its way to env */
     graft_voice *opening;  /* what opening says */
-    pthread_mutex_t guard; /* of what runs side by side change: arena, runs, lost, log */
+    pthread_mutex_t guard; /* of what runs side by side change: arena, runs, lost, log, what is said */
     graft_arena *arena;
     const char *model, *data, *out;
     graft_compare_options options;
@@ -103,6 +103,8 @@ int graft_comparison_jobs(size_t *out, const graft_comparison *c, const graft_co
 /** Trains every run that is not there, several side by side. compare_team.c */
 int graft_comparison_run_all(graft_comparison *c, graft_err *err);
 
+/** Makes OUT and locks it, before anything of another comparison there is written over. */
+int graft_comparison_take_out(graft_comparison *c, graft_err *err);
 /** Opens OUT/runs.jsonl and takes back the runs that were asked for. compare_log.c */
 int graft_comparison_open_log(graft_comparison *c, graft_err *err);
 /** Adds a run to that file; *run becomes what the file says of it. */
@@ -110,8 +112,9 @@ int graft_comparison_note(graft_compare_run **run, graft_comparison *c, size_t p
                           graft_err *err);
 
 /** Environments whose log and progress go on to `env`, with what is running named: warnings once each, the
- * progress of one run at a time. compare_voice.c */
-int graft_voices_new(graft_voices **out, graft_env *env, graft_err *err);
+ * progress of one run at a time. They take the guard for it: whoever holds it says nothing through them.
+ * compare_voice.c */
+int graft_voices_new(graft_voices **out, graft_env *env, pthread_mutex_t *guard, graft_err *err);
 void graft_voices_free(graft_voices *all); /* with every voice; NULL allowed */
 void graft_voices_stop(graft_voices *all); /* cancels them */
 int graft_voice_new(graft_voice **out, graft_voices *all, int threads, graft_err *err);

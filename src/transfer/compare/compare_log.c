@@ -274,11 +274,16 @@ static int take_back(graft_comparison *c, const char *path, graft_err *err) {
     return rc;
 }
 
+int graft_comparison_take_out(graft_comparison *c, graft_err *err) {
+    if (c->lock >= 0) return 0;
+    int rc = graft_dir_make(c->out, err);
+    return rc == 0 ? graft_dir_lock(&c->lock, c->out, err) : rc;
+}
+
 int graft_comparison_open_log(graft_comparison *c, graft_err *err) {
     if (!c->out) return graft_runlog_open(&c->log, NULL, err);
     char *path = graft_path_join(c->arena, c->out, "runs.jsonl");
-    int rc = path ? graft_dir_make(c->out, err) : graft_err_nomem(err);
-    if (rc == 0) rc = graft_dir_lock(&c->lock, c->out, err);
+    int rc = path ? graft_comparison_take_out(c, err) : graft_err_nomem(err);
     if (rc == 0) rc = graft_runlog_open(&c->log, path, err);
     if (rc == 0 && c->options.fit.restart) rc = graft_runlog_keep(c->log, 0, err);
     return rc == 0 ? take_back(c, path, err) : rc;

@@ -112,7 +112,7 @@ static int plan_work(graft_compare_plan *out, const graft_job *j, graft_err *err
     graft_arena *arena = graft_arena_new(NULL);
     int rc = arena ? 0 : graft_err_nomem(err);
     double rows_of_batch = (double)(j->recipe.tokens ? j->recipe.tokens : j->recipe.batch);
-    for (size_t i = 0; i < j->n_phases && rc == 0 && !graft_is_averaged(j->options.encoder); i++) {
+    for (size_t i = 0; i < j->n_phases && rc == 0; i++) {
         const graft_phase_choice *choice = &j->choices[i];
         graft_graph *g = NULL;
         graft_plan plan;

@@ -174,7 +174,7 @@ static int make_voices(team *t, graft_err *err) {
         int rc = graft_voice_new(&t->voices[k], c->voices, each > 1 ? each : 1, err);
         if (rc < 0) return rc;
     }
-    if (t->jobs > 1)
+    if (t->jobs > 1 && t->n > 0)
         graft_env_log(c->env, GRAFT_LOG_INFO, "%zu runs side by side, %d thread%s each", t->jobs,
                       each > 1 ? each : 1, each > 1 ? "s" : "");
     return 0;
@@ -205,15 +205,17 @@ int graft_comparison_run_all(graft_comparison *c, graft_err *err) {
     t.places = graft_arena_array(c->arena, n_runs(c), sizeof *t.places);
     if (!t.order || !t.places) return graft_err_nomem(err);
     order_plans(&t);
+    for (size_t i = 0; i < n_runs(c); i++) t.places[i] = place_of(&t, i);
+    /* of all runs, those that are there among them: a comparison that is taken up gives the others as many
+     * threads, and with them the same bits */
+    int rc = graft_comparison_jobs(&t.jobs, c, t.places, n_runs(c), err);
     for (size_t i = 0; i < n_runs(c); i++) {
-        graft_compare_place at = place_of(&t, i);
-        t.n_had += *slot(c, at) != NULL;
-        if (!is_settled(c, at)) t.places[t.n++] = at;
+        t.n_had += *slot(c, t.places[i]) != NULL;
+        if (!is_settled(c, t.places[i])) t.places[t.n++] = t.places[i];
     }
     graft_env_log(c->env, GRAFT_LOG_INFO, "%zu runs: %zu plans, %zu sizes, %zu seeds", n_runs(c), c->n_plans,
                   c->n_sizes, c->n_seeds);
     t.n_done = t.n_had;
-    int rc = graft_comparison_jobs(&t.jobs, c, t.places, t.n, err);
     if (rc == 0) rc = make_voices(&t, err);
     if (rc == 0) rc = graft_parallel_for((int)t.jobs, t.n, run_one, &t);
     if (t.err.code) return graft_err_set(err, t.err.code, "%s", t.err.message);

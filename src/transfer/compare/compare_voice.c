@@ -18,7 +18,7 @@ struct graft_voice {
 
 struct graft_voices {
     graft_env *outer;
-    pthread_mutex_t lock; /* lines come from several threads */
+    pthread_mutex_t *guard; /* who asked for the runs hears one thread at a time */
     graft_arena *arena;
     graft_map *told;
     graft_voice *made;
@@ -29,11 +29,10 @@ static void voice_log(void *user, graft_log_level level, const char *line) {
     graft_voice *v = user;
     graft_voices *all = v->all;
     if (level != GRAFT_LOG_WARNING) return;
-    pthread_mutex_lock(&all->lock);
-    bool is_new =
-        v->tells && graft_map_get_str(all->told, line) < 0 && graft_map_put_str(all->told, line, 1) == 0;
-    pthread_mutex_unlock(&all->lock);
-    if (is_new) graft_env_log(all->outer, level, "%s", line);
+    pthread_mutex_lock(all->guard);
+    if (v->tells && graft_map_get_str(all->told, line) < 0 && graft_map_put_str(all->told, line, 1) == 0)
+        graft_env_log(all->outer, level, "%s", line);
+    pthread_mutex_unlock(all->guard);
 }
 
 static void voice_progress(void *user, const graft_progress *p) {
@@ -41,33 +40,29 @@ static void voice_progress(void *user, const graft_progress *p) {
     graft_voices *all = v->all;
     char phase[192];
     graft_progress named = *p;
-    pthread_mutex_lock(&all->lock);
-    bool leads = all->running == v;
-    pthread_mutex_unlock(&all->lock);
-    if (!leads) return;
     snprintf(phase, sizeof phase, "%s: %s", v->what, p->phase);
     named.phase = phase;
     named.epoch = NULL; /* the curves of many runs would be drawn as one */
-    graft_env_progress(all->outer, &named);
+    pthread_mutex_lock(all->guard);
+    if (all->running == v) graft_env_progress(all->outer, &named);
+    pthread_mutex_unlock(all->guard);
 }
 
-int graft_voices_new(graft_voices **out, graft_env *env, graft_err *err) {
+int graft_voices_new(graft_voices **out, graft_env *env, pthread_mutex_t *guard, graft_err *err) {
     graft_arena *arena = graft_arena_new(NULL);
     graft_voices *all = arena ? graft_arena_alloc(arena, sizeof *all) : NULL;
-    if (all) *all = (graft_voices){.outer = env, .arena = arena, .told = graft_map_new(arena)};
+    if (all)
+        *all = (graft_voices){.outer = env, .guard = guard, .arena = arena, .told = graft_map_new(arena)};
     if (!all || !all->told) {
         graft_arena_free(arena);
         return graft_err_nomem(err);
     }
-    pthread_mutex_init(&all->lock, NULL);
     *out = all;
     return 0;
 }
 
 void graft_voices_free(graft_voices *all) {
-    if (!all) return;
-    pthread_mutex_destroy(&all->lock);
-    graft_arena_free(all->arena);
+    if (all) graft_arena_free(all->arena);
 }
 
 static void free_env(void *env) {
@@ -98,18 +93,18 @@ void graft_voice_begin(graft_voice *v, const char *what, bool tells) {
     snprintf(v->what, sizeof v->what, "%s", what);
     v->tells = tells;
     v->next = NULL;
-    pthread_mutex_lock(&v->all->lock);
+    pthread_mutex_lock(v->all->guard);
     while (*last) last = &(*last)->next;
     *last = v;
-    pthread_mutex_unlock(&v->all->lock);
+    pthread_mutex_unlock(v->all->guard);
 }
 
 void graft_voice_end(graft_voice *v) {
     graft_voice **at = &v->all->running;
-    pthread_mutex_lock(&v->all->lock);
+    pthread_mutex_lock(v->all->guard);
     while (*at && *at != v) at = &(*at)->next;
     if (*at) *at = v->next;
-    pthread_mutex_unlock(&v->all->lock);
+    pthread_mutex_unlock(v->all->guard);
 }
 
 void graft_voices_stop(graft_voices *all) {
