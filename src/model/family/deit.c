@@ -37,6 +37,23 @@ static char *describe(graft_arena *arena, const graft_hyper *h) {
                               (long long)v->t.width, (long long)v->patch[0], (long long)v->patch[1]);
 }
 
+/* DeiTImageProcessor's habit: warped to 256 x 256, of which the middle 224 x 224 are seen. */
+static void preprocess(graft_preprocess *out, const graft_hyper *h) {
+    enum { SEEN = 224 };
+    bool usual = h->height == SEEN && h->width == SEEN;
+    if (h->channels != 3) {
+        graft_vit_preprocess(out, h);
+        return;
+    }
+    graft_preprocess_imagenet(out);
+    out->mode = GRAFT_RESIZE_EXACT;
+    out->resample = GRAFT_RESAMPLE_BICUBIC;
+    if (usual) return;
+    out->height = (int)h->height;
+    out->width = (int)h->width;
+    out->crop_height = out->crop_width = 0;
+}
+
 static int write_config(json_t *config, const graft_model *m, const graft_hyper *h, graft_err *err) {
     return graft_vit_write(config, m, h, "DeiTForImageClassification", err);
 }
@@ -52,7 +69,7 @@ const graft_family graft_family_deit = {
     .twins = graft_vit_twins,
     .is_buffer = is_buffer,
     .layout = graft_vit_layout,
-    .preprocess = graft_vit_preprocess,
+    .preprocess = preprocess,
     .initialise = graft_vit_initialise,
     .describe = describe,
     .write_config = write_config,
