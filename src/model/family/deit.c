@@ -32,9 +32,7 @@ static bool is_buffer(const char *name) {
 }
 
 static char *describe(graft_arena *arena, const graft_hyper *h) {
-    const graft_vit *v = h->own;
-    return graft_arena_printf(arena, "DeiT of %d layers, %lld wide, patches of %lld x %lld", v->t.n_layers,
-                              (long long)v->t.width, (long long)v->patch[0], (long long)v->patch[1]);
+    return graft_vit_describe(arena, h, "DeiT", "");
 }
 
 /* DeiTImageProcessor's habit: warped to 256 x 256, of which the middle 224 x 224 are seen. */

@@ -30,9 +30,7 @@ static bool is_buffer(const char *name) {
 }
 
 static char *describe(graft_arena *arena, const graft_hyper *h) {
-    const graft_vit *v = h->own;
-    return graft_arena_printf(arena, "ViT of %d layers, %lld wide, patches of %lld x %lld", v->t.n_layers,
-                              (long long)v->t.width, (long long)v->patch[0], (long long)v->patch[1]);
+    return graft_vit_describe(arena, h, "ViT", "");
 }
 
 static int write_config(json_t *config, const graft_model *m, const graft_hyper *h, graft_err *err) {

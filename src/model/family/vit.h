@@ -50,6 +50,8 @@ bool graft_vit_is_buffer(const graft_vit_kind *kind, const char *name);
 /** Stages "embeddings", "layer0" …; the features are the first token's, after the last norm. */
 graft_value graft_vit_layout(graft_layout *l, graft_value x, const graft_hyper *h);
 void graft_vit_initialise(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r);
+/** "ViT of 12 layers, ...": `what` it is, and what is to be said `more`. */
+char *graft_vit_describe(graft_arena *arena, const graft_hyper *h, const char *what, const char *more);
 /** Completes a config; `architecture` is Transformers' class. */
 int graft_vit_write(json_t *config, const graft_model *m, const graft_hyper *h, const char *architecture,
                     graft_err *err);

@@ -275,6 +275,13 @@ void graft_vit_preprocess(graft_preprocess *out, const graft_hyper *h) {
     for (int c = 0; c < h->channels; c++) out->mean[c] = out->std[c] = 0.5;
 }
 
+char *graft_vit_describe(graft_arena *arena, const graft_hyper *h, const char *what, const char *more) {
+    const graft_vit *v = h->own;
+    return graft_arena_printf(arena, "%s of %d layers, %lld wide, patches of %lld x %lld%s", what,
+                              v->t.n_layers, (long long)v->t.width, (long long)v->patch[0],
+                              (long long)v->patch[1], more);
+}
+
 void graft_vit_initialise(const graft_param *p, const graft_hyper *h, float *out, graft_rng *r) {
     graft_transformer_initialise(p, ((const graft_vit *)h->own)->range, out, r);
 }

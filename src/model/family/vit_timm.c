@@ -142,10 +142,7 @@ static const char *published_name(graft_arena *arena, const char *name) {
 }
 
 static char *describe(graft_arena *arena, const graft_hyper *h) {
-    const graft_vit *v = h->own;
-    return graft_arena_printf(arena, "ViT of %d layers, %lld wide, patches of %lld x %lld, timm's names",
-                              v->t.n_layers, (long long)v->t.width, (long long)v->patch[0],
-                              (long long)v->patch[1]);
+    return graft_vit_describe(arena, h, "ViT", ", timm's names");
 }
 
 /* timm cuts the product of width and ratio to an integer. */

@@ -22,7 +22,7 @@ static size_t n_runs(const graft_comparison *c) {
     return c->n_seeds * c->n_sizes * c->n_plans;
 }
 
-/* The i-th run in order of worth: by seed, from the largest size down, plan after plan. */
+/* The i-th run in order of worth: by seed, from the largest size down, the longest plan first. */
 static graft_compare_place place_of(const team *t, size_t i) {
     const graft_comparison *c = t->c;
     size_t size = i / c->n_plans % c->n_sizes;
